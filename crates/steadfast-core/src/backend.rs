@@ -1,0 +1,149 @@
+//! The boundary: the three traits that a backend implements.
+//!
+//! No method has a default. A wrapper that forgot to forward one would be wrong silently.
+
+use crate::{Exit, Pid, Plan, Result, Signal};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A way to have processes: spawns them, finds them, tells the time.
+///
+/// # For users
+/// A backend is chosen once, behind `steadfast::System`; nothing here is called directly.
+///
+/// # For authors
+/// A backend is nearly stateless. That a handle is Running, Done or Released, that no signal goes out after the reap,
+/// that one thread reaps and all get the status: [`Process`](crate::Process) sees to it, for every backend. Hold yours
+/// to the contract with `steadfast-conformance`.
+pub trait ProcessBackend: Send + Sync {
+    /// Its name and what it cannot do. The same answer at every call.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Its time. Every timeout is measured on it.
+    fn clock(&self) -> &dyn Clock;
+
+    /// Starts a process: returns once the program runs, or a step before that has failed.
+    ///
+    /// # Errors
+    /// [`Error::Spawn`](crate::Error::Spawn) with the stage; then no child, zombie or descriptor is left.
+    /// [`Error::Unsupported`](crate::Error::Unsupported) for a wish in the plan that this backend cannot fulfil.
+    fn spawn(&self, plan: &Plan) -> Result<Spawned>;
+
+    /// Takes hold of a process that exists.
+    ///
+    /// # Errors
+    /// [`Error::ProcessDone`](crate::Error::ProcessDone) when there is none,
+    /// [`Error::ThreadId`](crate::Error::ThreadId) when the number is a thread's,
+    /// [`Error::System`](crate::Error::System) for the rest; a refusal of the moment must not yield a weaker handle.
+    fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>>;
+}
+
+/// One process, as a backend holds it.
+///
+/// # For users
+/// This is what stands behind a [`Process`](crate::Process).
+///
+/// # For authors
+/// [`Process`](crate::Process) calls these from many threads at once and promises: [`reap`](Self::reap) is called at most
+/// once after an exit was seen, when no other call on this object is in progress, and nothing is called after it. Report
+/// the system's errors as they are ([`Error::System`](crate::Error::System) with the errno): `ESRCH`, `ECHILD` and `EINTR`
+/// get their meaning above. Dropping the object frees what it holds, and does nothing to the process.
+pub trait BackendProcess: Send + Sync {
+    /// Sends a signal; never blocks. To a zombie: `Ok`.
+    ///
+    /// # Errors
+    /// `ESRCH` once the process has been reaped; `EPERM` when it lives but may not be signalled.
+    fn signal(&self, signal: Signal) -> Result<()>;
+
+    /// Blocks until the process has exited and tells how, without reaping it: it stays a zombie, and its PID its own.
+    /// `Ok(None)` when `deadline` passed first; a deadline in the past only looks; without one it waits for ever.
+    ///
+    /// # Errors
+    /// `ECHILD` if it is not a child of the caller's or its status was collected; `EINTR` if a signal came in between.
+    fn wait_exited(&self, deadline: Option<Instant>) -> Result<Option<Exit>>;
+
+    /// Reaps the exited process; never blocks. `Ok(None)` while it has not exited.
+    ///
+    /// # Errors
+    /// `ECHILD` when it was reaped already, by whomever.
+    fn reap(&self) -> Result<Option<Exit>>;
+
+    /// Lends the descriptor that stands for the process, if this backend has one.
+    fn handle(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Takes over a child that nobody will wait for any more: reaps it in the background once it has exited.
+    fn abandon(self: Arc<Self>);
+}
+
+/// Time, as a backend has it.
+pub trait Clock: Send + Sync {
+    /// The present.
+    fn now(&self) -> Instant;
+
+    /// Blocks until `deadline`; returns at once if it has passed.
+    fn sleep_until(&self, deadline: Instant);
+}
+
+/// A process that was just started.
+pub struct Spawned {
+    /// Its PID.
+    pub pid: Pid,
+    /// The process.
+    pub process: Arc<dyn BackendProcess>,
+    /// The caller's ends of the pipes that the plan asked for: stdin, stdout, stderr.
+    pub pipes: [Option<PipeEnd>; 3],
+    /// The pidfd that the plan asked for: close-on-exec, and the caller's own.
+    pub pidfd: Option<OwnedFd>,
+}
+
+/// The caller's end of a pipe to or from a process.
+#[non_exhaustive]
+pub enum PipeEnd {
+    /// A pipe of the operating system.
+    Fd(OwnedFd),
+    /// What a simulated process reads; dropping it is the end of its input.
+    Writer(Box<dyn std::io::Write + Send + Sync>),
+    /// What a simulated process writes.
+    Reader(Box<dyn std::io::Read + Send + Sync>),
+}
+
+/// What a backend is called and what it can do. What it cannot, the conformance suite skips, and says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// Its name, as `STEADFAST_BACKEND` and error messages have it.
+    pub name: &'static str,
+    /// Whether [`BackendProcess::handle`] lends a descriptor.
+    pub lends_handle: bool,
+    /// Whether a handle from [`ProcessBackend::find`] is safe from a recycled PID for ever, not only up to the moment of
+    /// the last check.
+    pub find_is_exact: bool,
+    /// Whether its processes are the operating system's: they can be given descriptors, and see the file system.
+    pub real: bool,
+}
+
+impl Capabilities {
+    /// A backend that can do nothing beyond the contract.
+    pub const fn new(name: &'static str) -> Capabilities {
+        Capabilities { name, lends_handle: false, find_is_exact: false, real: false }
+    }
+
+    /// Says that it lends descriptors.
+    pub const fn lends_handle(mut self) -> Self {
+        self.lends_handle = true;
+        self
+    }
+
+    /// Says that a found process is never confused with a later one.
+    pub const fn find_is_exact(mut self) -> Self {
+        self.find_is_exact = true;
+        self
+    }
+
+    /// Says that its processes are the operating system's.
+    pub const fn real(mut self) -> Self {
+        self.real = true;
+        self
+    }
+}

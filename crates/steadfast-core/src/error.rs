@@ -1,0 +1,273 @@
+//! [`Error`]: one type for all backends, with a kind for programs and a text for people.
+
+use crate::{Errno, Pid};
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why an operation failed.
+///
+/// The text says what was asked, which call failed on what, the system's words with the errno, and what to do
+/// about it where that is known. [`Error::kind`] lets a program decide, [`Error::raw_os_error`] gives the errno.
+///
+/// `From<Error> for std::io::Error` makes `?` work in functions that return [`io::Result`]: an error with an errno
+/// becomes the operating system's error of that number, so that `raw_os_error()` and `kind()` are as std would
+/// give them; one without keeps the whole `Error` inside and has the nearest kind.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The process has been waited for, or was found to be gone (the system's `ESRCH`).
+    #[error("process {pid}: it has already finished")]
+    ProcessDone {
+        /// The PID that it had.
+        pid: Pid,
+    },
+    /// The handle was released before.
+    #[error("process {pid}: the handle was released")]
+    Released {
+        /// The PID that it had or has.
+        pid: Pid,
+    },
+    /// The exit status is not to be had (`ECHILD`).
+    #[error(
+        "wait for process {pid}: No child processes (os error 10): it is not a child of this process, \
+         SIGCHLD is ignored, or somebody else has waited for it"
+    )]
+    NoChild {
+        /// The PID that it had or has.
+        pid: Pid,
+    },
+    /// The backend has no file descriptor to lend.
+    #[error("process {pid}: the {backend} backend has no pidfd to lend")]
+    NoHandle {
+        /// The process.
+        pid: Pid,
+        /// The backend's name.
+        backend: &'static str,
+    },
+    /// A number that no process can have.
+    #[error("{given} is no process ID: it must be between 1 and {}", Pid::MAX)]
+    InvalidPid {
+        /// What was given.
+        given: String,
+    },
+    /// A number or name that no signal has.
+    #[error("{given} is no signal: give a name such as TERM or RTMIN+3, or a number between 1 and 64")]
+    InvalidSignal {
+        /// What was given.
+        given: String,
+    },
+    /// The number is the ID of a thread that does not lead its process.
+    #[error("find {tid}: it is the ID of a thread, not of a process; the process is the `Tgid:` in /proc/{tid}/status")]
+    ThreadId {
+        /// What was given.
+        tid: Pid,
+    },
+    /// The order to spawn can never work; nothing was tried.
+    #[error("spawn `{}`: {why}", std::path::Path::new(.program).display())]
+    InvalidPlan {
+        /// The program as it was given.
+        program: OsString,
+        /// What is wrong with it, and what to do.
+        why: String,
+    },
+    /// A step between the decision to spawn and the program's first instruction failed. No child is left.
+    #[error("spawn `{}`: {stage}: {source}", std::path::Path::new(.program).display())]
+    Spawn {
+        /// The program as it was given.
+        program: OsString,
+        /// The step.
+        stage: Stage,
+        /// The system's answer.
+        source: Errno,
+    },
+    /// The backend cannot do this at all.
+    #[error("the {backend} backend: {what}")]
+    Unsupported {
+        /// The backend's name.
+        backend: &'static str,
+        /// What it cannot do, and what to do instead.
+        what: String,
+    },
+    /// The backend that was asked for cannot work on this kernel or in this sandbox.
+    #[error("the {backend} backend cannot work here: {why}")]
+    Unavailable {
+        /// The backend's name.
+        backend: &'static str,
+        /// Which call failed, and how.
+        why: String,
+        /// The errno of that call, if it returned one.
+        errno: Option<Errno>,
+    },
+    /// `STEADFAST_BACKEND` names no backend.
+    #[error("STEADFAST_BACKEND={}: no such backend: set it to `pidfd` or `pid-legacy`, or unset it", std::path::Path::new(.given).display())]
+    UnknownBackend {
+        /// Its value.
+        given: OsString,
+    },
+    /// A system call failed in a way that the contract has no name for.
+    #[error("{call} on {subject}: {source}")]
+    System {
+        /// The call, such as `pidfd_open`.
+        call: &'static str,
+        /// What it was made on, such as `process 42`.
+        subject: String,
+        /// The system's answer.
+        source: Errno,
+    },
+}
+
+/// What kind of failure an [`Error`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// [`Error::ProcessDone`]
+    ProcessDone,
+    /// [`Error::Released`]
+    Released,
+    /// [`Error::NoChild`]
+    NoChild,
+    /// [`Error::NoHandle`]
+    NoHandle,
+    /// The caller's mistake, found before any system call: a PID, a signal, a plan, a backend's name.
+    InvalidInput,
+    /// [`Error::ThreadId`]
+    ThreadId,
+    /// [`Error::Spawn`]
+    Spawn,
+    /// [`Error::Unsupported`] or [`Error::Unavailable`]
+    Unsupported,
+    /// [`Error::System`]
+    System,
+}
+
+impl Error {
+    /// The failure of `call` on process `pid`: for authors of a backend.
+    pub fn on_process(call: &'static str, pid: Pid, errno: Errno) -> Error {
+        Error::System { call, subject: format!("process {pid}"), source: errno }
+    }
+
+    /// What kind of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Error::ProcessDone { .. } => ErrorKind::ProcessDone,
+            Error::Released { .. } => ErrorKind::Released,
+            Error::NoChild { .. } => ErrorKind::NoChild,
+            Error::NoHandle { .. } => ErrorKind::NoHandle,
+            Error::ThreadId { .. } => ErrorKind::ThreadId,
+            Error::Spawn { .. } => ErrorKind::Spawn,
+            Error::Unsupported { .. } | Error::Unavailable { .. } => ErrorKind::Unsupported,
+            Error::System { .. } => ErrorKind::System,
+            Error::InvalidPid { .. }
+            | Error::InvalidSignal { .. }
+            | Error::InvalidPlan { .. }
+            | Error::UnknownBackend { .. } => ErrorKind::InvalidInput,
+        }
+    }
+
+    /// The errno behind it, if a system call gave one. [`Error::NoChild`] always has `ECHILD`.
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            Error::NoChild { .. } => Some(Errno::CHILD),
+            Error::Spawn { source, .. } | Error::System { source, .. } => Some(*source),
+            Error::Unavailable { errno, .. } => *errno,
+            _ => None,
+        }
+    }
+
+    /// The errno behind it as a number, under std's name for it.
+    pub fn raw_os_error(&self) -> Option<i32> {
+        self.errno().map(Errno::as_raw)
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> io::Error {
+        if let (Some(raw), false) = (error.raw_os_error(), matches!(error, Error::Unavailable { .. })) {
+            return io::Error::from_raw_os_error(raw);
+        }
+        let kind = match error.kind() {
+            ErrorKind::ProcessDone => io::ErrorKind::NotFound,
+            ErrorKind::NoHandle | ErrorKind::Unsupported => io::ErrorKind::Unsupported,
+            _ => io::ErrorKind::InvalidInput,
+        };
+        io::Error::new(kind, error)
+    }
+}
+
+/// The step of a spawn that failed, in the order in which they are taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stage {
+    /// Making a pipe for one of the standard streams, or opening `/dev/null` for it.
+    Open {
+        /// `stdin`, `stdout` or `stderr`.
+        stream: &'static str,
+    },
+    /// Making the process: `clone` or `clone3`.
+    Clone,
+    /// Opening the pidfd of the new process, where it does not come with it.
+    Pidfd,
+    /// Putting a descriptor in the place of one of the standard streams.
+    Stdio {
+        /// `stdin`, `stdout` or `stderr`.
+        stream: &'static str,
+    },
+    /// Changing to the working directory.
+    Chdir {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Starting the program.
+    Exec {
+        /// The file that was tried last, or the only one; `None` when a search found no file to try.
+        path: Option<PathBuf>,
+        /// The directories searched, if the program was given without a slash.
+        search_path: Option<OsString>,
+    },
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stage::Open { stream } => write!(f, "open a file for {stream}"),
+            Stage::Clone => f.write_str("clone"),
+            Stage::Pidfd => f.write_str("pidfd_open"),
+            Stage::Stdio { stream } => write!(f, "set up {stream}"),
+            Stage::Chdir { path } => write!(f, "chdir to `{}`", path.display()),
+            Stage::Exec { path: Some(path), .. } => write!(f, "exec `{}`", path.display()),
+            Stage::Exec { path: None, search_path: Some(dirs) } => {
+                write!(f, "exec: not found in PATH ({})", Path::new(dirs).display())
+            }
+            Stage::Exec { path: None, search_path: None } => f.write_str("exec"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_io_error_keeps_the_errno_and_the_kind() {
+        let spawn = Error::Spawn {
+            program: "foo".into(),
+            stage: Stage::Chdir { path: "/nope".into() },
+            source: Errno::NOENT,
+        };
+        assert_eq!(spawn.to_string(), "spawn `foo`: chdir to `/nope`: No such file or directory (os error 2)");
+        let io = io::Error::from(spawn);
+        assert_eq!((io.raw_os_error(), io.kind()), (Some(2), io::ErrorKind::NotFound));
+        let io = io::Error::from(Error::NoChild { pid: Pid::MAX });
+        assert_eq!(io.raw_os_error(), Some(10));
+    }
+
+    #[test]
+    fn an_io_error_without_an_errno_keeps_the_text() {
+        let done = Error::ProcessDone { pid: Pid::MAX };
+        let text = done.to_string();
+        let io = io::Error::from(done);
+        assert_eq!((io.kind(), io.to_string()), (io::ErrorKind::NotFound, text));
+    }
+}

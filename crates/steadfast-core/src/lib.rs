@@ -1,0 +1,35 @@
+//! The contract of steadfast: what a backend must do, and the one state machine that every process
+//! handle shares, whichever backend it came from.
+//!
+//! This crate makes no system call, has no `unsafe` and no `cfg`. Users name the facade, `steadfast`;
+//! authors of a backend need nothing but this crate, and start reading at [`ProcessBackend`].
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | `backend` | the three traits of a backend |
+//! | `process` | [`Process`]: Running, Done, Released, and who reaps |
+//! | `plan` | [`Plan`]: an order to spawn that has been checked |
+//! | `pid`, `signal`, `errno`, `exit` | the values at the edges |
+//! | `error` | [`Error`]: one type for all backends |
+#![forbid(unsafe_code)]
+
+mod backend;
+mod errno;
+mod error;
+mod exit;
+mod pid;
+mod plan;
+mod process;
+mod signal;
+
+pub use backend::{BackendProcess, Capabilities, Clock, PipeEnd, ProcessBackend, Spawned};
+pub use errno::Errno;
+pub use error::{Error, ErrorKind, Stage};
+pub use exit::{Exit, Rusage};
+pub use pid::Pid;
+pub use plan::{Plan, PlanBuilder, PlanStdio};
+pub use process::Process;
+pub use signal::Signal;
+
+/// The result of every fallible operation here.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,184 @@
+//! [`Plan`]: an order to spawn that has been checked, so that a backend need not.
+
+use crate::{Error, Result};
+use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What to spawn. That it exists means: the program's name is not empty, and nothing in it has a NUL byte.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    inner: PlanBuilder,
+}
+
+/// Where one of the standard streams of a new process comes from or goes to.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub enum PlanStdio {
+    /// The caller's own.
+    #[default]
+    Inherit,
+    /// `/dev/null`.
+    Null,
+    /// A new pipe, whose other end comes back with the process.
+    Piped,
+    /// A descriptor, which stays the caller's: the child gets a copy.
+    Fd(Arc<OwnedFd>),
+}
+
+/// Gathers a [`Plan`]; the last word is [`PlanBuilder::build`].
+#[derive(Clone, Debug)]
+pub struct PlanBuilder {
+    program: OsString,
+    args: Vec<OsString>,
+    env: Option<Vec<(OsString, OsString)>>,
+    current_dir: Option<PathBuf>,
+    stdio: [PlanStdio; 3],
+    create_pidfd: bool,
+}
+
+impl Plan {
+    /// Begins a plan for `program`: a path if it has a slash, else a name to be searched in `PATH`.
+    pub fn builder(program: impl Into<OsString>) -> PlanBuilder {
+        PlanBuilder {
+            program: program.into(),
+            args: Vec::new(),
+            env: None,
+            current_dir: None,
+            stdio: Default::default(),
+            create_pidfd: false,
+        }
+    }
+
+    /// The program as it was given.
+    pub fn program(&self) -> &OsStr {
+        &self.inner.program
+    }
+
+    /// Its arguments, without the program's own name.
+    pub fn args(&self) -> &[OsString] {
+        &self.inner.args
+    }
+
+    /// Its whole environment; `None`: the caller's, as it is at the spawn.
+    pub fn env(&self) -> Option<&[(OsString, OsString)]> {
+        self.inner.env.as_deref()
+    }
+
+    /// Its working directory; `None`: the caller's.
+    pub fn current_dir(&self) -> Option<&Path> {
+        self.inner.current_dir.as_deref()
+    }
+
+    /// Its stdin, stdout and stderr.
+    pub fn stdio(&self) -> &[PlanStdio; 3] {
+        &self.inner.stdio
+    }
+
+    /// Whether the caller wants a pidfd of its own with it.
+    pub fn create_pidfd(&self) -> bool {
+        self.inner.create_pidfd
+    }
+}
+
+impl PlanBuilder {
+    /// Adds one argument.
+    pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// Adds arguments.
+    pub fn args(mut self, args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets the whole environment.
+    pub fn env(mut self, env: Vec<(OsString, OsString)>) -> Self {
+        self.env = Some(env);
+        self
+    }
+
+    /// Sets the working directory.
+    pub fn current_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.current_dir = Some(dir.into());
+        self
+    }
+
+    /// Sets stdin.
+    pub fn stdin(mut self, stdio: PlanStdio) -> Self {
+        self.stdio[0] = stdio;
+        self
+    }
+
+    /// Sets stdout.
+    pub fn stdout(mut self, stdio: PlanStdio) -> Self {
+        self.stdio[1] = stdio;
+        self
+    }
+
+    /// Sets stderr.
+    pub fn stderr(mut self, stdio: PlanStdio) -> Self {
+        self.stdio[2] = stdio;
+        self
+    }
+
+    /// Asks for a pidfd that is the caller's own and stays valid after the handle is done.
+    pub fn create_pidfd(mut self, wish: bool) -> Self {
+        self.create_pidfd = wish;
+        self
+    }
+
+    /// Checks it all.
+    ///
+    /// # Errors
+    /// [`Error::InvalidPlan`]: an empty program name, a NUL byte in any text, an environment variable whose name is
+    /// empty or has a `=`.
+    pub fn build(self) -> Result<Plan> {
+        let invalid = |why: String| Err(Error::InvalidPlan { program: self.program.clone(), why });
+        if self.program.is_empty() {
+            return invalid("the program's name is empty".into());
+        }
+        let dir = self.current_dir.as_ref().map(|dir| ("working directory", dir.as_os_str()));
+        let args = self.args.iter().map(|arg| ("argument", arg.as_os_str()));
+        let env = self.env.iter().flatten();
+        let env = env.flat_map(|(name, value)| [name, value]).map(|text| ("environment", text.as_os_str()));
+        let texts = [("program's name", self.program.as_os_str())].into_iter().chain(dir).chain(args).chain(env);
+        for (what, text) in texts {
+            if text.as_bytes().contains(&0) {
+                return invalid(format!("the {what} {text:?} has a NUL byte, which no program can be given"));
+            }
+        }
+        for (name, _) in self.env.iter().flatten() {
+            if name.is_empty() || name.as_bytes()[1..].contains(&b'=') {
+                return invalid(format!("{name:?} cannot name an environment variable"));
+            }
+        }
+        Ok(Plan { inner: self })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_program_can_be_given_is_refused_by_name() {
+        for (builder, part) in [
+            (Plan::builder(""), "empty"),
+            (Plan::builder("a\0b"), "program's name"),
+            (Plan::builder("a").arg("x\0"), "argument"),
+            (Plan::builder("a").current_dir("/\0"), "working directory"),
+            (Plan::builder("a").env(vec![("K".into(), "\0".into())]), "environment"),
+            (Plan::builder("a").env(vec![("K=".into(), "".into())]), "cannot name"),
+            (Plan::builder("a").env(vec![("".into(), "".into())]), "cannot name"),
+        ] {
+            let error = builder.build().unwrap_err();
+            assert!(matches!(error, Error::InvalidPlan { .. }));
+            assert!(error.to_string().contains(part), "{error}");
+        }
+    }
+}

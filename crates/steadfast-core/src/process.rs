@@ -1,0 +1,451 @@
+//! [`Process`]: the handle, and the one state machine behind it.
+//!
+//! # How the races are closed
+//!
+//! Every call to the backend is counted while it is in progress. A waiter *looks* at the exit without reaping
+//! ([`BackendProcess::wait_exited`]), marks the handle Done, and returns what it saw. From then on no call begins. The
+//! **last call to come back** reaps. So while any thread is inside the kernel with this PID, or on its way there, the
+//! process is at least a zombie, and the kernel cannot hand the number to anybody else:
+//!
+//! * a signal cannot go out after the reap, because the reap waits for it, and it does not begin after Done;
+//! * of N waiters none can enter the kernel with a number that has been recycled (golang/go#67642), and each of them sees
+//!   the same status, its own or the one that is kept;
+//! * no thread ever waits for another one here: no lock is held across a call, and there is no condition variable. That
+//!   keeps a simulation in control of who runs.
+//!
+//! What was tried first, a lock that signals share and the reaper takes for itself (as Go does), blocks a thread where a
+//! simulated kernel cannot see it, and needs a second mechanism to hand the status to the other waiters.
+
+use crate::{BackendProcess, Errno, Error, Exit, Pid, PipeEnd, Plan, ProcessBackend, Result, Signal};
+use std::fmt;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::process::ExitStatus;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A process, held so that no operation can reach another one.
+///
+/// A handle is **Running**, **Done** (it was waited for, or found to be gone) or **Released**
+/// ([`release`](Process::release) was called); clones share one state. Done and Released are final: no call goes to the
+/// kernel after them. All methods take `&self`; share a handle between threads, or clone it.
+///
+/// | operation | Running | Done | Released |
+/// | --- | --- | --- | --- |
+/// | [`signal`](Process::signal), [`kill`](Process::kill) | delivered | `ProcessDone` | `Released` |
+/// | [`wait`](Process::wait) | blocks, then Done | the same status again | `Released` |
+/// | `wait`, the status being lost | `NoChild` | `NoChild` | `Released` |
+/// | [`try_wait`](Process::try_wait) | `Ok(None)` | as `wait` | `Released` |
+/// | [`with_handle`](Process::with_handle) | lends the pidfd, or `NoHandle` | `ProcessDone` | `Released` |
+/// | [`release`](Process::release) | Released | stays Done, `Ok` | `Ok` |
+///
+/// Dropping the last clone of a child neither kills nor waits: the backend reaps it in the background once it exits. A
+/// process that was found and not spawned is left alone.
+#[derive(Clone)]
+pub struct Process {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pid: Pid,
+    backend: Arc<dyn ProcessBackend>,
+    origin: Origin,
+    state: Mutex<State>,
+}
+
+/// How the handle came by its process; decides whether it must be reaped when everybody has lost interest.
+#[derive(Clone, Copy, PartialEq)]
+enum Origin {
+    Spawned,
+    Found,
+}
+
+#[derive(Clone, Copy)]
+enum Phase {
+    Running,
+    /// With the exit, or without it when somebody else took it.
+    Done(Option<Exit>),
+    Released,
+}
+
+struct State {
+    phase: Phase,
+    /// Calls to the backend that have begun and not yet come back.
+    calls: usize,
+    /// Whether a waiter has seen the exit, so that the last call to come back must reap.
+    reap_due: bool,
+    /// Gone once nobody needs it any more.
+    process: Option<Arc<dyn BackendProcess>>,
+}
+
+/// What one call to the backend has learnt about the process.
+enum Learnt {
+    Nothing,
+    Exited(Exit),
+    Gone,
+}
+
+/// What is left to do with the backend's object once the last call is back; done outside the lock.
+enum Farewell {
+    Reap(Arc<dyn BackendProcess>),
+    Abandon(Arc<dyn BackendProcess>),
+    Free(Option<Arc<dyn BackendProcess>>),
+}
+
+impl Process {
+    /// Spawns a plan. Returns the handle, the ends of the pipes that the plan asked for (stdin, stdout, stderr), and the
+    /// pidfd that it asked for.
+    ///
+    /// # Errors
+    /// As [`ProcessBackend::spawn`].
+    pub fn spawn(
+        backend: &Arc<dyn ProcessBackend>,
+        plan: &Plan,
+    ) -> Result<(Process, [Option<PipeEnd>; 3], Option<OwnedFd>)> {
+        let spawned = backend.spawn(plan)?;
+        let process = Process::new(backend, spawned.pid, spawned.process, Origin::Spawned);
+        Ok((process, spawned.pipes, spawned.pidfd))
+    }
+
+    /// Finds a process by its PID.
+    ///
+    /// # Errors
+    /// As [`ProcessBackend::find`]: [`Error::ProcessDone`] when there is no such process.
+    pub fn find(backend: &Arc<dyn ProcessBackend>, pid: Pid) -> Result<Process> {
+        let process = backend.find(pid)?;
+        Ok(Process::new(backend, pid, process, Origin::Found))
+    }
+
+    /// Takes over a child that other code has spawned and has not waited for: as [`find`](Process::find), and it is
+    /// reaped in the background when the last handle is dropped.
+    ///
+    /// # Errors
+    /// As [`ProcessBackend::find`].
+    pub fn adopt(backend: &Arc<dyn ProcessBackend>, pid: Pid) -> Result<Process> {
+        let process = backend.find(pid)?;
+        Ok(Process::new(backend, pid, process, Origin::Spawned))
+    }
+
+    /// A handle that is Done, for a process that other code has spawned and waited for.
+    pub fn done(backend: &Arc<dyn ProcessBackend>, exit: Exit) -> Process {
+        let state = State { phase: Phase::Done(Some(exit)), calls: 0, reap_due: false, process: None };
+        let inner = Inner {
+            pid: exit.pid,
+            backend: Arc::clone(backend),
+            origin: Origin::Found,
+            state: Mutex::new(state),
+        };
+        Process { inner: Arc::new(inner) }
+    }
+
+    fn new(
+        backend: &Arc<dyn ProcessBackend>,
+        pid: Pid,
+        process: Arc<dyn BackendProcess>,
+        origin: Origin,
+    ) -> Process {
+        let state = State { phase: Phase::Running, calls: 0, reap_due: false, process: Some(process) };
+        let inner = Inner { pid, backend: Arc::clone(backend), origin, state: Mutex::new(state) };
+        Process { inner: Arc::new(inner) }
+    }
+
+    /// The PID that the process has or had: for logs. It stays readable in every state; once the process has been
+    /// reaped, the number may belong to somebody else.
+    pub fn pid(&self) -> Pid {
+        self.inner.pid
+    }
+
+    /// Sends a signal. A zombie that has not been waited for still takes it (kill(2)), which says nothing about whether
+    /// anybody acts on it.
+    ///
+    /// # Errors
+    /// [`Error::ProcessDone`] if it was waited for or is gone (`ESRCH`), [`Error::Released`] after
+    /// [`release`](Process::release), [`Error::System`] with `EPERM` if it lives and may not be signalled.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let call = match self.inner.begin() {
+            Ok(call) => call,
+            Err(Refused::Done(_)) => return Err(self.done_error()),
+            Err(Refused::Released) => return Err(self.released_error()),
+        };
+        match retry_interrupted(|| call.process().signal(signal)) {
+            Err(error) if is_gone(&error) => {
+                call.end(Learnt::Gone);
+                Err(self.done_error())
+            }
+            answer => answer,
+        }
+    }
+
+    /// Sends `SIGKILL`.
+    ///
+    /// # Errors
+    /// As [`signal`](Process::signal).
+    pub fn kill(&self) -> Result<()> {
+        self.signal(Signal::KILL)
+    }
+
+    /// Blocks until the process has exited, reaps it and gives its status. Any number of threads may wait; all get the
+    /// same status, and so does every later call. (Go's second `Wait` fails; a handle that is shared needs it kinder, and
+    /// the status is a fact that does not change.)
+    ///
+    /// # Errors
+    /// [`Error::NoChild`] (`ECHILD`) if the status is not to be had: not a child of this process, or somebody else has
+    /// waited for it, or `SIGCHLD` is ignored. Never a made-up success. [`Error::Released`] after
+    /// [`release`](Process::release).
+    pub fn wait(&self) -> Result<ExitStatus> {
+        match self.wait_until(None)? {
+            Some(exit) => Ok(exit.status),
+            None => Err(Error::System {
+                call: "wait_exited without a deadline",
+                subject: format!("process {}: the backend says that it still runs", self.pid()),
+                source: Errno::TIMEDOUT,
+            }),
+        }
+    }
+
+    /// As [`wait`](Process::wait), without blocking: `None` while it runs.
+    ///
+    /// # Errors
+    /// As [`wait`](Process::wait).
+    pub fn try_wait(&self) -> Result<Option<ExitStatus>> {
+        self.wait_deadline(self.inner.backend.clock().now())
+    }
+
+    /// As [`wait`](Process::wait), for `timeout` at the most: `None` if it runs on. A timeout too long for the clock waits
+    /// for ever.
+    ///
+    /// # Errors
+    /// As [`wait`](Process::wait).
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<ExitStatus>> {
+        let deadline = self.inner.backend.clock().now().checked_add(timeout);
+        Ok(self.wait_until(deadline)?.map(|exit| exit.status))
+    }
+
+    /// As [`wait`](Process::wait), until `deadline` on the backend's clock: `None` if it runs on.
+    ///
+    /// # Errors
+    /// As [`wait`](Process::wait).
+    pub fn wait_deadline(&self, deadline: Instant) -> Result<Option<ExitStatus>> {
+        Ok(self.wait_until(Some(deadline))?.map(|exit| exit.status))
+    }
+
+    fn wait_until(&self, deadline: Option<Instant>) -> Result<Option<Exit>> {
+        let no_child = Error::NoChild { pid: self.pid() };
+        let call = match self.inner.begin() {
+            Ok(call) => call,
+            Err(Refused::Done(exit)) => return exit.map(Some).ok_or(no_child),
+            Err(Refused::Released) => return Err(self.released_error()),
+        };
+        match retry_interrupted(|| call.process().wait_exited(deadline)) {
+            Ok(Some(exit)) => {
+                call.end(Learnt::Exited(exit));
+                Ok(Some(exit))
+            }
+            Ok(None) => Ok(None),
+            Err(error) if error.errno() == Some(Errno::CHILD) => {
+                // A child of ours whose status is lost is gone, and on a backend without pidfds its number is free: stop
+                // using it. A process that was found may just not be our child, and lives.
+                call.end(match self.inner.origin {
+                    Origin::Spawned => Learnt::Gone,
+                    Origin::Found => Learnt::Nothing,
+                });
+                // Another waiter may have seen the exit before somebody else took the status.
+                self.exit().map(Some).ok_or(no_child)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The status if it has been collected; asks nobody.
+    pub fn status(&self) -> Option<ExitStatus> {
+        self.exit().map(|exit| exit.status)
+    }
+
+    /// PID, status and resource usage if they have been collected; asks nobody.
+    pub fn exit(&self) -> Option<Exit> {
+        match self.inner.lock().phase {
+            Phase::Done(exit) => exit,
+            Phase::Running | Phase::Released => None,
+        }
+    }
+
+    /// Lends the pidfd for the time of the closure: to poll it, to send it, or to keep a duplicate
+    /// (`fd.try_clone_to_owned()`). It stays open until the closure returns, whatever other threads do.
+    ///
+    /// # Errors
+    /// [`Error::NoHandle`] on a backend without pidfds, [`Error::ProcessDone`] and [`Error::Released`] by state.
+    pub fn with_handle<R>(&self, f: impl FnOnce(BorrowedFd<'_>) -> R) -> Result<R> {
+        // Not a counted call: the closure is the user's and may take its time, which must not keep a zombie. The clone
+        // keeps the descriptor open.
+        let process = {
+            let state = self.inner.lock();
+            match (state.phase, &state.process) {
+                (Phase::Released, _) => return Err(self.released_error()),
+                (Phase::Running, Some(process)) => Arc::clone(process),
+                (Phase::Done(_), _) | (Phase::Running, None) => return Err(self.done_error()),
+            }
+        };
+        match process.handle() {
+            Some(fd) => Ok(f(fd)),
+            None => Err(Error::NoHandle { pid: self.pid(), backend: self.inner.backend.capabilities().name }),
+        }
+    }
+
+    /// Gives the handle up: every clone is Released, and what it holds is freed when the last call in progress returns. A
+    /// waiter that is blocked still gets the status. A child is reaped in the background, as if the handle was dropped.
+    ///
+    /// # Errors
+    /// None today; a Done or Released handle stays as it is.
+    pub fn release(&self) -> Result<()> {
+        let mut state = self.inner.lock();
+        if matches!(state.phase, Phase::Running) {
+            state.phase = Phase::Released;
+            let farewell = state.farewell(self.inner.origin);
+            drop(state);
+            farewell.perform();
+        }
+        Ok(())
+    }
+
+    fn done_error(&self) -> Error {
+        Error::ProcessDone { pid: self.pid() }
+    }
+
+    fn released_error(&self) -> Error {
+        Error::Released { pid: self.pid() }
+    }
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.inner.lock().phase {
+            Phase::Running => "Running".to_owned(),
+            Phase::Done(Some(exit)) => format!("Done, {}", exit.status),
+            Phase::Done(None) => "Done, status unknown".to_owned(),
+            Phase::Released => "Released".to_owned(),
+        };
+        write!(f, "Process({}, {}, {state})", self.pid(), self.inner.backend.capabilities().name)
+    }
+}
+
+enum Refused {
+    Done(Option<Exit>),
+    Released,
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it is held, and nothing is half done when it is released.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins a call: Released is answered before Done, Done before the backend.
+    fn begin(&self) -> Result<Call<'_>, Refused> {
+        let mut state = self.lock();
+        let process = match (state.phase, &state.process) {
+            (Phase::Released, _) => return Err(Refused::Released),
+            (Phase::Done(exit), _) => return Err(Refused::Done(exit)),
+            (Phase::Running, Some(process)) => Arc::clone(process),
+            (Phase::Running, None) => return Err(Refused::Done(None)),
+        };
+        state.calls += 1;
+        Ok(Call { inner: self, process: Some(process), learnt: Learnt::Nothing })
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if matches!(state.phase, Phase::Running) {
+            state.phase = Phase::Released;
+            state.farewell(self.origin).perform();
+        }
+    }
+}
+
+impl State {
+    fn learn(&mut self, learnt: &Learnt) {
+        match (learnt, self.phase) {
+            (Learnt::Nothing, _) => return,
+            // The exit beats "gone": somebody else reaped it after we had seen how it ended.
+            (Learnt::Exited(exit), Phase::Running | Phase::Done(None)) => self.phase = Phase::Done(Some(*exit)),
+            (Learnt::Gone, Phase::Running) => self.phase = Phase::Done(None),
+            // Somebody released the handle while we were waiting: it stays Released, but our caller collects.
+            (_, Phase::Done(_) | Phase::Released) => {}
+        }
+        self.reap_due |= matches!(learnt, Learnt::Exited(_));
+    }
+
+    /// Called whenever the phase or the number of calls has changed; parts with the backend's object when nobody can need
+    /// it any more.
+    fn farewell(&mut self, origin: Origin) -> Farewell {
+        if self.calls > 0 || matches!(self.phase, Phase::Running) {
+            return Farewell::Free(None);
+        }
+        match (self.process.take(), self.phase) {
+            (Some(process), _) if self.reap_due => Farewell::Reap(process),
+            (Some(process), Phase::Released) if origin == Origin::Spawned => Farewell::Abandon(process),
+            (process, _) => Farewell::Free(process),
+        }
+    }
+}
+
+impl Farewell {
+    fn perform(self) {
+        match self {
+            Farewell::Reap(process) => {
+                // The status has been seen. ECHILD says that somebody else was quicker, which frees the PID as well; any
+                // other failure would have met the look at the exit first.
+                drop(process.reap());
+            }
+            Farewell::Abandon(process) => process.abandon(),
+            Farewell::Free(process) => drop(process),
+        }
+    }
+}
+
+/// A call to the backend in progress. Ends when dropped, a panic in a backend included.
+struct Call<'a> {
+    inner: &'a Inner,
+    process: Option<Arc<dyn BackendProcess>>,
+    learnt: Learnt,
+}
+
+impl Call<'_> {
+    fn process(&self) -> &dyn BackendProcess {
+        match &self.process {
+            Some(process) => &**process,
+            None => unreachable!("only taken in drop"),
+        }
+    }
+
+    fn end(mut self, learnt: Learnt) {
+        self.learnt = learnt;
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        // Our own reference goes first, so that the one in the state is the last.
+        self.process = None;
+        let mut state = self.inner.lock();
+        state.calls -= 1;
+        state.learn(&self.learnt);
+        let farewell = state.farewell(self.inner.origin);
+        drop(state);
+        farewell.perform();
+    }
+}
+
+fn retry_interrupted<T>(mut call: impl FnMut() -> Result<T>) -> Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.errno() == Some(Errno::INTR) => {}
+            answer => return answer,
+        }
+    }
+}
+
+/// Whether a backend says that the process is gone: the system's `ESRCH`, or its own verdict (a changed start time).
+fn is_gone(error: &Error) -> bool {
+    error.errno() == Some(Errno::SRCH) || error.kind() == crate::ErrorKind::ProcessDone
+}

@@ -1,0 +1,19 @@
+//! The clock of both real backends: `CLOCK_MONOTONIC`, as std has it.
+
+use std::time::Instant;
+use steadfast_core::Clock;
+
+/// The operating system's monotonic clock. It stands still while the machine is suspended.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn sleep_until(&self, deadline: Instant) {
+        #[allow(clippy::disallowed_methods, reason = "this is the clock that everybody else is told to ask")]
+        std::thread::sleep(deadline.saturating_duration_since(Instant::now()));
+    }
+}

@@ -1,0 +1,32 @@
+//! What Linux offers to processes and neither rustix nor nix gives, behind safe functions.
+//!
+//! This is the one crate of the workspace with `unsafe`; all others forbid it. One operation per block, each with its
+//! argument.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | `spawn` | clone and exec of a [`Plan`](steadfast_core::Plan), through one of three [`Door`]s |
+//! | `wait` | `waitid(2)` with resource usage, by PID or pidfd, and `wait4(2)` where `waitid` is filtered |
+//! | `pidfd` | `pidfd_open` and `pidfd_send_signal`, whose answers are checked |
+//! | `probe` | what this kernel can do, asked in a child that may die of the question |
+//! | `kill`, `thread`, `clock` | `kill(2)`, threads that take no signals, the monotonic clock |
+//! | `stack`, `arch`, `raw` | the stack of a child that shares our memory; `clone3` in assembly; system calls |
+
+mod arch;
+mod clock;
+mod kill;
+mod pidfd;
+mod probe;
+mod raw;
+mod spawn;
+mod stack;
+mod thread;
+mod wait;
+
+pub use clock::SystemClock;
+pub use kill::kill;
+pub use pidfd::{pidfd_open, pidfd_send_signal};
+pub use probe::{Answer, Check, Feature, Probe};
+pub use spawn::{Child, Door, WantPidfd, spawn};
+pub use thread::spawn_quiet_thread;
+pub use wait::{Blocking, Reaping, Target, wait4_now, waitid};

@@ -1,0 +1,184 @@
+//! The probe: what this kernel, in this sandbox, can do; asked once.
+//!
+//! The order of the checks means nothing: kernels that only pretend to be Linux, and filters, have any subset (QEMU 7.2 has
+//! `pidfd_open` without `CLONE_PIDFD`, valgrind 3.24 has both without `pidfd_send_signal`). So each is asked on its own.
+
+mod checks;
+mod sacrifice;
+
+use crate::spawn::Door;
+use sacrifice::Verdict;
+use std::fmt;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use steadfast_core::{Errno, Error};
+
+/// What this machine can do.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Probe {
+    /// What the pidfd backend cannot do without, in the order in which it is asked.
+    pub checks: Vec<Check>,
+    /// What is optional.
+    pub features: Vec<Feature>,
+    /// Whether `waitid(2)` can be called at all; where a filter forbids it, the PID backend uses `wait4(2)`.
+    pub waitid: Answer,
+    /// How children are made here.
+    pub door: Door,
+}
+
+/// A call that the pidfd backend cannot do without.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Check {
+    /// `pidfd_open`, `waitid`, `pidfd_send_signal` or `clone_pidfd`.
+    pub name: &'static str,
+    /// The kernel that brought it.
+    pub since: &'static str,
+    /// Whether it works.
+    pub answer: Answer,
+}
+
+/// An optional feature of the kernel.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Feature {
+    /// Its name as in the manual pages.
+    pub name: &'static str,
+    /// The kernel that brought it.
+    pub since: &'static str,
+    /// Whether it works.
+    pub answer: Answer,
+}
+
+/// What the kernel answered to a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Answer {
+    /// It works.
+    Works,
+    /// It failed with this errno.
+    Failed(Errno),
+    /// Whoever asked was killed by this signal: `SIGSYS` is a seccomp filter's.
+    Killed(i32),
+}
+
+impl Answer {
+    /// Whether it works.
+    pub fn works(self) -> bool {
+        self == Answer::Works
+    }
+
+    /// The errno, if that is how it failed.
+    pub fn errno(self) -> Option<Errno> {
+        match self {
+            Answer::Failed(errno) => Some(errno),
+            Answer::Works | Answer::Killed(_) => None,
+        }
+    }
+}
+
+/// What happened and what it means.
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Answer::Works => f.write_str("works"),
+            Answer::Failed(errno) => {
+                let meaning = match errno {
+                    Errno::NOSYS => "the kernel does not have it, or a filter says so",
+                    Errno::PERM | Errno::ACCES => "a filter or security module forbids it",
+                    Errno::INVAL | Errno::OPNOTSUPP | Errno::TOOBIG | Errno::NOTTY => "the kernel does not know it",
+                    Errno::NOENT => "there is none here",
+                    _ => "an answer that Linux does not give",
+                };
+                write!(f, "{errno}: {meaning}")
+            }
+            Answer::Killed(libc::SIGSYS) => f.write_str("killed by SIGSYS: a seccomp filter forbids it"),
+            Answer::Killed(signal) => write!(f, "killed by signal {signal}"),
+        }
+    }
+}
+
+impl Probe {
+    /// What this machine can do: asked at the first call, in some 0.3 ms; remembered after that, whatever the number of
+    /// threads that ask.
+    ///
+    /// The questions that may be fatal under a seccomp filter are put in a short-lived child, which leaves no zombie, no
+    /// descriptor and no changed disposition, and raises no `SIGCHLD` where the kernel can do without (clone(2), a child with
+    /// no exit signal; QEMU's user mode cannot).
+    ///
+    /// # Errors
+    /// [`Error::System`] if the probe was refused for a reason of the moment (`EMFILE`, `ENFILE`, `ENOMEM`, `EAGAIN`). That
+    /// is not remembered: ask again.
+    pub fn once() -> Result<&'static Probe, Error> {
+        static KEPT: OnceLock<Probe> = OnceLock::new();
+        static RUNNING: Mutex<()> = Mutex::new(());
+        if let Some(probe) = KEPT.get() {
+            return Ok(probe);
+        }
+        let _running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(probe) = KEPT.get() {
+            return Ok(probe);
+        }
+        let probe = Probe::run()?;
+        Ok(KEPT.get_or_init(|| probe))
+    }
+
+    /// Asks now, whatever was answered before. For tests and measurements.
+    ///
+    /// # Errors
+    /// As [`once`](Self::once).
+    pub fn run() -> Result<Probe, Error> {
+        let refused = |call: &'static str, errno| Error::System {
+            call,
+            subject: "the probe of this machine (refused for now: raise the limit and ask again)".into(),
+            source: errno,
+        };
+        let verdicts = sacrifice::ask(checks::ALL).map_err(|errno| refused("clone", errno))?;
+        let mut answers = Vec::with_capacity(verdicts.len());
+        for (check, verdict) in checks::ALL.iter().zip(verdicts) {
+            answers.push((
+                check,
+                match verdict {
+                    Verdict::Works => Answer::Works,
+                    Verdict::Failed(errno) if errno.is_transient() && check.kind != checks::Kind::Door => {
+                        return Err(refused(check.name, errno));
+                    }
+                    Verdict::Failed(errno) => Answer::Failed(errno),
+                    Verdict::Killed(signal) => Answer::Killed(signal),
+                },
+            ));
+        }
+        let answer = |name| {
+            let found = answers.iter().find(|(check, _)| check.name == name);
+            found.map_or(Answer::Failed(Errno::NOSYS), |(_, answer)| *answer)
+        };
+        let of_kind = |kind| answers.iter().filter(move |(check, _)| check.kind == kind);
+        let checks = of_kind(checks::Kind::Required)
+            .map(|(c, answer)| Check { name: c.name, since: c.since, answer: *answer })
+            .collect();
+        let mut features: Vec<_> = of_kind(checks::Kind::Optional)
+            .map(|(c, answer)| Feature { name: c.name, since: c.since, answer: *answer })
+            .collect();
+        features.push(Feature { name: "cgroup.kill", since: "5.14", answer: checks::cgroup_kill() });
+        let door = match () {
+            () if !answer("vfork").works() => Door::Fork,
+            () if crate::arch::HAS_CLONE3 && answer("CLONE_CLEAR_SIGHAND").works() => Door::Clone3,
+            () => Door::Clone,
+        };
+        Ok(Probe { checks, features, waitid: answer("waitid_pid"), door })
+    }
+
+    /// The first of the required checks that failed; `None`: the pidfd backend works here.
+    pub fn obstacle(&self) -> Option<&Check> {
+        self.checks.iter().find(|check| !check.answer.works())
+    }
+
+    /// The doors that are open here, the preferred one first.
+    pub fn doors(&self) -> &'static [Door] {
+        match self.door {
+            Door::Clone3 => &[Door::Clone3, Door::Clone, Door::Fork],
+            Door::Clone => &[Door::Clone, Door::Fork],
+            Door::Fork => &[Door::Fork],
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The child that may die of a question.
+//!
+//! It shares our memory like the child of a spawn, so that its price does not grow with ours, and works through the list of
+//! checks, writing each answer into a page that is shared even where the kernel copies our memory against the flags. If a
+//! filter kills it, the page says at which check; the next child goes on behind that one.
+
+use crate::raw;
+use crate::stack::Stack;
+use crate::wait::wait4_all;
+use std::ffi::{c_int, c_void};
+use std::os::unix::process::ExitStatusExt;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
+use steadfast_core::Errno;
+
+/// One question; `ask` runs in the child.
+pub(super) struct Question {
+    pub(super) name: &'static str,
+    pub(super) since: &'static str,
+    pub(super) kind: super::checks::Kind,
+    pub(super) ask: fn(&Surroundings<'_>) -> Result<(), Errno>,
+}
+
+/// What a question may use.
+pub(super) struct Surroundings<'a> {
+    page: &'a Page,
+    mark: &'a AtomicBool,
+    /// The top of a stack for a child of the child.
+    pub(super) stack_top: *mut c_void,
+    pub(super) stack_bottom: *mut c_void,
+}
+
+impl Surroundings<'_> {
+    /// Whether the question of this index has been answered with yes.
+    pub(super) fn worked(&self, index: usize) -> bool {
+        self.page.answers.get(index).is_some_and(|answer| answer.load(Ordering::Acquire) == WORKS)
+    }
+
+    /// Leaves a mark in memory that the parent can see only if it is shared.
+    pub(super) fn leave_mark(&self) {
+        self.mark.store(true, Ordering::Release);
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Verdict {
+    Works,
+    Failed(Errno),
+    Killed(i32),
+}
+
+const ROOM: usize = 64;
+const UNASKED: i32 = 0;
+const WORKS: i32 = -1;
+
+/// Shared by `MAP_SHARED`, whatever becomes of `CLONE_VM`. All zero at first.
+#[repr(C)]
+struct Page {
+    /// The question that is being asked.
+    current: AtomicUsize,
+    /// [`UNASKED`], [`WORKS`], or an errno.
+    answers: [AtomicI32; ROOM],
+}
+
+struct Task<'a> {
+    questions: &'a [Question],
+    first: usize,
+    surroundings: Surroundings<'a>,
+}
+
+/// Asks all questions. The one named `vfork` also learns here whether the child's mark is seen.
+pub(super) fn ask(questions: &[Question]) -> Result<Vec<Verdict>, Errno> {
+    assert!(questions.len() <= ROOM, "the page has no room for more questions");
+    let page = SharedPage::map()?;
+    let page = page.page();
+    let mark = AtomicBool::new(false);
+    let dumpable = forbid_core_dump_of_shared_memory();
+    let stack = Stack::take()?;
+    let mut killed = [0; ROOM];
+    let mut first = 0;
+    let outcome = loop {
+        let surroundings =
+            Surroundings { page, mark: &mark, stack_top: stack.middle(), stack_bottom: stack.bottom() };
+        let mut task = Task { questions, first, surroundings };
+        let mask = raw::set_signal_mask(raw::ALL_SIGNALS);
+        let child = clone_child(stack.top(), &raw mut task);
+        let exit = child.and_then(wait4_all);
+        raw::set_signal_mask(mask);
+        if dumpable {
+            // SAFETY: no pointer. If the child was killed, it could not take this back itself.
+            unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1) };
+        }
+        match exit {
+            Ok(Some(exit)) => match exit.status.signal() {
+                None => break Ok(()),
+                Some(signal) => {
+                    let asked = page.current.load(Ordering::Acquire);
+                    let Some(slot) = killed.get_mut(asked) else { break Err(Errno::IO) };
+                    *slot = signal;
+                    first = asked + 1;
+                }
+            },
+            // Somebody else (SIGCHLD ignored under QEMU, a waitpid(-1) with __WALL) reaped it: the page tells how far it came.
+            Ok(None) | Err(Errno::CHILD) => break Ok(()),
+            Err(errno) => break Err(errno),
+        }
+    };
+    stack.keep();
+    outcome?;
+    let verdict = |(index, question): (usize, &Question)| match page.answers[index].load(Ordering::Acquire) {
+        WORKS if question.name == "vfork" && !mark.load(Ordering::Acquire) => Verdict::Failed(Errno::OPNOTSUPP),
+        WORKS => Verdict::Works,
+        UNASKED => Verdict::Killed(killed[index]),
+        errno => Verdict::Failed(Errno::from_raw(errno)),
+    };
+    Ok(questions.iter().enumerate().map(verdict).collect())
+}
+
+/// No exit signal, so that the program's SIGCHLD handler sees nothing (golang/go#71828). QEMU's user mode refuses that with
+/// EINVAL; there, and only there, it gets the usual one.
+fn clone_child(top: *mut c_void, task: *mut Task<'_>) -> Result<i32, Errno> {
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK;
+    let clone = |flags| {
+        // SAFETY: the stack is ours alone and large enough for `run`, which keeps to what is allowed after a vfork; `task`
+        // lives in our caller until we go on.
+        unsafe { raw::clone(flags, top, run, task.cast(), ptr::null_mut()) }
+    };
+    match clone(flags) {
+        Err(Errno::INVAL) => clone(flags | libc::SIGCHLD),
+        answer => answer,
+    }
+}
+
+extern "C" fn run(task: *mut c_void) -> c_int {
+    // SAFETY: `ask` passes its task and waits until this process has ended.
+    let task = unsafe { &*task.cast::<Task<'_>>() };
+    // The program may have a handler, and the memory is shared; to be killed is what we are here for.
+    raw::reset_signal(libc::SIGSYS);
+    let page = task.surroundings.page;
+    for (index, question) in task.questions.iter().enumerate().skip(task.first) {
+        page.current.store(index, Ordering::Release);
+        let answer = match (question.ask)(&task.surroundings) {
+            Ok(()) => WORKS,
+            Err(errno) => errno.as_raw(),
+        };
+        if let Some(slot) = page.answers.get(index) {
+            slot.store(answer, Ordering::Release);
+        }
+    }
+    raw::exit_now(0)
+}
+
+/// Before Linux 5.16 a core dump ended every process that shared the memory: a filter that kills the child would have killed
+/// us. There, and only there, dumps are off for the time of the probe. Returns whether they must be put on again.
+fn forbid_core_dump_of_shared_memory() -> bool {
+    // SAFETY: utsname is arrays of bytes, for which all zero is a value.
+    let mut name: libc::utsname = unsafe { std::mem::zeroed() };
+    // SAFETY: room for what the kernel writes.
+    if unsafe { libc::uname(&raw mut name) } == -1 {
+        return false;
+    }
+    let mut digits = name.release.split(|c| !(*c as u8).is_ascii_digit()).map(|part| {
+        part.iter().fold(0_u32, |n, c| n.saturating_mul(10).saturating_add(u32::from(*c as u8 - b'0')))
+    });
+    let version = (digits.next().unwrap_or(0), digits.next().unwrap_or(0));
+    // SAFETY: no pointer.
+    if version >= (5, 16) || unsafe { libc::prctl(libc::PR_GET_DUMPABLE) } != 1 {
+        return false;
+    }
+    // SAFETY: no pointer.
+    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0) == 0 }
+}
+
+struct SharedPage(*mut Page);
+
+impl SharedPage {
+    fn map() -> Result<SharedPage, Errno> {
+        let (prot, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+        // SAFETY: a new anonymous mapping at an address of the kernel's choice touches nothing that exists.
+        let page = unsafe { libc::mmap(ptr::null_mut(), size_of::<Page>(), prot, flags, -1, 0) };
+        if page == libc::MAP_FAILED { Err(raw::errno()) } else { Ok(SharedPage(page.cast())) }
+    }
+
+    fn page(&self) -> &Page {
+        // SAFETY: mapped, aligned to a page, all zero, which is a value of every field; unmapped when `self` is dropped.
+        unsafe { &*self.0 }
+    }
+}
+
+impl Drop for SharedPage {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `map`; nobody borrows from `self` any more, and the child has ended.
+        unsafe { libc::munmap(self.0.cast(), size_of::<Page>()) };
+    }
+}

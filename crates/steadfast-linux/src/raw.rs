@@ -1,0 +1,109 @@
+//! System calls as the child after a clone may make them: no allocation, no lock, no thread of the C library involved.
+
+use std::ffi::{c_int, c_long, c_void};
+use steadfast_core::Errno;
+
+/// `struct clone_args` up to Linux 5.7 (`CLONE_ARGS_SIZE_VER2`).
+#[derive(Default)]
+#[repr(C)]
+pub(crate) struct CloneArgs {
+    pub(crate) flags: u64,
+    pub(crate) pidfd: u64,
+    pub(crate) child_tid: u64,
+    pub(crate) parent_tid: u64,
+    pub(crate) exit_signal: u64,
+    pub(crate) stack: u64,
+    pub(crate) stack_size: u64,
+    pub(crate) tls: u64,
+    pub(crate) set_tid: u64,
+    pub(crate) set_tid_size: u64,
+    pub(crate) cgroup: u64,
+}
+
+pub(crate) const CLONE_CLEAR_SIGHAND: u64 = 1 << 32;
+pub(crate) const CLONE_INTO_CGROUP: u64 = 1 << 33;
+pub(crate) const CLONE_AUTOREAP: u64 = 1 << 34;
+
+/// The kernel's own signal set: 64 signals.
+pub(crate) type SignalSet = u64;
+pub(crate) const ALL_SIGNALS: SignalSet = !0;
+
+/// The kernel's `struct sigaction`: x86_64 and most others; only its first word, the handler, is looked at.
+#[derive(Clone, Copy, Default)]
+#[repr(C)]
+pub(crate) struct KernelSigaction {
+    pub(crate) handler: usize,
+    rest: [u64; 3],
+}
+
+/// What a system call returned, as an errno or a number.
+pub(crate) fn check(answer: c_long) -> Result<c_long, Errno> {
+    if answer == -1 { Err(errno()) } else { Ok(answer) }
+}
+
+/// The errno of the call just made on this thread. After a clone with `CLONE_VM` this is the suspended parent's, which it
+/// does not mind.
+pub(crate) fn errno() -> Errno {
+    // SAFETY: the C library keeps this pointer valid for the thread's life.
+    let location = unsafe { libc::__errno_location() };
+    // SAFETY: only this thread uses its errno; as above.
+    Errno::from_raw(unsafe { *location })
+}
+
+/// Sets this thread's signal mask and returns the one before. Unlike `pthread_sigmask`, it reaches the C library's own
+/// signals 32 and 33 as well, whose handlers must not run in a child that shares our memory.
+pub(crate) fn set_signal_mask(mask: SignalSet) -> SignalSet {
+    let mut old: SignalSet = 0;
+    // SAFETY: both pointers are to 8 bytes that live through the call, which is what the size argument says.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            &raw const mask,
+            &raw mut old,
+            size_of::<SignalSet>(),
+        )
+    };
+    old
+}
+
+/// Reads a signal's disposition and, if `new` is given, sets it.
+pub(crate) fn sigaction(signal: c_int, new: Option<&KernelSigaction>) -> Result<KernelSigaction, Errno> {
+    let mut old = KernelSigaction::default();
+    let new = new.map_or(std::ptr::null(), std::ptr::from_ref);
+    // SAFETY: `new` is null or a valid action, `old` is room for one; both at least as large as the kernel's.
+    let answer = unsafe {
+        libc::syscall(libc::SYS_rt_sigaction, signal, new, &raw mut old, size_of::<SignalSet>())
+    };
+    check(answer).map(|_| old)
+}
+
+/// Resets a signal to its default.
+pub(crate) fn reset_signal(signal: c_int) {
+    // Fails for SIGKILL and SIGSTOP only, which always have it.
+    _ = sigaction(signal, Some(&KernelSigaction::default()));
+}
+
+/// Ends this process at once, running nothing of the program's.
+pub(crate) fn exit_now(code: c_int) -> ! {
+    loop {
+        // SAFETY: the call has no pointer and does not return; a filter that refuses it leaves us in the loop.
+        unsafe { libc::syscall(libc::SYS_exit_group, code) };
+    }
+}
+
+/// `clone(2)` through the C library, for a child on the stack `top`. `extra` is where `CLONE_PIDFD` puts the descriptor.
+///
+/// # Safety
+/// As for [`crate::arch::clone3`]; `top` is aligned to 16 bytes.
+pub(crate) unsafe fn clone(
+    flags: c_int,
+    top: *mut c_void,
+    run: extern "C" fn(*mut c_void) -> c_int,
+    arg: *mut c_void,
+    pidfd: *mut c_int,
+) -> Result<i32, Errno> {
+    // SAFETY: the caller vouches for the stack, the function and what the pointers point to.
+    let pid = unsafe { libc::clone(run, top, flags, arg, pidfd) };
+    if pid == -1 { Err(errno()) } else { Ok(pid) }
+}

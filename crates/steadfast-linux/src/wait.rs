@@ -1,0 +1,165 @@
+//! `waitid(2)` with resource usage, which the C library's own function leaves out, and `wait4(2)`.
+
+use crate::raw;
+use std::ffi::{c_int, c_long};
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::Duration;
+use steadfast_core::{Errno, Exit, Pid, Rusage};
+
+/// Whom to wait for.
+#[derive(Clone, Copy, Debug)]
+pub enum Target<'a> {
+    /// The child with this PID (`P_PID`).
+    Pid(Pid),
+    /// The child that this pidfd stands for (`P_PIDFD`, Linux 5.4).
+    Pidfd(BorrowedFd<'a>),
+}
+
+/// Whether to wait for the exit or only look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blocking {
+    /// Wait until it has exited.
+    Block,
+    /// Answer `None` if it still runs (`WNOHANG`).
+    Now,
+}
+
+/// What becomes of an exited child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reaping {
+    /// It stays a zombie (`WNOWAIT`).
+    Leave,
+    /// It is reaped.
+    Reap,
+}
+
+/// `waitid(2)` for an exit, with status and resource usage.
+///
+/// # Errors
+/// `ECHILD` if the target is not a child, or was reaped; `EINTR` if a signal handler ran; `EINVAL` for a pidfd before Linux
+/// 5.4.
+pub fn waitid(target: Target<'_>, blocking: Blocking, reaping: Reaping) -> Result<Option<Exit>, Errno> {
+    let (kind, id) = match target {
+        Target::Pid(pid) => (libc::P_PID, pid.as_raw()),
+        Target::Pidfd(fd) => (libc::P_PIDFD, fd.as_raw_fd()),
+    };
+    let mut options = libc::WEXITED;
+    if blocking == Blocking::Now {
+        options |= libc::WNOHANG;
+    }
+    if reaping == Reaping::Leave {
+        options |= libc::WNOWAIT;
+    }
+    // SAFETY: siginfo_t is integers and pointers, for which all zero is a value. It must be zero: with nothing to report,
+    // QEMU's user mode leaves it as it was.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let mut usage = no_usage();
+    // SAFETY: `info` and `usage` are room for what the kernel writes, and live through the call.
+    let answer = unsafe {
+        libc::syscall(libc::SYS_waitid, kind, id, &raw mut info, options, &raw mut usage)
+    };
+    // A SIGSYS handler that merely returns makes a filtered call return its own number.
+    match raw::check(answer)? {
+        0 => {}
+        _ => return Err(Errno::NOSYS),
+    }
+    // SAFETY: waitid fills in the SIGCHLD fields, or leaves all zero.
+    let pid = unsafe { info.si_pid() };
+    let Ok(pid) = Pid::new(pid) else { return Ok(None) };
+    // SAFETY: as above.
+    let status = unsafe { info.si_status() };
+    Ok(Some(Exit::new(pid, exit_status(info.si_code, status)).with_rusage(rusage(&usage))))
+}
+
+/// Reaps the child `pid` if it has exited: `wait4(2)` with `WNOHANG`, for where a filter takes `waitid` away.
+///
+/// # Errors
+/// `ECHILD` if it is not a child, or was reaped.
+pub fn wait4_now(pid: Pid) -> Result<Option<Exit>, Errno> {
+    wait4(pid.as_raw(), libc::WNOHANG)
+}
+
+/// Reaps the child `pid` whatever its exit signal, waiting as long as it takes; `Ok(None)` does not come back.
+pub(crate) fn wait4_all(pid: i32) -> Result<Option<Exit>, Errno> {
+    loop {
+        match wait4(pid, libc::__WALL) {
+            Err(Errno::INTR) => {}
+            answer => return answer,
+        }
+    }
+}
+
+/// Reaps a child that has exited or is about to. Whether somebody else was quicker (`SIGCHLD` ignored, a `waitpid(-1)`) is all
+/// the same.
+pub(crate) fn reap_whoever_wins(pid: i32) {
+    while wait4(pid, libc::__WALL) == Err(Errno::INTR) {}
+}
+
+fn wait4(pid: i32, options: c_int) -> Result<Option<Exit>, Errno> {
+    let mut status: c_int = 0;
+    let mut usage = no_usage();
+    // SAFETY: `status` and `usage` are room for what the kernel writes, and live through the call.
+    let answer: c_long =
+        unsafe { libc::syscall(libc::SYS_wait4, pid, &raw mut status, options, &raw mut usage) };
+    match raw::check(answer)? {
+        0 => Ok(None),
+        reaped if reaped == c_long::from(pid) => Ok(Pid::new(pid)
+            .ok()
+            .map(|pid| Exit::new(pid, ExitStatus::from_raw(status)).with_rusage(rusage(&usage)))),
+        _ => Err(Errno::NOSYS),
+    }
+}
+
+/// The wait status that `wait(2)` would have given for the `si_code` and `si_status` of `waitid(2)`.
+fn exit_status(code: c_int, status: c_int) -> ExitStatus {
+    ExitStatus::from_raw(match code {
+        libc::CLD_EXITED => (status & 0xff) << 8,
+        libc::CLD_DUMPED => status | 0x80,
+        _ => status & 0x7f,
+    })
+}
+
+fn no_usage() -> libc::rusage {
+    // SAFETY: rusage is integers, for which all zero is a value.
+    unsafe { std::mem::zeroed() }
+}
+
+fn rusage(usage: &libc::rusage) -> Rusage {
+    let time = |t: libc::timeval| {
+        Duration::from_secs(t.tv_sec.max(0) as u64) + Duration::from_micros(t.tv_usec.max(0) as u64)
+    };
+    let count = |n: c_long| n.max(0) as u64;
+    Rusage {
+        user_time: time(usage.ru_utime),
+        system_time: time(usage.ru_stime),
+        max_rss: count(usage.ru_maxrss) * 1024,
+        minor_faults: count(usage.ru_minflt),
+        major_faults: count(usage.ru_majflt),
+        blocks_in: count(usage.ru_inblock),
+        blocks_out: count(usage.ru_oublock),
+        voluntary_switches: count(usage.ru_nvcsw),
+        involuntary_switches: count(usage.ru_nivcsw),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_what_wait_would_have_said() {
+        assert_eq!(exit_status(libc::CLD_EXITED, 7).code(), Some(7));
+        assert_eq!(exit_status(libc::CLD_EXITED, 300).code(), Some(44));
+        assert_eq!(exit_status(libc::CLD_KILLED, 9).signal(), Some(9));
+        let dumped = exit_status(libc::CLD_DUMPED, 11);
+        assert_eq!((dumped.signal(), dumped.core_dumped()), (Some(11), true));
+    }
+
+    #[test]
+    fn init_is_nobody_elses_child() {
+        let init = Target::Pid(Pid::new(1).unwrap());
+        assert_eq!(waitid(init, Blocking::Now, Reaping::Leave), Err(Errno::CHILD));
+    }
+}

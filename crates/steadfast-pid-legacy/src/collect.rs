@@ -1,0 +1,78 @@
+//! [`Collector`]: waiting where a filter forbids `waitid(2)`.
+//!
+//! `wait4(2)` cannot look without reaping. So it is only ever asked with `WNOHANG`, under a lock that signals take as well, and
+//! the status is kept: no signal goes out after the reap here either. The price is that it asks again and again, at first after
+//! a quarter of a millisecond, at last every 20.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use steadfast_core::{Clock, Errno, Exit, Pid};
+use steadfast_linux::{SystemClock, wait4_now};
+
+pub(crate) struct Collector {
+    pid: Pid,
+    state: Mutex<State>,
+}
+
+enum State {
+    /// Not reaped by us.
+    Waitable,
+    /// Reaped; nobody has asked for the reap yet.
+    Collected(Exit),
+    /// Reaped, and asked for.
+    Taken,
+}
+
+impl Collector {
+    pub(crate) fn new(pid: Pid) -> Collector {
+        Collector { pid, state: Mutex::new(State::Waitable) }
+    }
+
+    /// Makes a call with the PID, unless the number is not ours any more.
+    pub(crate) fn unless_collected(&self, call: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
+        match *self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+            State::Waitable => call(),
+            State::Collected(_) | State::Taken => Err(Errno::SRCH),
+        }
+    }
+
+    pub(crate) fn wait_until(&self, deadline: Option<Instant>) -> Result<Option<Exit>, Errno> {
+        let mut pause = Duration::from_micros(250);
+        loop {
+            if let Some(exit) = self.look()? {
+                return Ok(Some(exit));
+            }
+            let next = SystemClock.now() + pause;
+            match deadline {
+                Some(deadline) if deadline <= SystemClock.now() => return Ok(None),
+                Some(deadline) => SystemClock.sleep_until(deadline.min(next)),
+                None => SystemClock.sleep_until(next),
+            }
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
+    }
+
+    /// Hands out the reap, once.
+    pub(crate) fn take(&self) -> Result<Option<Exit>, Errno> {
+        let exit = self.look()?;
+        if exit.is_some() {
+            *self.state.lock().unwrap_or_else(PoisonError::into_inner) = State::Taken;
+        }
+        Ok(exit)
+    }
+
+    fn look(&self) -> Result<Option<Exit>, Errno> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match *state {
+            State::Waitable => {
+                let exit = wait4_now(self.pid)?;
+                if let Some(exit) = exit {
+                    *state = State::Collected(exit);
+                }
+                Ok(exit)
+            }
+            State::Collected(exit) => Ok(Some(exit)),
+            State::Taken => Err(Errno::CHILD),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The PID backend, for kernels and sandboxes without pidfds: plain PIDs, with the races closed by order.
+//!
+//! **For a child of ours** the number cannot be recycled before it is reaped, and `steadfast_core::Process` reaps only when no
+//! call with it is in progress. So a handle is as safe here as with a pidfd, unless other code in the program reaps our children
+//! (`waitpid(-1)`, `SIGCHLD` ignored): then the number is free while we believe it ours. Only a pidfd closes that.
+//!
+//! **For a process that was found** the start time is remembered and compared before each call; it is `ProcessDone` when it has
+//! changed. One window stays open: between the comparison and the `kill(2)` behind it, some microseconds, the process may end, be
+//! reaped by its parent, and its number be handed out again. No call takes a number *and* a start time; only a pidfd closes that.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `lib.rs` | [`PidLegacyBackend`]: spawn and find |
+//! | `process.rs` | one process: signal, wait, reap |
+//! | `watch.rs` | waiting with a timeout: a thread per waited process |
+//! | `collect.rs` | waiting where `waitid` is filtered |
+//! | `start_time.rs` | who a number was when we found it |
+//! | `orphans.rs` | children whose handles were dropped |
+#![forbid(unsafe_code)]
+
+mod collect;
+mod orphans;
+mod process;
+mod start_time;
+mod watch;
+
+use process::LegacyProcess;
+use start_time::StartTime;
+use std::sync::Arc;
+use steadfast_core::{
+    BackendProcess, Capabilities, Clock, Error, Pid, PipeEnd, Plan, ProcessBackend, Result, Spawned,
+};
+use steadfast_linux::{Door, SystemClock, WantPidfd};
+
+/// Processes by PID: works on every Linux.
+#[derive(Debug)]
+pub struct PidLegacyBackend {
+    door: Door,
+    wait_call: WaitCall,
+}
+
+/// How this backend waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitCall {
+    /// `waitid(2)`, which can look at an exit without reaping.
+    Waitid,
+    /// `wait4(2)`, which cannot, and is asked again and again with pauses: for a sandbox whose filter forbids `waitid`.
+    Wait4,
+}
+
+impl PidLegacyBackend {
+    /// A backend that makes children through `door` and waits by `wait_call`; the probe knows which of them work.
+    pub fn new(door: Door, wait_call: WaitCall) -> PidLegacyBackend {
+        PidLegacyBackend { door, wait_call }
+    }
+}
+
+impl ProcessBackend for PidLegacyBackend {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::new("pid-legacy").real()
+    }
+
+    fn clock(&self) -> &dyn Clock {
+        &SystemClock
+    }
+
+    fn spawn(&self, plan: &Plan) -> Result<Spawned> {
+        if plan.create_pidfd() {
+            let what = "a pidfd was asked for, and it has none: take the pidfd backend, or drop the wish".into();
+            return Err(Error::Unsupported { backend: self.capabilities().name, what });
+        }
+        let child = steadfast_linux::spawn(plan, WantPidfd::No, self.door)?;
+        let process = Arc::new(LegacyProcess::new(child.pid, None, self.wait_call));
+        let pipes = child.pipes.map(|end| end.map(PipeEnd::Fd));
+        Ok(Spawned { pid: child.pid, process, pipes, pidfd: None })
+    }
+
+    fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
+        let start_time = StartTime::of(pid)?;
+        Ok(Arc::new(LegacyProcess::new(pid, Some(start_time), self.wait_call)))
+    }
+}

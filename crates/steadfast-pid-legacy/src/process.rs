@@ -1,0 +1,117 @@
+//! One process, held by its number.
+
+use crate::WaitCall;
+use crate::collect::Collector;
+use crate::start_time::StartTime;
+use crate::watch::Watch;
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use steadfast_core::{BackendProcess, Clock, Errno, Error, Exit, Pid, Result, Signal};
+use steadfast_linux::{Blocking, Reaping, SystemClock, Target, kill, waitid};
+
+pub(crate) struct LegacyProcess {
+    pid: Pid,
+    /// Of a process that was found; a child of ours cannot be recycled under us.
+    start_time: Option<StartTime>,
+    waiting: Waiting,
+}
+
+enum Waiting {
+    /// With the thread that waits for those who have a deadline, once there is one.
+    Waitid(Mutex<Option<Arc<Watch>>>),
+    Wait4(Collector),
+}
+
+impl LegacyProcess {
+    pub(crate) fn new(pid: Pid, start_time: Option<StartTime>, wait_call: WaitCall) -> LegacyProcess {
+        let waiting = match wait_call {
+            WaitCall::Waitid => Waiting::Waitid(Mutex::new(None)),
+            WaitCall::Wait4 => Waiting::Wait4(Collector::new(pid)),
+        };
+        LegacyProcess { pid, start_time, waiting }
+    }
+
+    /// Whether the number still is our process's. See the crate's page for the window behind this check.
+    fn is_ours(&self) -> Result<bool> {
+        self.start_time.map_or(Ok(true), |start_time| start_time.is_still_of(self.pid))
+    }
+
+    fn look(&self) -> Result<Option<Exit>, Errno> {
+        waitid(Target::Pid(self.pid), Blocking::Now, Reaping::Leave)
+    }
+
+    fn wait_until(&self, watch: &Mutex<Option<Arc<Watch>>>, deadline: Instant) -> Result<Option<Exit>, Errno> {
+        let seen = self.look()?;
+        if seen.is_some() || deadline <= SystemClock.now() {
+            return Ok(seen);
+        }
+        let watch = {
+            let mut watch = watch.lock().unwrap_or_else(PoisonError::into_inner);
+            match &*watch {
+                Some(watch) => Arc::clone(watch),
+                None => Arc::clone(watch.insert(Watch::start(self.pid)?)),
+            }
+        };
+        if watch.wait_until(deadline) { self.look() } else { Ok(None) }
+    }
+
+    fn failed(&self, call: &'static str) -> impl Fn(Errno) -> Error {
+        let pid = self.pid;
+        move |errno| Error::on_process(call, pid, errno)
+    }
+}
+
+impl BackendProcess for LegacyProcess {
+    fn signal(&self, signal: Signal) -> Result<()> {
+        if !self.is_ours()? {
+            return Err(Error::ProcessDone { pid: self.pid });
+        }
+        let send = || kill(self.pid, signal);
+        match &self.waiting {
+            Waiting::Waitid(_) => send(),
+            Waiting::Wait4(collector) => collector.unless_collected(send),
+        }
+        .map_err(self.failed("kill"))
+    }
+
+    fn wait_exited(&self, deadline: Option<Instant>) -> Result<Option<Exit>> {
+        if !self.is_ours()? {
+            // Whoever has the number now is not to be waited for, even if it is a child of ours.
+            return Err(self.failed("waitid")(Errno::CHILD));
+        }
+        match (&self.waiting, deadline) {
+            (Waiting::Waitid(_), None) => waitid(Target::Pid(self.pid), Blocking::Block, Reaping::Leave),
+            (Waiting::Waitid(watch), Some(deadline)) => self.wait_until(watch, deadline),
+            (Waiting::Wait4(collector), deadline) => collector.wait_until(deadline),
+        }
+        .map_err(self.failed("waitid"))
+    }
+
+    fn reap(&self) -> Result<Option<Exit>> {
+        match &self.waiting {
+            Waiting::Waitid(watch) => {
+                if self.look().map_err(self.failed("waitid"))?.is_none() {
+                    return Ok(None);
+                }
+                // It has exited, so the watching thread is on its way out of the kernel; it must not be on its way in when the
+                // number is given back.
+                let watch = watch.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                if let Some(watch) = watch {
+                    watch.wait();
+                }
+                waitid(Target::Pid(self.pid), Blocking::Now, Reaping::Reap)
+            }
+            Waiting::Wait4(collector) => collector.take(),
+        }
+        .map_err(self.failed("waitid"))
+    }
+
+    fn handle(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn abandon(self: Arc<Self>) {
+        crate::orphans::take(self);
+    }
+}

@@ -1,0 +1,82 @@
+//! The pidfd backend: one descriptor per process, which the kernel never lets mean another one.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `lib.rs` | [`PidfdBackend`]: spawn and find |
+//! | `process.rs` | one process: signal, wait, reap, all through its pidfd |
+//! | `orphans.rs` | children whose handles were dropped |
+#![forbid(unsafe_code)]
+
+mod orphans;
+mod process;
+
+use process::PidfdProcess;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use steadfast_core::{
+    BackendProcess, Capabilities, Clock, Errno, Error, Pid, PipeEnd, Plan, ProcessBackend, Result, Spawned, Stage,
+};
+use steadfast_linux::{Door, SystemClock, WantPidfd};
+
+/// Processes by pidfd: needs `pidfd_open` (Linux 5.3), `waitid(P_PIDFD)` (5.4), `pidfd_send_signal` (5.1) and
+/// `clone(CLONE_PIDFD)` (5.2). The PID is for logs only; no call is made with it after the pidfd is there.
+#[derive(Debug)]
+pub struct PidfdBackend {
+    door: Door,
+}
+
+impl PidfdBackend {
+    /// A backend that makes children through `door`. Whether the kernel can do it is the probe's business.
+    pub fn new(door: Door) -> PidfdBackend {
+        PidfdBackend { door }
+    }
+}
+
+impl ProcessBackend for PidfdBackend {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::new("pidfd").lends_handle().find_is_exact().real()
+    }
+
+    fn clock(&self) -> &dyn Clock {
+        &SystemClock
+    }
+
+    fn spawn(&self, plan: &Plan) -> Result<Spawned> {
+        let child = steadfast_linux::spawn(plan, WantPidfd::Yes, self.door)?;
+        let pidfd = child.pidfd.ok_or_else(|| failed(plan, Errno::INVAL))?;
+        let process = Arc::new(PidfdProcess::new(child.pid, pidfd));
+        let wish = plan.create_pidfd().then(|| process.duplicate()).transpose();
+        let wish = wish.map_err(|errno| {
+            // A half-made spawn must leave nothing: the caller will never hear of this child.
+            process.kill_and_reap();
+            failed(plan, errno)
+        })?;
+        let pipes = child.pipes.map(|end| end.map(PipeEnd::Fd));
+        Ok(Spawned { pid: child.pid, process, pipes, pidfd: wish })
+    }
+
+    fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
+        let pidfd: OwnedFd = steadfast_linux::pidfd_open(pid).map_err(|errno| match errno {
+            Errno::SRCH => Error::ProcessDone { pid },
+            // Since Linux 6.16.
+            Errno::NOENT => Error::ThreadId { tid: pid },
+            // Before that, both a thread and a process that is just being reaped (systemd#36982). The PID itself is valid, so
+            // it can be nothing else.
+            Errno::INVAL if leads_no_process(pid) => Error::ThreadId { tid: pid },
+            Errno::INVAL => Error::ProcessDone { pid },
+            errno => Error::on_process("pidfd_open", pid, errno),
+        })?;
+        Ok(Arc::new(PidfdProcess::new(pid, pidfd)))
+    }
+}
+
+fn failed(plan: &Plan, source: Errno) -> Error {
+    Error::Spawn { program: plan.program().to_owned(), stage: Stage::Pidfd, source }
+}
+
+/// Whether `/proc` shows `tid` as a thread of another process (proc_pid_status(5), `Tgid`).
+fn leads_no_process(tid: Pid) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{tid}/status")).unwrap_or_default();
+    let tgid = status.lines().find_map(|line| line.strip_prefix("Tgid:"));
+    tgid.is_some_and(|tgid| tgid.trim() != tid.to_string())
+}
