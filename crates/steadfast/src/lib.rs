@@ -1,0 +1,78 @@
+//! Process handles that can never act on the wrong process.
+//!
+//! A PID is a number that the kernel hands out again. Whoever keeps one and later calls `kill` may hit a stranger. This crate
+//! spawns, finds, signals, waits for and releases processes through a **pidfd** where the kernel gives one, through a **PID with
+//! the races closed** where it does not, and through a **simulated kernel** in tests. Which one, a probe decides, once.
+//!
+//! ```no_run
+//! use steadfast::{Command, Signal};
+//! use std::time::Duration;
+//!
+//! let child = Command::new("server").arg("--port=0").spawn()?;
+//! child.signal(Signal::TERM)?;                                // &self everywhere: share it between threads
+//! match child.wait_timeout(Duration::from_secs(5))? {
+//!     Some(status) => println!("{status}"),
+//!     None => {
+//!         child.kill()?;
+//!         child.wait()?;
+//!     }
+//! }
+//! # Ok::<(), steadfast::Error>(())
+//! ```
+//!
+//! | to | use |
+//! | --- | --- |
+//! | start a process | [`Command`], which has std's methods, and [`Child`] |
+//! | take hold of one that exists | [`Process::find`], [`Process::try_from`] a `std::process::Child` |
+//! | signal it, wait for it | [`Process`], which `Child` derefs to |
+//! | choose the backend, or enter a simulated one | [`System`] |
+//! | know what this machine can do | [`Probe`], or `cargo xtask probe` |
+//! | test without processes | feature `mock`, module `mock` |
+//! | write a backend | [`backend`] |
+//!
+//! Where std says `io::Error`, this crate says [`Error`], which names the call, the process or path, and the errno, and turns into
+//! an `io::Error` at a `?`.
+#![forbid(unsafe_code)]
+
+mod child;
+mod command;
+mod output;
+mod pipe;
+mod process;
+mod stdio;
+mod system;
+
+#[cfg(feature = "mock")]
+pub mod mock;
+
+pub use child::Child;
+pub use command::Command;
+pub use pipe::{ChildStderr, ChildStdin, ChildStdout};
+pub use process::Process;
+pub use std::process::{ExitStatus, Output};
+pub use stdio::Stdio;
+pub use steadfast_core::{Capabilities, Errno, Error, ErrorKind, Exit, Pid, Result, Rusage, Signal, Stage};
+pub use steadfast_linux::{Answer, Check, Door, Feature, Probe};
+pub use system::{Entered, System};
+
+/// For authors of a backend: the traits, and the values that they exchange.
+///
+/// Start at [`ProcessBackend`](backend::ProcessBackend); hold yours to the contract with the crate `steadfast-conformance`; use it
+/// with [`System::with_backend`].
+pub mod backend {
+    pub use steadfast_core::{
+        BackendProcess, Capabilities, Clock, PipeEnd, Plan, PlanBuilder, PlanStdio, Process, ProcessBackend,
+        Spawned,
+    };
+}
+
+/// The pages of the repository, as tests: their examples must compile and run.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../../ARCHITECTURE.md")]
+    struct Architecture;
+    #[doc = include_str!("../../../PLATFORM.md")]
+    struct Platform;
+}

@@ -1,0 +1,202 @@
+//! Our ends of a child's pipes. They are types of ours because a simulated process has no descriptors.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+use steadfast_core::{Error, PipeEnd};
+
+/// One end of a pipe, real or simulated.
+pub(crate) enum End {
+    File(File),
+    Writer(Mutex<Box<dyn Write + Send + Sync>>),
+    Reader(Mutex<Box<dyn Read + Send + Sync>>),
+    /// Of a kind that this version does not know.
+    Unknown,
+}
+
+impl From<PipeEnd> for End {
+    fn from(end: PipeEnd) -> End {
+        match end {
+            PipeEnd::Fd(fd) => End::File(File::from(fd)),
+            PipeEnd::Writer(writer) => End::Writer(Mutex::new(writer)),
+            PipeEnd::Reader(reader) => End::Reader(Mutex::new(reader)),
+            _ => End::Unknown,
+        }
+    }
+}
+
+impl End {
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            End::File(file) => (&*file).read(buffer),
+            End::Reader(reader) => reader.lock().unwrap_or_else(PoisonError::into_inner).read(buffer),
+            End::Writer(_) | End::Unknown => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            End::File(file) => (&*file).write(bytes),
+            End::Writer(writer) => writer.lock().unwrap_or_else(PoisonError::into_inner).write(bytes),
+            End::Reader(_) | End::Unknown => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    fn into_fd(self) -> Result<OwnedFd, Error> {
+        match self {
+            End::File(file) => Ok(file.into()),
+            _ => Err(Error::Unsupported {
+                backend: "mock",
+                what: "the pipe of a simulated process is no descriptor".into(),
+            }),
+        }
+    }
+}
+
+/// The write end of a child's stdin. Dropping it is the end of the child's input.
+pub struct ChildStdin {
+    /// Shared with a write in progress, so that closing need not wait for it.
+    end: Mutex<Option<Arc<End>>>,
+}
+
+impl ChildStdin {
+    pub(crate) fn new(end: PipeEnd) -> ChildStdin {
+        ChildStdin { end: Mutex::new(Some(Arc::new(end.into()))) }
+    }
+
+    pub(crate) fn close(&self) {
+        let end = self.end.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(end);
+    }
+}
+
+impl Write for &ChildStdin {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let end = self.end.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match end {
+            Some(end) => end.write(bytes),
+            // Closed by `Child::wait`.
+            None => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Write for ChildStdin {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&*self).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl fmt::Debug for ChildStdin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ChildStdin")
+    }
+}
+
+/// Fails with [`Error::Unsupported`] for a simulated process, and for a stdin that `Child::wait` has closed.
+impl TryFrom<ChildStdin> for OwnedFd {
+    type Error = Error;
+    fn try_from(stdin: ChildStdin) -> Result<OwnedFd, Error> {
+        let end = stdin.end.into_inner().unwrap_or_else(PoisonError::into_inner);
+        end.and_then(Arc::into_inner).unwrap_or(End::Unknown).into_fd()
+    }
+}
+
+/// Fails with [`Error::Unsupported`] for a simulated process, and for a stdin that `Child::wait` has closed.
+impl TryFrom<ChildStdin> for std::process::ChildStdin {
+    type Error = Error;
+    fn try_from(stdin: ChildStdin) -> Result<Self, Error> {
+        OwnedFd::try_from(stdin).map(Into::into)
+    }
+}
+
+macro_rules! read_end {
+    ($name:ident, $what:literal) => {
+        #[doc = concat!("The read end of a child's ", $what, ".")]
+        pub struct $name {
+            end: End,
+        }
+
+        impl $name {
+            pub(crate) fn new(end: PipeEnd) -> $name {
+                $name { end: end.into() }
+            }
+
+            pub(crate) fn into_end(self) -> End {
+                self.end
+            }
+        }
+
+        impl Read for &$name {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.end.read(buffer)
+            }
+        }
+
+        impl Read for $name {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.end.read(buffer)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(stringify!($name))
+            }
+        }
+
+        /// Fails with [`Error::Unsupported`] for a simulated process.
+        impl TryFrom<$name> for OwnedFd {
+            type Error = Error;
+            fn try_from(end: $name) -> Result<OwnedFd, Error> {
+                end.end.into_fd()
+            }
+        }
+
+        /// Fails with [`Error::Unsupported`] for a simulated process.
+        impl TryFrom<$name> for std::process::$name {
+            type Error = Error;
+            fn try_from(end: $name) -> Result<Self, Error> {
+                OwnedFd::try_from(end).map(Into::into)
+            }
+        }
+    };
+}
+
+read_end!(ChildStdout, "stdout");
+read_end!(ChildStderr, "stderr");
+
+impl End {
+    /// The descriptor to poll, if it has one.
+    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            End::File(file) => Some(file.as_fd()),
+            _ => None,
+        }
+    }
+
+    /// Reads what is there, up to a buffer's worth, to the end of `into`; 0 at the end.
+    pub(crate) fn read_some(&self, into: &mut Vec<u8>) -> io::Result<usize> {
+        const ROOM: usize = 64 * 1024;
+        let filled = into.len();
+        into.resize(filled + ROOM, 0);
+        let read = loop {
+            match self.read(&mut into[filled..]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                answer => break answer,
+            }
+        };
+        into.truncate(filled + *read.as_ref().unwrap_or(&0));
+        read
+    }
+}

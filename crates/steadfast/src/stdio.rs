@@ -1,0 +1,72 @@
+//! [`Stdio`]: where a standard stream of a new process comes from or goes to.
+
+use crate::pipe::{ChildStderr, ChildStdout, ChildStdin};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use steadfast_core::PlanStdio;
+
+/// Where a standard stream of a new process comes from or goes to, as `std::process::Stdio`; and it can be cloned.
+///
+/// ```
+/// use steadfast::{Command, Stdio};
+/// let echo = Command::new("echo").arg("hi").stdout(Stdio::piped()).spawn()?;
+/// # let mut echo = echo;
+/// let sorted = Command::new("sort").stdin(echo.stdout.take().expect("piped")).output()?;
+/// assert_eq!(sorted.stdout, b"hi\n");
+/// # echo.wait()?;
+/// # Ok::<(), steadfast::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Stdio(pub(crate) Source);
+
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    Real(PlanStdio),
+    /// The pipe of a simulated process.
+    Simulated,
+}
+
+impl Stdio {
+    /// A new pipe, whose other end is in the [`Child`](crate::Child).
+    pub fn piped() -> Stdio {
+        Stdio(Source::Real(PlanStdio::Piped))
+    }
+
+    /// This process's own.
+    pub fn inherit() -> Stdio {
+        Stdio(Source::Real(PlanStdio::Inherit))
+    }
+
+    /// `/dev/null`.
+    pub fn null() -> Stdio {
+        Stdio(Source::Real(PlanStdio::Null))
+    }
+}
+
+/// The child gets a copy; the descriptor itself is closed with the last clone of the `Stdio`, which the
+/// [`Command`](crate::Command) holds.
+impl From<OwnedFd> for Stdio {
+    fn from(fd: OwnedFd) -> Stdio {
+        Stdio(Source::Real(PlanStdio::Fd(Arc::new(fd))))
+    }
+}
+
+impl From<File> for Stdio {
+    fn from(file: File) -> Stdio {
+        OwnedFd::from(file).into()
+    }
+}
+
+macro_rules! from_pipe {
+    ($($pipe:ty),*) => {$(
+        /// A simulated process's pipe is accepted here and refused at the spawn.
+        impl From<$pipe> for Stdio {
+            fn from(pipe: $pipe) -> Stdio {
+                OwnedFd::try_from(pipe).map_or(Stdio(Source::Simulated), Stdio::from)
+            }
+        }
+    )*};
+}
+
+from_pipe!(ChildStdin, ChildStdout, ChildStderr);

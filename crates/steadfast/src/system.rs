@@ -1,0 +1,228 @@
+//! [`System`]: a chosen backend, and how it is chosen.
+
+use crate::{Child, Command, Process};
+use std::cell::{Cell, RefCell};
+use std::ffi::OsString;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+use steadfast_core::{Capabilities, Error, Exit, Pid, ProcessBackend, Result};
+use steadfast_linux::{Door, Probe};
+use steadfast_pid_legacy::{PidLegacyBackend, WaitCall};
+use steadfast_pidfd::PidfdBackend;
+
+/// A chosen backend: cheap to clone, to be shared between threads.
+///
+/// Most programs never name it: [`Command::spawn`] and [`Process::find`] use [`System::current`].
+///
+/// ```
+/// use steadfast::System;
+/// let system = System::detect()?;
+/// println!("{}", system.backend_name());
+/// # Ok::<(), steadfast::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct System {
+    backend: Arc<dyn ProcessBackend>,
+}
+
+thread_local! {
+    static ENTERED: RefCell<Vec<(u64, System)>> = const { RefCell::new(Vec::new()) };
+    static NEXT: Cell<u64> = const { Cell::new(0) };
+}
+
+impl System {
+    /// The backend for this machine: pidfds where the probe finds that all of it works, else PIDs. Decided once.
+    ///
+    /// The environment variable `STEADFAST_BACKEND`, read at the first call, forces `pidfd` or `pid-legacy`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownBackend`] for another value of that variable; [`Error::Unavailable`] if it forces pidfds where they do
+    /// not work; [`Error::System`] if the probe was refused for a reason of the moment, such as `EMFILE`. Nothing of that is
+    /// remembered, and none of it makes a weaker choice silently.
+    pub fn detect() -> Result<System> {
+        static CHOSEN: OnceLock<System> = OnceLock::new();
+        if let Some(system) = CHOSEN.get() {
+            return Ok(system.clone());
+        }
+        let system = System::choose(std::env::var_os("STEADFAST_BACKEND"))?;
+        Ok(CHOSEN.get_or_init(|| system).clone())
+    }
+
+    fn choose(forced: Option<OsString>) -> Result<System> {
+        match forced {
+            None => match Probe::once()?.obstacle() {
+                None => System::pidfd(),
+                Some(_) => Ok(System::pid_legacy()),
+            },
+            Some(name) if name == "pidfd" => System::pidfd(),
+            Some(name) if name == "pid-legacy" => Ok(System::pid_legacy()),
+            Some(given) => Err(Error::UnknownBackend { given }),
+        }
+    }
+
+    /// The backend with pidfds.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] with the call that does not work here; [`Error::System`] as for [`detect`](System::detect).
+    pub fn pidfd() -> Result<System> {
+        System::pidfd_through(Probe::once()?.door)
+    }
+
+    /// The backend with pidfds, making children through this door and no other: for tests and measurements.
+    ///
+    /// # Errors
+    /// As [`pidfd`](System::pidfd). A door that is closed here fails at the spawn.
+    pub fn pidfd_through(door: Door) -> Result<System> {
+        match Probe::once()?.obstacle() {
+            None => Ok(System::with_backend(Arc::new(PidfdBackend::new(door)))),
+            Some(check) => Err(Error::Unavailable {
+                backend: "pidfd",
+                why: format!("{} (Linux {}): {}", check.name, check.since, check.answer),
+                errno: check.answer.errno(),
+            }),
+        }
+    }
+
+    /// The backend with PIDs, which works everywhere.
+    pub fn pid_legacy() -> System {
+        // If the probe is refused for the moment, the door that needs no sharing of memory is the one that cannot be wrong.
+        System::pid_legacy_through(Probe::once().map_or(Door::Fork, |probe| probe.door))
+    }
+
+    /// The backend with PIDs, making children through this door and no other: for tests and measurements.
+    pub fn pid_legacy_through(door: Door) -> System {
+        let waitid_works = Probe::once().map_or(true, |probe| probe.waitid.works());
+        let wait_call = if waitid_works { WaitCall::Waitid } else { WaitCall::Wait4 };
+        System::with_backend(Arc::new(PidLegacyBackend::new(door, wait_call)))
+    }
+
+    /// A backend of your own, or a simulated one.
+    pub fn with_backend(backend: Arc<dyn ProcessBackend>) -> System {
+        System { backend }
+    }
+
+    /// The one entered on this thread, else [`detect`](System::detect).
+    ///
+    /// # Errors
+    /// As [`detect`](System::detect).
+    pub fn current() -> Result<System> {
+        let entered = ENTERED.with_borrow(|entered| entered.last().map(|(_, system)| system.clone()));
+        entered.map_or_else(System::detect, Ok)
+    }
+
+    /// Makes it current on this thread until the guard is dropped, so that code which just calls `Command::new(..).spawn()` can
+    /// be tested unchanged. Entering again inside is fine; the last one entered is current.
+    #[must_use = "it is current until the guard is dropped, which is now"]
+    pub fn enter(&self) -> Entered {
+        let id = NEXT.get();
+        NEXT.set(id + 1);
+        ENTERED.with_borrow_mut(|entered| entered.push((id, self.clone())));
+        Entered { id, _not_send: PhantomData }
+    }
+
+    /// Takes hold of a process that exists, a child of this one or not.
+    ///
+    /// Whose PID it is, you learn after this and not before: find first, then verify who it is, then act through the handle. On
+    /// `pid-legacy` the start time is remembered and compared before each call; between that comparison and the call behind it
+    /// the process may still be exchanged for another, which only a pidfd prevents.
+    ///
+    /// # Errors
+    /// [`Error::ProcessDone`] when there is no such process, [`Error::ThreadId`] when the number is a thread's,
+    /// [`Error::System`] for the rest (`EMFILE`, a filtered call, no `/proc` on `pid-legacy`).
+    pub fn find(&self, pid: Pid) -> Result<Process> {
+        steadfast_core::Process::find(&self.backend, pid).map(Process::from)
+    }
+
+    /// Starts a process here, whatever is current.
+    ///
+    /// # Errors
+    /// As [`Command::spawn`].
+    pub fn spawn(&self, command: &mut Command) -> Result<Child> {
+        command.spawn_on(self)
+    }
+
+    /// Takes over a child that std has spawned, with its pipes. It is reaped in the background when dropped, which std's is not.
+    /// If std has waited for it already, the handle is Done and knows the status.
+    ///
+    /// # Errors
+    /// [`Error::NoChild`] if somebody else has reaped it, [`Error::Unsupported`] on a simulated system, else as
+    /// [`find`](System::find).
+    pub fn adopt(&self, child: std::process::Child) -> Result<Child> {
+        self.adopt_parts(child).map(|(process, pipes)| Child::new(process, pipes, None, false))
+    }
+
+    pub(crate) fn adopt_parts(
+        &self,
+        mut child: std::process::Child,
+    ) -> Result<(Process, [Option<steadfast_core::PipeEnd>; 3])> {
+        use steadfast_core::PipeEnd::Fd;
+        if !self.capabilities().real {
+            let what = "a real child cannot be adopted into a simulation".into();
+            return Err(Error::Unsupported { backend: self.backend_name(), what });
+        }
+        let pid = Pid::try_from(child.id())?;
+        let pipes = [
+            child.stdin.take().map(|pipe| Fd(pipe.into())),
+            child.stdout.take().map(|pipe| Fd(pipe.into())),
+            child.stderr.take().map(|pipe| Fd(pipe.into())),
+        ];
+        // Until it is reaped its number is its own; std knows whether it has reaped it, and the number alone does not tell.
+        let process = match child.try_wait() {
+            Ok(Some(status)) => steadfast_core::Process::done(&self.backend, Exit::new(pid, status)),
+            Ok(None) => steadfast_core::Process::adopt(&self.backend, pid)?,
+            Err(_) => return Err(Error::NoChild { pid }),
+        };
+        Ok((process.into(), pipes))
+    }
+
+    /// The backend's name: `pidfd`, `pid-legacy`, `mock`, or what a third party calls its own.
+    pub fn backend_name(&self) -> &'static str {
+        self.capabilities().name
+    }
+
+    /// What the backend can do.
+    pub fn capabilities(&self) -> Capabilities {
+        self.backend.capabilities()
+    }
+
+    /// The backend itself, for a wrapper or a conformance run.
+    pub fn backend(&self) -> &Arc<dyn ProcessBackend> {
+        &self.backend
+    }
+
+    /// The time on which timeouts are measured; virtual in a simulation.
+    pub fn now(&self) -> Instant {
+        self.backend.clock().now()
+    }
+
+    /// Sleeps; in a simulation, for virtual time.
+    pub fn sleep(&self, time: Duration) {
+        // Later than the clock can say: a year is as good.
+        let deadline = self.now().checked_add(time);
+        let year = Duration::from_secs(365 * 24 * 3600);
+        self.backend.clock().sleep_until(deadline.unwrap_or_else(|| self.now() + year));
+    }
+}
+
+impl fmt::Debug for System {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "System({})", self.backend_name())
+    }
+}
+
+/// While it lives, a [`System`] is current on this thread.
+#[derive(Debug)]
+pub struct Entered {
+    id: u64,
+    /// It belongs to the thread that entered.
+    _not_send: PhantomData<*const ()>,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        // By its number, for guards may be dropped in any order; and late in the thread's life there is nothing left to undo.
+        _ = ENTERED.try_with(|entered| entered.borrow_mut().retain(|(id, _)| *id != self.id));
+    }
+}
