@@ -1,1 +1,38 @@
-//! x
+//! The contract of steadfast as promises that any backend can be held to, a third party's too.
+//!
+//! One list, [`promises`]; a backend cannot pick among them. What it cannot do follows from its
+//! [`Capabilities`](steadfast_core::Capabilities) and from what its [`Subject`] can arrange, shows as *skipped, because …*, and
+//! is counted. A promise that a backend is declared unable to keep, and keeps all the same, is a failure: the declaration is wrong.
+//!
+//! ```no_run
+//! # fn my_backend() -> std::sync::Arc<dyn steadfast_core::ProcessBackend> { unimplemented!() }
+//! use steadfast_conformance::{Subject, run};
+//! let report = run(&Subject::new(my_backend(), "path/to/actor"));
+//! println!("{report}");
+//! assert!(report.failed().is_empty());
+//! ```
+//!
+//! The promises need a child that does as it is told: the `actor`, a program that obeys the words of an [`Act`]. A real backend is
+//! given the path of one; a simulated one, a program that does the same.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `act.rs` | [`Act`]: what the actor can be told |
+//! | `subject.rs` | [`Subject`]: a backend and what can be arranged around it |
+//! | `contract.rs` | the contract's table, row by row |
+//! | `races.rs` | threads, recycled PIDs, and what drops and releases leave behind |
+//! | `sequences.rs` | random sequences of operations, against a model and against another backend |
+//! | `report.rs` | running it all, and the [`Report`] |
+#![forbid(unsafe_code)]
+
+mod act;
+mod contract;
+mod races;
+mod report;
+mod sequences;
+mod subject;
+
+pub use act::Act;
+pub use report::{Outcome, Promise, Report, promises, run};
+pub use sequences::same_answers;
+pub use subject::Subject;

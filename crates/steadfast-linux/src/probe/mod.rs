@@ -98,6 +98,13 @@ impl fmt::Display for Answer {
     }
 }
 
+/// After `unshare(CLONE_NEWPID)` or a `setns`, the next child is the new namespace's init; once that has exited, the namespace
+/// takes no more processes (`ENOMEM` for ever). The link to the namespace cannot be read as long as it has no init.
+fn children_would_be_init() -> bool {
+    let link = std::path::Path::new("/proc/self/ns/pid_for_children");
+    link.symlink_metadata().is_ok() && link.read_link().is_err()
+}
+
 impl Probe {
     /// What this machine can do: asked at the first call, in some 0.3 ms; remembered after that, whatever the number of
     /// threads that ask.
@@ -107,8 +114,9 @@ impl Probe {
     /// no exit signal; QEMU's user mode cannot).
     ///
     /// # Errors
-    /// [`Error::System`] if the probe was refused for a reason of the moment (`EMFILE`, `ENFILE`, `ENOMEM`, `EAGAIN`). That
-    /// is not remembered: ask again.
+    /// [`Error::System`] if the probe was refused for a reason of the moment (`EMFILE`, `ENFILE`, `ENOMEM`, `EAGAIN`), or with
+    /// `EBUSY` if this process has left its PID namespace and its next child would be the new one's init. That is not
+    /// remembered: ask again.
     pub fn once() -> Result<&'static Probe, Error> {
         static KEPT: OnceLock<Probe> = OnceLock::new();
         static RUNNING: Mutex<()> = Mutex::new(());
@@ -133,6 +141,15 @@ impl Probe {
             subject: "the probe of this machine (refused for now: raise the limit and ask again)".into(),
             source: errno,
         };
+        if children_would_be_init() {
+            return Err(Error::System {
+                call: "clone",
+                subject: "the probe of this machine (this process has left its PID namespace, and the probe's short-lived child \
+                          would be process 1 of the new one, and end it: call System::detect() before unshare(2))"
+                    .into(),
+                source: Errno::BUSY,
+            });
+        }
         let verdicts = sacrifice::ask(checks::ALL).map_err(|errno| refused("clone", errno))?;
         let mut answers = Vec::with_capacity(verdicts.len());
         for (check, verdict) in checks::ALL.iter().zip(verdicts) {

@@ -1,0 +1,73 @@
+//! [`Act`]: what the actor, the one child program of all tests, can be told to do.
+
+use std::ffi::OsString;
+use steadfast_core::{Result, Signal};
+
+/// What the actor does. It says `ready` on stdout once it is as it should be, so that nobody has to guess when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "every actor must know all of them")]
+pub enum Act {
+    /// Exits with this code, without a word.
+    Exit(u8),
+    /// Says `ready`, then waits for ever, with every signal at its default.
+    Forever,
+    /// Says `ready`, then exits with the code when the signal comes; otherwise as `Forever`.
+    ExitOn(Signal, u8),
+    /// Says `ready`, then waits for ever, and the signal does nothing.
+    Shrug(Signal),
+    /// Says `ready`, reads stdin to its end, then exits with the code.
+    UntilEof(u8),
+}
+
+impl Act {
+    /// The arguments that tell the actor.
+    pub fn to_args(self) -> Vec<OsString> {
+        let words = match self {
+            Act::Exit(code) => vec!["exit".into(), code.to_string()],
+            Act::Forever => vec!["forever".into()],
+            Act::ExitOn(signal, code) => vec!["exit-on".into(), signal.to_string(), code.to_string()],
+            Act::Shrug(signal) => vec!["shrug".into(), signal.to_string()],
+            Act::UntilEof(code) => vec!["until-eof".into(), code.to_string()],
+        };
+        words.into_iter().map(OsString::from).collect()
+    }
+
+    /// What the arguments tell the actor; `None` if it is not in these words.
+    pub fn from_args(args: &[OsString]) -> Option<Act> {
+        let words: Vec<&str> = args.iter().map(|arg| arg.to_str()).collect::<Option<_>>()?;
+        let signal = |word: &str| -> Result<Signal> { word.parse() };
+        match words[..] {
+            ["exit", code] => Some(Act::Exit(code.parse().ok()?)),
+            ["forever"] => Some(Act::Forever),
+            ["exit-on", name, code] => Some(Act::ExitOn(signal(name).ok()?, code.parse().ok()?)),
+            ["shrug", name] => Some(Act::Shrug(signal(name).ok()?)),
+            ["until-eof", code] => Some(Act::UntilEof(code.parse().ok()?)),
+            _ => None,
+        }
+    }
+
+    /// Whether it says `ready`.
+    pub(crate) fn says_ready(self) -> bool {
+        !matches!(self, Act::Exit(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_actor_is_told_is_what_it_hears() {
+        for act in [
+            Act::Exit(7),
+            Act::Forever,
+            Act::ExitOn(Signal::USR1, 3),
+            Act::Shrug(Signal::real_time(2).unwrap()),
+            Act::UntilEof(255),
+        ] {
+            assert_eq!(Act::from_args(&act.to_args()), Some(act));
+        }
+        assert_eq!(Act::from_args(&["exit".into(), "256".into()]), None);
+        assert_eq!(Act::from_args(&[]), None);
+    }
+}

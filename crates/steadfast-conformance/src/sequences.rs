@@ -1,0 +1,361 @@
+//! Random sequences of operations: against a model of the contract, and on two backends at once.
+
+use crate::report::{Promise, promise};
+use crate::subject::Actor;
+use crate::{Act, Subject};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use std::os::unix::process::ExitStatusExt;
+use std::thread;
+use std::time::Duration;
+use steadfast_core::{ErrorKind, Process, Result, Signal};
+
+pub(crate) const PROMISES: &[Promise] = &[
+    promise("random sequences: each answer is the contract's", |subject| {
+        check(any_operations(40), |operations| {
+            prop_assert_eq!(perform(subject, &operations), predict(subject, &operations));
+            Ok(())
+        });
+    }),
+    promise("random operations from 4 threads: each answer is one of the contract's", |subject| {
+        let threads = proptest::collection::vec(any_operations(12), 4);
+        check(threads, |threads| {
+            perform_at_once(subject, &threads);
+            Ok(())
+        });
+    }),
+];
+
+/// Holds two backends to the same answers: random sequences of operations are performed on both.
+///
+/// # Panics
+/// If they differ, with the shortest sequence found that shows it.
+pub fn same_answers(one: &Subject, other: &Subject) {
+    check(any_operations(40), |operations| {
+        // Whether a pidfd can be lent is a difference that the two declare.
+        let lending = one.backend.capabilities().lends_handle == other.backend.capabilities().lends_handle;
+        let operations: Vec<_> =
+            operations.into_iter().filter(|op| lending || !matches!(op, Operation::WithHandle(_))).collect();
+        prop_assert_eq!(perform(one, &operations), perform(other, &operations));
+        Ok(())
+    });
+}
+
+/// Runs a property on as many cases as `STEADFAST_CASES` says (50), from the seed `STEADFAST_SEED` (0).
+fn check<S: Strategy>(strategy: S, property: impl Fn(S::Value) -> Result<(), TestCaseError>)
+where
+    S::Value: std::fmt::Debug,
+{
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let cases = number("STEADFAST_CASES").unwrap_or(50) as u32;
+    let seed = number("STEADFAST_SEED").unwrap_or(0);
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
+    if let Err(error) = runner.run(&strategy, property) {
+        panic!("{error}\n(seed {seed})");
+    }
+}
+
+/// Handles are numbered by [`SLOTS`] slots; each holds at most one.
+#[derive(Clone, Copy, Debug)]
+enum Operation {
+    /// Spawns an actor into a slot, dropping the handle that was there.
+    Spawn(usize),
+    /// Puts a found handle of the first slot's process into the second.
+    Find(usize, usize),
+    /// A signal that does nothing to it.
+    Continue(usize),
+    Kill(usize),
+    /// Only where it ends at once: of one that runs, it looks.
+    Wait(usize),
+    TryWait(usize),
+    Release(usize),
+    WithHandle(usize),
+    Drop(usize),
+}
+
+const SLOTS: usize = 3;
+
+fn any_operations(most: usize) -> impl Strategy<Value = Vec<Operation>> {
+    let slot = || 0..SLOTS;
+    let operation = prop_oneof![
+        3 => slot().prop_map(Operation::Spawn),
+        2 => (slot(), slot()).prop_map(|(from, to)| Operation::Find(from, to)),
+        2 => slot().prop_map(Operation::Continue),
+        2 => slot().prop_map(Operation::Kill),
+        3 => slot().prop_map(Operation::Wait),
+        2 => slot().prop_map(Operation::TryWait),
+        1 => slot().prop_map(Operation::Release),
+        1 => slot().prop_map(Operation::WithHandle),
+        1 => slot().prop_map(Operation::Drop),
+    ];
+    proptest::collection::vec(operation, 1..most)
+}
+
+/// What an operation answered, in the words of the contract. Of a PID or an errno's text, nothing: they differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    NoSuchSlot,
+    Ok,
+    Running,
+    Killed,
+    Exited(i32),
+    Error(ErrorKind),
+}
+
+fn answer(result: Result<()>) -> Answer {
+    result.map_or_else(|error| Answer::Error(error.kind()), |()| Answer::Ok)
+}
+
+fn waited(result: Result<Option<std::process::ExitStatus>>) -> Answer {
+    match result {
+        Ok(None) => Answer::Running,
+        Ok(Some(status)) => match status.code() {
+            Some(code) => Answer::Exited(code),
+            None if status.signal() == Some(9) => Answer::Killed,
+            None => panic!("{status}: nobody sent that"),
+        },
+        Err(error) => Answer::Error(error.kind()),
+    }
+}
+
+/// Whether a wait is worth its name: a process that was killed will exit, one that was not will not.
+fn patience(is_dying: bool) -> Duration {
+    if is_dying { Duration::from_secs(3600) } else { Duration::ZERO }
+}
+
+/// A process of a sequence, as far as the one who performs it must know.
+struct Cast {
+    actor: Actor,
+    is_dying: bool,
+    is_abandoned: bool,
+}
+
+fn perform(subject: &Subject, operations: &[Operation]) -> Vec<Answer> {
+    // The processes outlive the slots here, so that a found handle always has somebody to find; `Actor` ends them.
+    let mut actors: Vec<Cast> = Vec::new();
+    let mut slots: [Option<(Process, usize)>; SLOTS] = Default::default();
+    let mut answers = Vec::new();
+    for operation in operations {
+        let outcome = match *operation {
+            Operation::Spawn(slot) => {
+                let actor = subject.act(Act::Forever);
+                slots[slot] = Some((actor.process.clone(), actors.len()));
+                actors.push(Cast { actor, is_dying: false, is_abandoned: false });
+                Answer::Ok
+            }
+            Operation::Find(from, to) => match &slots[from] {
+                None => Answer::NoSuchSlot,
+                Some((process, actor)) => match Process::find(&subject.backend, process.pid()) {
+                    Ok(found) => {
+                        slots[to] = Some((found, *actor));
+                        Answer::Ok
+                    }
+                    Err(error) => Answer::Error(error.kind()),
+                },
+            },
+            Operation::Drop(slot) => match slots[slot].take() {
+                Some(_) => Answer::Ok,
+                None => Answer::NoSuchSlot,
+            },
+            Operation::Continue(slot)
+            | Operation::Kill(slot)
+            | Operation::Wait(slot)
+            | Operation::TryWait(slot)
+            | Operation::Release(slot)
+            | Operation::WithHandle(slot) => match &slots[slot] {
+                None => Answer::NoSuchSlot,
+                Some((process, index)) => {
+                    let cast = &mut actors[*index];
+                    let is_dying = cast.is_dying;
+                    let outcome = match operation {
+                        Operation::Continue(_) => answer(process.signal(Signal::CONT)),
+                        Operation::Kill(_) => answer(process.kill()),
+                        Operation::Wait(_) => waited(process.wait_timeout(patience(is_dying))),
+                        // One that dies may be there or not when we look: wait for it.
+                        Operation::TryWait(_) if is_dying => waited(process.wait_timeout(patience(true))),
+                        Operation::TryWait(_) => waited(process.try_wait()),
+                        Operation::Release(_) => {
+                            let outcome = answer(process.release());
+                            // Only the release of the spawned handle gives the child away, and only while it is running.
+                            let state = format!("{:?}", cast.actor.process);
+                            cast.is_abandoned = state.contains("Released");
+                            outcome
+                        }
+                        _ => answer(process.with_handle(|_| ())),
+                    };
+                    cast.is_dying |= matches!(operation, Operation::Kill(_)) && outcome == Answer::Ok;
+                    if cast.is_dying && cast.is_abandoned {
+                        // It is reaped in the background, which the next operation must not race.
+                        subject.wait_until_gone(cast.actor.pid());
+                    }
+                    outcome
+                }
+            },
+        };
+        answers.push(outcome);
+    }
+    answers
+}
+
+/// What the contract says that each operation answers.
+fn predict(subject: &Subject, operations: &[Operation]) -> Vec<Answer> {
+    #[derive(Clone, Copy, PartialEq)]
+    enum Target {
+        Running,
+        /// Killed, and not waited for.
+        Dying,
+        Reaped,
+    }
+    #[derive(Clone, Copy, PartialEq)]
+    enum Phase {
+        Running,
+        Done { collected: bool },
+        Released,
+    }
+    /// A handle: clones of the actor's own share one state, found ones have their own.
+    struct Handle {
+        phase: Phase,
+        target: usize,
+        spawned: bool,
+    }
+    let lends = subject.backend.capabilities().lends_handle;
+    let mut targets: Vec<Target> = Vec::new();
+    let mut abandoned: Vec<bool> = Vec::new();
+    let mut handles: Vec<Handle> = Vec::new();
+    let mut slots: [Option<usize>; SLOTS] = [None; SLOTS];
+    let mut answers = Vec::new();
+    for operation in operations {
+        let outcome = match *operation {
+            Operation::Spawn(slot) => {
+                slots[slot] = Some(handles.len());
+                handles.push(Handle { phase: Phase::Running, target: targets.len(), spawned: true });
+                targets.push(Target::Running);
+                abandoned.push(false);
+                Answer::Ok
+            }
+            Operation::Find(from, to) => match slots[from] {
+                None => Answer::NoSuchSlot,
+                Some(handle) if targets[handles[handle].target] == Target::Reaped => {
+                    Answer::Error(ErrorKind::ProcessDone)
+                }
+                Some(handle) => {
+                    slots[to] = Some(handles.len());
+                    let target = handles[handle].target;
+                    handles.push(Handle { phase: Phase::Running, target, spawned: false });
+                    Answer::Ok
+                }
+            },
+            Operation::Drop(slot) => match slots[slot].take() {
+                Some(_) => Answer::Ok,
+                None => Answer::NoSuchSlot,
+            },
+            Operation::Continue(slot)
+            | Operation::Kill(slot)
+            | Operation::Wait(slot)
+            | Operation::TryWait(slot)
+            | Operation::Release(slot)
+            | Operation::WithHandle(slot) => match slots[slot] {
+                None => Answer::NoSuchSlot,
+                Some(handle) => {
+                    let handle = &mut handles[handle];
+                    let abandoned = &mut abandoned[handle.target];
+                    let target = &mut targets[handle.target];
+                    match (operation, handle.phase) {
+                        (Operation::Release(_), Phase::Running) => {
+                            handle.phase = Phase::Released;
+                            *abandoned |= handle.spawned;
+                            if *abandoned && *target == Target::Dying {
+                                *target = Target::Reaped;
+                            }
+                            Answer::Ok
+                        }
+                        (Operation::Release(_), _) => Answer::Ok,
+                        (_, Phase::Released) => Answer::Error(ErrorKind::Released),
+                        (Operation::Wait(_) | Operation::TryWait(_), Phase::Done { collected: true }) => Answer::Killed,
+                        (Operation::Wait(_) | Operation::TryWait(_), Phase::Done { .. }) => {
+                            Answer::Error(ErrorKind::NoChild)
+                        }
+                        (_, Phase::Done { .. }) => Answer::Error(ErrorKind::ProcessDone),
+                        (Operation::Wait(_) | Operation::TryWait(_), Phase::Running) => match target {
+                            Target::Running => Answer::Running,
+                            Target::Dying => {
+                                *target = Target::Reaped;
+                                handle.phase = Phase::Done { collected: true };
+                                Answer::Killed
+                            }
+                            Target::Reaped => {
+                                if handle.spawned {
+                                    handle.phase = Phase::Done { collected: false };
+                                }
+                                Answer::Error(ErrorKind::NoChild)
+                            }
+                        },
+                        (Operation::WithHandle(_), Phase::Running) if lends => Answer::Ok,
+                        (Operation::WithHandle(_), Phase::Running) => Answer::Error(ErrorKind::NoHandle),
+                        (_, Phase::Running) if *target == Target::Reaped => {
+                            handle.phase = Phase::Done { collected: false };
+                            Answer::Error(ErrorKind::ProcessDone)
+                        }
+                        (Operation::Kill(_), Phase::Running) => {
+                            *target = if *abandoned { Target::Reaped } else { Target::Dying };
+                            Answer::Ok
+                        }
+                        (_, Phase::Running) => Answer::Ok,
+                    }
+                }
+            },
+        };
+        answers.push(outcome);
+    }
+    answers
+}
+
+/// Threads at one handle: nobody can say which answer each gets, but there are only a few.
+fn perform_at_once(subject: &Subject, threads: &[Vec<Operation>]) {
+    let actor = subject.act(Act::Forever);
+    let process = &actor.process;
+    let spare = subject.find(&actor);
+    let allowed = |result: Result<()>| {
+        if let Err(error) = result {
+            let kinds = [ErrorKind::ProcessDone, ErrorKind::Released];
+            assert!(kinds.contains(&error.kind()), "{error}");
+        }
+    };
+    thread::scope(|scope| {
+        for operations in threads {
+            scope.spawn(move || {
+                for operation in operations {
+                    match operation {
+                        Operation::Spawn(_) | Operation::Find(..) | Operation::Continue(_) => {
+                            allowed(process.signal(Signal::CONT));
+                        }
+                        Operation::Kill(_) => allowed(process.kill()),
+                        Operation::Wait(_) | Operation::TryWait(_) => match process.try_wait() {
+                            Ok(None) => {}
+                            Ok(Some(status)) => assert_eq!(status.signal(), Some(9)),
+                            Err(error) => assert_eq!(error.kind(), ErrorKind::Released),
+                        },
+                        Operation::Release(_) => process.release().expect("release cannot fail"),
+                        Operation::WithHandle(_) | Operation::Drop(_) => match process.with_handle(|_| ()) {
+                            Err(error) if error.kind() == ErrorKind::NoHandle => {}
+                            other => allowed(other),
+                        },
+                    }
+                }
+            });
+        }
+    });
+    // Whatever they did, it must end, and leave nothing.
+    match spare.kill() {
+        Ok(()) => {}
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ProcessDone),
+    }
+    match process.wait() {
+        Ok(status) => assert_eq!(status.signal(), Some(9)),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::Released),
+    }
+    subject.wait_until_gone(process.pid());
+}

@@ -1,0 +1,138 @@
+//! [`Subject`]: a backend under test, and what can be arranged around it.
+
+use crate::Act;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read;
+use std::ops::Deref;
+use std::sync::Arc;
+use steadfast_core::{Errno, Pid, PipeEnd, Plan, PlanStdio, Process, ProcessBackend};
+
+type Arrange<A, R> = Box<dyn Fn(A) -> R + Send + Sync>;
+
+/// A backend under test. What cannot be arranged for it is left out, and the promises that need it are skipped.
+pub struct Subject {
+    pub(crate) backend: Arc<dyn ProcessBackend>,
+    actor: OsString,
+    pub(crate) reap_behind: Option<Arrange<Pid, ()>>,
+    pub(crate) foreigner: Option<Arrange<(), Pid>>,
+    pub(crate) next_pid: Option<Arrange<Pid, ()>>,
+}
+
+impl Subject {
+    /// A backend, and the program that is its actor.
+    pub fn new(backend: Arc<dyn ProcessBackend>, actor: impl Into<OsString>) -> Subject {
+        Subject { backend, actor: actor.into(), reap_behind: None, foreigner: None, next_pid: None }
+    }
+
+    /// With a way to reap an exited child behind the handle's back, as a `waitpid(-1)` elsewhere in the program does; it waits
+    /// until the child has exited.
+    pub fn reap_behind(mut self, reap: impl Fn(Pid) + Send + Sync + 'static) -> Subject {
+        self.reap_behind = Some(Box::new(reap));
+        self
+    }
+
+    /// With a way to have a process that runs, is not our child, and lives as long as the test.
+    pub fn foreigner(mut self, foreigner: impl Fn() -> Pid + Send + Sync + 'static) -> Subject {
+        self.foreigner = Some(Box::new(move |()| foreigner()));
+        self
+    }
+
+    /// With a way to say which PID the next process gets, if it is free.
+    pub fn next_pid(mut self, next: impl Fn(Pid) + Send + Sync + 'static) -> Subject {
+        self.next_pid = Some(Box::new(next));
+        self
+    }
+
+    /// The backend's name.
+    pub fn name(&self) -> &'static str {
+        self.backend.capabilities().name
+    }
+
+    /// Starts an actor and waits until it is ready.
+    pub(crate) fn act(&self, act: Act) -> Actor {
+        let plan = Plan::builder(&self.actor)
+            .args(act.to_args())
+            .stdin(PlanStdio::Piped)
+            .stdout(PlanStdio::Piped)
+            .build()
+            .expect("the actor's plan is in order");
+        let (process, [stdin, stdout, _], _) =
+            Process::spawn(&self.backend, &plan).expect("the actor can be spawned");
+        let mut actor = Actor { process, _stdin: stdin };
+        if act.says_ready() {
+            let mut ready = [0; 6];
+            let read = match stdout.expect("piped") {
+                PipeEnd::Fd(fd) => File::from(fd).read_exact(&mut ready),
+                PipeEnd::Reader(mut reader) => reader.read_exact(&mut ready),
+                _ => panic!("stdout is no pipe that can be read"),
+            };
+            read.expect("the actor says `ready`");
+            assert_eq!(&ready, b"ready\n");
+        }
+        if !matches!(act, Act::UntilEof(_)) {
+            actor._stdin = None;
+        }
+        actor
+    }
+
+    /// Finds the actor by its PID: a second handle.
+    pub(crate) fn find(&self, actor: &Actor) -> Process {
+        Process::find(&self.backend, actor.pid()).expect("the actor is there")
+    }
+
+    /// Waits until the process does not exist any more, and asks the backend's clock for patience. There is no event for it.
+    pub(crate) fn wait_until_gone(&self, pid: Pid) {
+        let clock = self.backend.clock();
+        let start = clock.now();
+        while let Ok(process) = Process::find(&self.backend, pid) {
+            assert!(clock.now() - start < std::time::Duration::from_secs(60), "{process:?} is still there");
+            clock.sleep_until(clock.now() + std::time::Duration::from_millis(2));
+        }
+    }
+
+    /// Makes the next process be `pid`, spawns actors until one is, and gives that. Other processes may be quicker, so it tries
+    /// again.
+    pub(crate) fn act_as(&self, pid: Pid, act: Act) -> Actor {
+        let next_pid = self.next_pid.as_ref().expect("the promise needs it");
+        for _ in 0..10_000 {
+            next_pid(pid);
+            let actor = self.act(act);
+            if actor.pid() == pid {
+                return actor;
+            }
+        }
+        panic!("no process could be made to have PID {pid}");
+    }
+}
+
+/// A running actor: ended and waited for when dropped, whatever became of the test.
+pub(crate) struct Actor {
+    pub(crate) process: Process,
+    /// Held until the actor shall see the end of its input.
+    _stdin: Option<PipeEnd>,
+}
+
+impl Actor {
+    /// Lets an `UntilEof` actor go.
+    pub(crate) fn close_stdin(&mut self) {
+        self._stdin = None;
+    }
+}
+
+impl Deref for Actor {
+    type Target = Process;
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl Drop for Actor {
+    fn drop(&mut self) {
+        if self.process.kill().is_ok() {
+            let waited = self.process.wait();
+            // Gone behind its back, or released: fine here.
+            assert!(waited.as_ref().map_or_else(|e| e.errno() != Some(Errno::IO), |_| true), "{waited:?}");
+        }
+    }
+}

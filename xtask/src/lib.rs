@@ -1,0 +1,8 @@
+//! What one does with this repository: `cargo xtask probe | test | tidy`. One file per command; the tests use some of them.
+#![forbid(unsafe_code)]
+
+pub mod namespace;
+pub mod probe;
+pub mod recycle;
+pub mod test;
+pub mod tidy;

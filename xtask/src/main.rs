@@ -1,0 +1,31 @@
+//! `cargo xtask`: the commands of this repository.
+#![forbid(unsafe_code)]
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+use xtask::{probe, recycle, test, tidy};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "What one does with steadfast's repository", arg_required_else_help = true)]
+struct Args {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    Probe(probe::Args),
+    Test(test::Args),
+    Tidy(tidy::Args),
+    #[command(hide = true)]
+    RecyclePids(recycle::Args),
+}
+
+fn main() -> ExitCode {
+    match Args::parse().command {
+        Task::Probe(args) => probe::run(&args),
+        Task::Test(args) => test::run(&args),
+        Task::Tidy(args) => tidy::run(&args),
+        Task::RecyclePids(args) => recycle::run(&args),
+    }
+}

@@ -1,0 +1,191 @@
+//! `cargo xtask probe`: what this machine can do, and the promise running on its kernel.
+
+use crate::recycle::{self, Counts};
+use anstyle::{AnsiColor, Style};
+use clap::ValueEnum;
+use comfy_table::{Table, presets::NOTHING};
+use serde_json::{Value, json};
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+use steadfast::{Answer, Command, Error, ErrorKind, Probe, Signal, System};
+
+/// Shows which backend this machine gets and why, what its kernel can do, and proves the promise on it
+#[derive(clap::Args)]
+pub struct Args {
+    /// How to print it
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// How many PIDs the proof recycles
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    rounds: u32,
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object
+    Json,
+}
+
+/// Everything there is to print.
+struct Findings {
+    probe: &'static Probe,
+    took: Duration,
+    system: System,
+    kernel: String,
+    recycling: Result<Counts, String>,
+}
+
+const GOOD: Style = AnsiColor::Green.on_default();
+const BAD: Style = AnsiColor::Yellow.on_default();
+const BOLD: Style = Style::new().bold();
+
+/// Probes, proves and prints. Exit code 1, with the reason, if no backend works.
+pub fn run(args: &Args) -> ExitCode {
+    match examine(args.rounds) {
+        Ok(findings) => {
+            match args.format {
+                Format::Text => print(&as_text(&findings)),
+                Format::Json => print(&format!("{}\n", as_json(&findings))),
+            }
+            match findings.recycling {
+                Ok(Counts { stranger_hit_by_handle: 1.., .. }) => ExitCode::FAILURE,
+                _ => ExitCode::SUCCESS,
+            }
+        }
+        Err(error) => {
+            anstream::eprintln!("{BAD}no backend works here:{BAD:#} {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn examine(rounds: u32) -> Result<Findings, Error> {
+    let start = Instant::now();
+    let probe = Probe::once()?;
+    let took = start.elapsed();
+    let system = System::current()?;
+    prove_plain(&system)?;
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_else(|_| "unknown".into());
+    Ok(Findings { probe, took, system, kernel: kernel.trim().into(), recycling: recycle::count(rounds) })
+}
+
+/// Spawn, signal, wait; a second signal finds nobody.
+fn prove_plain(system: &System) -> Result<(), Error> {
+    let child = system.spawn(Command::new("sleep").arg("1000"))?;
+    child.signal(Signal::TERM)?;
+    let status = child.wait()?;
+    let second = child.kill();
+    let as_promised = std::os::unix::process::ExitStatusExt::signal(&status) == Some(Signal::TERM.as_raw())
+        && second.as_ref().is_err_and(|error| error.kind() == ErrorKind::ProcessDone);
+    if as_promised {
+        return Ok(());
+    }
+    Err(Error::Unavailable {
+        backend: system.backend_name(),
+        why: format!("after SIGTERM a child ended with {status}, and a second signal gave {second:?}"),
+        errno: None,
+    })
+}
+
+fn reason(probe: &Probe, system: &System) -> String {
+    match (std::env::var_os("STEADFAST_BACKEND"), probe.obstacle()) {
+        (Some(_), _) => format!("STEADFAST_BACKEND={} says so", system.backend_name()),
+        (None, None) => "all that pidfd needs works here".into(),
+        (None, Some(check)) => format!("pidfd needs {}: {}", check.name, check.answer),
+    }
+}
+
+fn as_json(findings: &Findings) -> Value {
+    let errno = |answer: Answer| answer.errno().map(|errno| format!("{errno:?}"));
+    let row = |name: &str, since: &str, answer: Answer| {
+        json!({
+            "name": name,
+            "since": since,
+            "works": answer.works(),
+            "errno": errno(answer),
+            "meaning": answer.to_string(),
+        })
+    };
+    let checks: Vec<_> = findings.probe.checks.iter().map(|c| row(c.name, c.since, c.answer)).collect();
+    let features: Vec<_> = findings.probe.features.iter().map(|f| row(f.name, f.since, f.answer)).collect();
+    let proof = match &findings.recycling {
+        Ok(counts) => json!({
+            "recycled": counts.recycled,
+            "stranger_hit_by_pid": counts.stranger_hit_by_pid,
+            "stranger_hit_by_handle": counts.stranger_hit_by_handle,
+        }),
+        Err(reason) => json!({
+            "recycled": 0,
+            "stranger_hit_by_pid": 0,
+            "stranger_hit_by_handle": 0,
+            "skipped": reason,
+        }),
+    };
+    json!({
+        "backend": findings.system.backend_name(),
+        "reason": reason(findings.probe, &findings.system),
+        "kernel": findings.kernel,
+        "arch": std::env::consts::ARCH,
+        "door": format!("{:?}", findings.probe.door),
+        "probe_us": findings.took.as_micros(),
+        "checks": checks,
+        "features": features,
+        "proof": proof,
+    })
+}
+
+/// Colours stay only where a terminal shows them.
+fn print(text: &str) {
+    match anstream::stdout().write_all(text.as_bytes()) {
+        // The reader, such as `head`, has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+        Err(error) => anstream::eprintln!("{error}"),
+        Ok(()) => {}
+    }
+}
+
+fn as_text(findings: &Findings) -> String {
+    let Findings { probe, took, system, kernel, recycling } = findings;
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header(["", "since Linux", ""]);
+    for check in &probe.checks {
+        table.add_row([check.name, check.since, &mark(check.answer)]);
+    }
+    table.add_row(["", "", ""]);
+    for feature in &probe.features {
+        table.add_row([feature.name, feature.since, &mark(feature.answer)]);
+    }
+    // Coloured line by line, after the widths are settled.
+    let rows: String = table
+        .lines()
+        .map(|line| {
+            let style = if line.contains(" ✓ ") { GOOD } else { Style::new() };
+            format!("{style}{}{style:#}\n", line.trim_end())
+        })
+        .collect();
+    let recycling = match recycling {
+        Ok(Counts { recycled, stranger_hit_by_pid, stranger_hit_by_handle }) => format!(
+            "recycled {recycled} PIDs: by number a signal would have hit a stranger {BAD}{stranger_hit_by_pid}{BAD:#} times, \
+             through the handle it did {GOOD}{stranger_hit_by_handle}{GOOD:#} times"
+        ),
+        Err(reason) => format!("recycled no PIDs: {reason}"),
+    };
+    format!(
+        "{BOLD}backend: {}{BOLD:#} ({})\n\
+         Linux {kernel}, {}; probed in {} µs; children are made through {:?}\n\n{rows}\n\
+         spawned a process, signalled it, waited for it; a second signal gave ProcessDone\n{recycling}\n",
+        system.backend_name(),
+        reason(probe, system),
+        std::env::consts::ARCH,
+        took.as_micros(),
+        probe.door,
+    )
+}
+
+fn mark(answer: Answer) -> String {
+    if answer.works() { "✓ works".into() } else { format!("– {answer}") }
+}
