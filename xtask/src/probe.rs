@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use steadfast::{Answer, Command, Error, ErrorKind, Probe, Signal, System};
+use steadfast::{Answer, Command, Error, ErrorKind, Feature, Probe, Signal, System};
 
 /// Shows which backend this machine gets and why, what its kernel can do, and proves the promise on it
 #[derive(clap::Args)]
@@ -33,6 +33,7 @@ enum Format {
 /// Everything there is to print.
 struct Findings {
     probe: &'static Probe,
+    features: &'static [Feature],
     took: Duration,
     system: System,
     kernel: String,
@@ -70,7 +71,8 @@ fn examine(rounds: u32) -> Result<Findings, Error> {
     let system = System::current()?;
     prove_plain(&system)?;
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_else(|_| "unknown".into());
-    Ok(Findings { probe, took, system, kernel: kernel.trim().into(), recycling: recycle::count(rounds) })
+    let features = Probe::features()?;
+    Ok(Findings { probe, features, took, system, kernel: kernel.trim().into(), recycling: recycle::count(rounds) })
 }
 
 /// Spawn, signal, wait; a second signal finds nobody.
@@ -111,7 +113,7 @@ fn as_json(findings: &Findings) -> Value {
         })
     };
     let checks: Vec<_> = findings.probe.checks.iter().map(|c| row(c.name, c.since, c.answer)).collect();
-    let features: Vec<_> = findings.probe.features.iter().map(|f| row(f.name, f.since, f.answer)).collect();
+    let features: Vec<_> = findings.features.iter().map(|f| row(f.name, f.since, f.answer)).collect();
     let proof = match &findings.recycling {
         Ok(counts) => json!({
             "recycled": counts.recycled,
@@ -149,14 +151,14 @@ fn print(text: &str) {
 }
 
 fn as_text(findings: &Findings) -> String {
-    let Findings { probe, took, system, kernel, recycling } = findings;
+    let Findings { probe, features, took, system, kernel, recycling } = findings;
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(["", "since Linux", ""]);
     for check in &probe.checks {
         table.add_row([check.name, check.since, &mark(check.answer)]);
     }
     table.add_row(["", "", ""]);
-    for feature in &probe.features {
+    for feature in *features {
         table.add_row([feature.name, feature.since, &mark(feature.answer)]);
     }
     // Coloured line by line, after the widths are settled.

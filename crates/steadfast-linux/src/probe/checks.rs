@@ -9,63 +9,58 @@ use std::ffi::{c_int, c_long, c_void};
 use std::ptr;
 use steadfast_core::Errno;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// The pidfd backend cannot do without it.
-    Required,
-    /// Optional.
-    Optional,
-    /// Decides how we spawn and wait; not shown.
-    Door,
-}
-
 type Ask = fn(&Surroundings<'_>) -> Result<(), Errno>;
 
 const fn required(name: &'static str, since: &'static str, ask: Ask) -> Question {
-    Question { name, since, kind: Kind::Required, ask }
+    Question { name, since, is_required: true, ask }
 }
-const fn optional(name: &'static str, since: &'static str, ask: Ask) -> Question {
-    Question { name, since, kind: Kind::Optional, ask }
-}
-const fn door(name: &'static str, since: &'static str, ask: Ask) -> Question {
-    Question { name, since, kind: Kind::Door, ask }
+const fn question(name: &'static str, since: &'static str, ask: Ask) -> Question {
+    Question { name, since, is_required: false, ask }
 }
 
+/// Places in [`NEEDED`].
 const PIDFD_OPEN: usize = 0;
 const WAITID: usize = 1;
 
-pub(super) const ALL: &[Question] = &[
+/// What decides the backend, and how we spawn and wait.
+pub(super) const NEEDED: &[Question] = &[
     required("pidfd_open", "5.3", |_| pidfd_open(0).map(close)),
     required("waitid", "5.4", waitid_pidfd),
     required("pidfd_send_signal", "5.1", |s| with_pidfd(s, |fd| send_signal(fd, 0))),
     required("clone_pidfd", "5.2", clone_pidfd),
-    door("vfork", "2.2", |s| {
+    question("vfork", "2.2", |s| {
         s.leave_mark();
         Ok(())
     }),
-    door("waitid_pid", "2.6.9", |_| expect(Errno::CHILD, waitid(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG))),
-    optional("clone3", "5.3", |s| clone3(s, 0, 0).map(drop)),
-    optional("CLONE_CLEAR_SIGHAND", "5.5", |s| clone3(s, raw::CLONE_CLEAR_SIGHAND, 0).map(drop)),
-    optional("pidfd_getfd", "5.6", |_| with_own_pidfd(|fd| call(libc::SYS_pidfd_getfd, [fd, fd, 0]).map(close))),
+    question("waitid_pid", "2.6.9", |_| expect(Errno::CHILD, waitid(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG))),
+    // The door must do both.
+    question("clone3", "5.5", |s| clone3(s, raw::CLONE_CLEAR_SIGHAND, 0)),
+];
+
+/// What is good to have.
+pub(super) const OPTIONAL: &[Question] = &[
+    question("clone3", "5.3", |s| clone3(s, 0, 0)),
+    question("CLONE_CLEAR_SIGHAND", "5.5", |s| clone3(s, raw::CLONE_CLEAR_SIGHAND, 0)),
+    question("pidfd_getfd", "5.6", |_| with_own_pidfd(|fd| call(libc::SYS_pidfd_getfd, [fd, fd, 0]).map(close))),
     // A pidfd is no cgroup: a kernel that looks says EBADF.
-    optional("CLONE_INTO_CGROUP", "5.7", |s| {
-        with_own_pidfd(|fd| expect(Errno::BADF, clone3(s, raw::CLONE_INTO_CGROUP, fd as u64).map(drop)))
+    question("CLONE_INTO_CGROUP", "5.7", |s| {
+        with_own_pidfd(|fd| expect(Errno::BADF, clone3(s, raw::CLONE_INTO_CGROUP, fd as u64)))
     }),
-    optional("close_range", "5.9", |_| call(libc::SYS_close_range, [c_long::from(u32::MAX), c_long::from(u32::MAX), 0]).map(drop)),
-    optional("PIDFD_NONBLOCK", "5.10", |_| pidfd_open(libc::O_NONBLOCK).map(close)),
+    question("close_range", "5.9", |_| call(libc::SYS_close_range, [c_long::from(u32::MAX), c_long::from(u32::MAX), 0]).map(drop)),
+    question("PIDFD_NONBLOCK", "5.10", |_| pidfd_open(libc::O_NONBLOCK).map(close)),
     // We are not dying, so a kernel that has it says EINVAL.
-    optional("process_mrelease", "5.15", |_| {
+    question("process_mrelease", "5.15", |_| {
         with_own_pidfd(|fd| expect(Errno::INVAL, call(libc::SYS_process_mrelease, [fd, 0, 0]).map(drop)))
     }),
-    optional("SO_PEERPIDFD", "6.5", |_| peer_pidfd()),
-    optional("PIDFD_THREAD", "6.9", |_| pidfd_open(libc::O_EXCL).map(close)),
-    optional("PIDFD_SIGNAL_THREAD_GROUP", "6.9", |_| with_own_pidfd(|fd| send_signal(fd, 2))),
-    optional("pidfs", "6.9", |_| with_own_pidfd(is_on_pidfs)),
-    optional("PIDFD_GET_INFO", "6.13", |_| with_own_pidfd(|fd| get_info(fd, 0).map(drop))),
-    optional("pidfd file handle", "6.14", |_| with_own_pidfd(file_handle)),
-    optional("PIDFD_INFO_EXIT", "6.15", exit_info),
-    optional("PIDFD_SELF_THREAD_GROUP", "6.17", |_| send_signal(-10_001, 0)),
-    optional("CLONE_AUTOREAP", "7.1", |s| clone3(s, raw::CLONE_AUTOREAP, 0).map(drop)),
+    question("SO_PEERPIDFD", "6.5", |_| peer_pidfd()),
+    question("PIDFD_THREAD", "6.9", |_| pidfd_open(libc::O_EXCL).map(close)),
+    question("PIDFD_SIGNAL_THREAD_GROUP", "6.9", |_| with_own_pidfd(|fd| send_signal(fd, 2))),
+    question("pidfs", "6.9", |_| with_own_pidfd(is_on_pidfs)),
+    question("PIDFD_GET_INFO", "6.13", |_| with_own_pidfd(|fd| get_info(fd, 0).map(drop))),
+    question("pidfd file handle", "6.14", |_| with_own_pidfd(file_handle)),
+    question("PIDFD_INFO_EXIT", "6.15", exit_info),
+    question("PIDFD_SELF_THREAD_GROUP", "6.17", |_| send_signal(-10_001, 0)),
+    question("CLONE_AUTOREAP", "7.1", |s| clone3(s, raw::CLONE_AUTOREAP, 0)),
 ];
 
 /// A system call with three numbers.
@@ -143,10 +138,10 @@ fn send_signal(fd: c_long, flags: c_int) -> Result<(), Errno> {
     }
 }
 
-/// A child of the child, born with its pidfd and waited for through it. Passes its pidfd on, and closes it.
+/// A child of the child, born with its pidfd: passes PID and pidfd on, to be reaped, and closes the pidfd.
 fn born_with_pidfd(
     s: &Surroundings<'_>,
-    f: impl FnOnce(c_long) -> Result<(), Errno>,
+    reap: impl FnOnce(i32, c_long) -> Result<(), Errno>,
 ) -> Result<(), Errno> {
     extern "C" fn leave(_: *mut c_void) -> c_int {
         raw::exit_now(0)
@@ -166,16 +161,19 @@ fn born_with_pidfd(
         reap_whoever_wins(pid);
         return Err(Errno::INVAL);
     }
-    if !s.worked(WAITID) || waitid(libc::P_PIDFD, pidfd.into(), libc::WEXITED | libc::__WALL).is_err() {
-        reap_whoever_wins(pid);
-    }
-    let answer = f(pidfd.into());
+    let answer = reap(pid, pidfd.into());
     close(pidfd.into());
     answer
 }
 
 fn clone_pidfd(s: &Surroundings<'_>) -> Result<(), Errno> {
-    born_with_pidfd(s, |_| Ok(()))
+    born_with_pidfd(s, |pid, pidfd| {
+        // If waiting through it is what is missing, `waitid` says so on its own account.
+        if !s.worked(WAITID) || waitid(libc::P_PIDFD, pidfd, libc::WEXITED | libc::__WALL).is_err() {
+            reap_whoever_wins(pid);
+        }
+        Ok(())
+    })
 }
 
 /// A child of the child through `clone3`; waits for it.
@@ -242,9 +240,12 @@ fn get_info(fd: c_long, mask: u64) -> Result<u64, Errno> {
 /// Asks how a child ended that has been reaped already.
 fn exit_info(s: &Surroundings<'_>) -> Result<(), Errno> {
     const PIDFD_INFO_EXIT: u64 = 1 << 3;
-    born_with_pidfd(s, |fd| match get_info(fd, PIDFD_INFO_EXIT)? & PIDFD_INFO_EXIT {
-        0 => Err(Errno::OPNOTSUPP),
-        _ => Ok(()),
+    born_with_pidfd(s, |pid, fd| {
+        reap_whoever_wins(pid);
+        match get_info(fd, PIDFD_INFO_EXIT)? & PIDFD_INFO_EXIT {
+            0 => Err(Errno::OPNOTSUPP),
+            _ => Ok(()),
+        }
     })
 }
 

@@ -7,7 +7,7 @@ mod checks;
 mod sacrifice;
 
 use crate::spawn::Door;
-use sacrifice::Verdict;
+use sacrifice::{Question, Verdict};
 use std::fmt;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use steadfast_core::{Errno, Error};
@@ -18,8 +18,6 @@ use steadfast_core::{Errno, Error};
 pub struct Probe {
     /// What the pidfd backend cannot do without, in the order in which it is asked.
     pub checks: Vec<Check>,
-    /// What is optional.
-    pub features: Vec<Feature>,
     /// Whether `waitid(2)` can be called at all; where a filter forbids it, the PID backend uses `wait4(2)`.
     pub waitid: Answer,
     /// How children are made here.
@@ -98,6 +96,29 @@ impl fmt::Display for Answer {
     }
 }
 
+/// Asks in a child that may die of it.
+fn ask(questions: &'static [Question]) -> Result<Vec<(&'static Question, Answer)>, Error> {
+    let refused = |call: &'static str, why: &str, source| Error::System {
+        call,
+        subject: format!("the probe of this machine ({why})"),
+        source,
+    };
+    let for_now = "refused for now: raise the limit and ask again";
+    if children_would_be_init() {
+        let why = "this process has left its PID namespace, and the probe's short-lived child would be process 1 of the new one, \
+                   and end it: call System::detect() before unshare(2)";
+        return Err(refused("clone", why, Errno::BUSY));
+    }
+    let verdicts = sacrifice::ask(questions).map_err(|errno| refused("clone", for_now, errno))?;
+    let answer = |(question, verdict): (&'static Question, Verdict)| match verdict {
+        Verdict::Works => Ok((question, Answer::Works)),
+        Verdict::Failed(errno) if errno.is_transient() => Err(refused(question.name, for_now, errno)),
+        Verdict::Failed(errno) => Ok((question, Answer::Failed(errno))),
+        Verdict::Killed(signal) => Ok((question, Answer::Killed(signal))),
+    };
+    questions.iter().zip(verdicts).map(answer).collect()
+}
+
 /// After `unshare(CLONE_NEWPID)` or a `setns`, the next child is the new namespace's init; once that has exited, the namespace
 /// takes no more processes (`ENOMEM` for ever). The link to the namespace cannot be read as long as it has no init.
 fn children_would_be_init() -> bool {
@@ -136,53 +157,38 @@ impl Probe {
     /// # Errors
     /// As [`once`](Self::once).
     pub fn run() -> Result<Probe, Error> {
-        let refused = |call: &'static str, errno| Error::System {
-            call,
-            subject: "the probe of this machine (refused for now: raise the limit and ask again)".into(),
-            source: errno,
-        };
-        if children_would_be_init() {
-            return Err(Error::System {
-                call: "clone",
-                subject: "the probe of this machine (this process has left its PID namespace, and the probe's short-lived child \
-                          would be process 1 of the new one, and end it: call System::detect() before unshare(2))"
-                    .into(),
-                source: Errno::BUSY,
-            });
-        }
-        let verdicts = sacrifice::ask(checks::ALL).map_err(|errno| refused("clone", errno))?;
-        let mut answers = Vec::with_capacity(verdicts.len());
-        for (check, verdict) in checks::ALL.iter().zip(verdicts) {
-            answers.push((
-                check,
-                match verdict {
-                    Verdict::Works => Answer::Works,
-                    Verdict::Failed(errno) if errno.is_transient() && check.kind != checks::Kind::Door => {
-                        return Err(refused(check.name, errno));
-                    }
-                    Verdict::Failed(errno) => Answer::Failed(errno),
-                    Verdict::Killed(signal) => Answer::Killed(signal),
-                },
-            ));
-        }
+        let answers = ask(checks::NEEDED)?;
         let answer = |name| {
-            let found = answers.iter().find(|(check, _)| check.name == name);
+            let found = answers.iter().find(|(question, _)| question.name == name);
             found.map_or(Answer::Failed(Errno::NOSYS), |(_, answer)| *answer)
         };
-        let of_kind = |kind| answers.iter().filter(move |(check, _)| check.kind == kind);
-        let checks = of_kind(checks::Kind::Required)
-            .map(|(c, answer)| Check { name: c.name, since: c.since, answer: *answer })
-            .collect();
-        let mut features: Vec<_> = of_kind(checks::Kind::Optional)
-            .map(|(c, answer)| Feature { name: c.name, since: c.since, answer: *answer })
-            .collect();
-        features.push(Feature { name: "cgroup.kill", since: "5.14", answer: checks::cgroup_kill() });
+        let required = answers.iter().filter(|(question, _)| question.is_required);
+        let checks =
+            required.map(|(q, answer)| Check { name: q.name, since: q.since, answer: *answer }).collect();
         let door = match () {
             () if !answer("vfork").works() => Door::Fork,
-            () if crate::arch::HAS_CLONE3 && answer("CLONE_CLEAR_SIGHAND").works() => Door::Clone3,
+            () if crate::arch::HAS_CLONE3 && answer("clone3").works() => Door::Clone3,
             () => Door::Clone,
         };
-        Ok(Probe { checks, features, waitid: answer("waitid_pid"), door })
+        Ok(Probe { checks, waitid: answer("waitid_pid"), door })
+    }
+
+    /// What else this kernel can do: asked at the first call, in another child like that of [`once`](Self::once), and remembered.
+    ///
+    /// # Errors
+    /// As [`once`](Self::once).
+    pub fn features() -> Result<&'static [Feature], Error> {
+        static KEPT: OnceLock<Vec<Feature>> = OnceLock::new();
+        if let Some(features) = KEPT.get() {
+            return Ok(features);
+        }
+        let answers = ask(checks::OPTIONAL)?;
+        let mut features: Vec<_> = answers
+            .iter()
+            .map(|(question, answer)| Feature { name: question.name, since: question.since, answer: *answer })
+            .collect();
+        features.push(Feature { name: "cgroup.kill", since: "5.14", answer: checks::cgroup_kill() });
+        Ok(KEPT.get_or_init(|| features))
     }
 
     /// The first of the required checks that failed; `None`: the pidfd backend works here.

@@ -17,7 +17,8 @@ use steadfast_core::Errno;
 pub(super) struct Question {
     pub(super) name: &'static str,
     pub(super) since: &'static str,
-    pub(super) kind: super::checks::Kind,
+    /// Whether the pidfd backend cannot do without it.
+    pub(super) is_required: bool,
     pub(super) ask: fn(&Surroundings<'_>) -> Result<(), Errno>,
 }
 
