@@ -69,7 +69,7 @@ fn mixed_waiters(subject: &Subject) {
                     let process = &process;
                     scope.spawn(move || match n % 3 {
                         0 => process.wait().unwrap(),
-                        1 => process.wait_timeout(Duration::from_secs(3600)).unwrap().unwrap(),
+                        1 => process.wait_timeout(Duration::MAX).unwrap().unwrap(),
                         _ => loop {
                             if let Some(status) = process.wait_timeout(Duration::from_micros(200)).unwrap() {
                                 break status;

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::Read;
 use std::ops::Deref;
 use std::sync::Arc;
-use steadfast_core::{Errno, Pid, PipeEnd, Plan, PlanStdio, Process, ProcessBackend};
+use steadfast_core::{ErrorKind, Pid, PipeEnd, Plan, PlanStdio, Process, ProcessBackend};
 
 type Arrange<A, R> = Box<dyn Fn(A) -> R + Send + Sync>;
 
@@ -59,7 +59,11 @@ impl Subject {
             .expect("the actor's plan is in order");
         let (process, [stdin, stdout, _], _) =
             Process::spawn(&self.backend, &plan).expect("the actor can be spawned");
-        let mut actor = Actor { process, _stdin: stdin };
+        let guard = match act {
+            Act::Exit(_) => None,
+            _ => Process::find(&self.backend, process.pid()).ok(),
+        };
+        let mut actor = Actor { process, guard, stdin };
         if act.says_ready() {
             let mut ready = [0; 6];
             let read = match stdout.expect("piped") {
@@ -71,7 +75,7 @@ impl Subject {
             assert_eq!(&ready, b"ready\n");
         }
         if !matches!(act, Act::UntilEof(_)) {
-            actor._stdin = None;
+            actor.stdin = None;
         }
         actor
     }
@@ -106,17 +110,19 @@ impl Subject {
     }
 }
 
-/// A running actor: ended and waited for when dropped, whatever became of the test.
+/// A running actor: ended when dropped, whatever became of the test.
 pub(crate) struct Actor {
     pub(crate) process: Process,
+    /// Ends it even if `process` was released.
+    guard: Option<Process>,
     /// Held until the actor shall see the end of its input.
-    _stdin: Option<PipeEnd>,
+    stdin: Option<PipeEnd>,
 }
 
 impl Actor {
     /// Lets an `UntilEof` actor go.
     pub(crate) fn close_stdin(&mut self) {
-        self._stdin = None;
+        self.stdin = None;
     }
 }
 
@@ -129,10 +135,13 @@ impl Deref for Actor {
 
 impl Drop for Actor {
     fn drop(&mut self) {
-        if self.process.kill().is_ok() {
-            let waited = self.process.wait();
-            // Gone behind its back, or released: fine here.
-            assert!(waited.as_ref().map_or_else(|e| e.errno() != Some(Errno::IO), |_| true), "{waited:?}");
+        let killed = match (self.process.kill(), &self.guard) {
+            (Err(error), Some(guard)) if error.kind() == ErrorKind::Released => guard.kill(),
+            (killed, _) => killed,
+        };
+        // Whoever is done, or was reaped behind our back, needs neither; a released one is reaped in the background.
+        if killed.is_ok() {
+            drop(self.process.wait());
         }
     }
 }

@@ -273,10 +273,10 @@ impl World {
         }
     }
 
-    /// How the caller's child ended, if it has.
+    /// How the caller's child ended, if it has. One that was given up can still be waited for, as long as it is there.
     pub(crate) fn exit_of(&self, pid: Pid) -> Result<Option<Exit>, Errno> {
         match self.by_pid(pid) {
-            Some(process) if process.parent == Parent::Caller => match process.life {
+            Some(process) if process.parent != Parent::Init => match process.life {
                 Life::Zombie(exit) => Ok(Some(exit)),
                 Life::Running | Life::Stopped => Ok(None),
             },

@@ -1,0 +1,140 @@
+//! The contract, on every backend and through every door; and the same answers from each two of them.
+
+use crate::Test;
+use crate::stage::Outcome as Performed;
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use steadfast::mock::{Kernel, Script};
+use steadfast::{Door, Pid, Probe, System};
+use steadfast_conformance::{Act, Outcome, Subject, promises, same_answers};
+use xtask::namespace;
+
+/// The child program of all tests.
+pub(crate) const ACTOR: &str = env!("CARGO_BIN_EXE_actor");
+
+/// A backend's name in the tests' names, and how to have it.
+type Backend = (&'static str, fn() -> Result<Subject, String>);
+
+const BACKENDS: &[Backend] = &[
+    ("pidfd", || pidfd(Door::Clone3)),
+    ("pidfd, clone", || pidfd(Door::Clone)),
+    ("pidfd, fork", || pidfd(Door::Fork)),
+    ("pid-legacy", || pid_legacy(Door::Clone3)),
+    ("pid-legacy, clone", || pid_legacy(Door::Clone)),
+    ("pid-legacy, fork", || pid_legacy(Door::Fork)),
+    ("mock", || Ok(mock(Kernel::backend))),
+    ("mock-pid-legacy", || Ok(mock(Kernel::backend_pid_legacy))),
+];
+
+pub(crate) fn tests() -> Vec<Test> {
+    let mut tests = Vec::new();
+    for (backend, subject) in BACKENDS {
+        for promise in promises() {
+            let name = format!("contract: {backend}: {}", promise.name);
+            let check = move || match subject() {
+                Err(reason) => Performed::Skipped(reason),
+                Ok(subject) => match promise.check(&subject) {
+                    Outcome::Passed => Performed::Passed,
+                    Outcome::Skipped(reason) => Performed::Skipped(reason.to_owned()),
+                    Outcome::Failed(seen) => panic!("{seen}"),
+                },
+            };
+            // A foreign process is one whose parent is outside, which in a namespace of one's own there is not.
+            let foreign = promise.name.contains("not our child");
+            let test = Test::that_may_skip(name, check);
+            tests.push(if foreign || backend.starts_with("mock") { test } else { test.in_namespace() });
+        }
+    }
+    for (index, (one, a)) in BACKENDS.iter().enumerate() {
+        for (other, b) in &BACKENDS[index + 1..] {
+            // The doors are one backend each; of each kind, one is enough here.
+            if one.contains(',') || other.contains(',') {
+                continue;
+            }
+            tests.push(Test::that_may_skip(format!("same answers: {one} and {other}"), move || match (a(), b()) {
+                (Ok(a), Ok(b)) => {
+                    same_answers(&a, &b);
+                    Performed::Passed
+                }
+                (Err(reason), _) | (_, Err(reason)) => Performed::Skipped(reason),
+            }));
+        }
+    }
+    tests
+}
+
+fn pidfd(door: Door) -> Result<Subject, String> {
+    let system = System::pidfd_through(door).map_err(|error| error.to_string())?;
+    is_open(door)?;
+    Ok(real(&system))
+}
+
+fn pid_legacy(door: Door) -> Result<Subject, String> {
+    is_open(door)?;
+    Ok(real(&System::pid_legacy_through(door)))
+}
+
+fn is_open(door: Door) -> Result<(), String> {
+    let probe = Probe::once().map_err(|error| error.to_string())?;
+    if probe.doors().contains(&door) { Ok(()) } else { Err(format!("{door:?} does not work on this kernel")) }
+}
+
+fn real(system: &System) -> Subject {
+    let subject = Subject::new(Arc::clone(system.backend()), ACTOR)
+        .reap_behind(|pid| {
+            let pid = nix::unistd::Pid::from_raw(pid.as_raw());
+            nix::sys::wait::waitpid(pid, None).expect("it is our child, and nobody else's");
+        })
+        .foreigner(foreigner);
+    // Only where the PIDs are ours alone.
+    if std::process::id() == 1 {
+        subject.next_pid(|pid| namespace::set_next_pid(pid.as_raw()).expect("process 1 may choose PIDs"))
+    } else {
+        subject
+    }
+}
+
+/// A process whose parent is a shell, which waits for it.
+fn foreigner() -> Pid {
+    let script = format!("'{ACTOR}' forever >/dev/null & echo $!; wait");
+    let mut shell = Command::new("sh").args(["-c", &script]).stdout(Stdio::piped()).spawn().expect("sh");
+    let mut line = String::new();
+    BufReader::new(shell.stdout.take().expect("piped")).read_line(&mut line).expect("the shell says a PID");
+    // The shell ends when its child has; whoever waits for it is in nobody's way.
+    std::thread::spawn(move || shell.wait());
+    line.trim().parse().expect("a PID")
+}
+
+fn mock(backend: impl Fn(&Kernel) -> Arc<dyn steadfast::backend::ProcessBackend>) -> Subject {
+    let kernel = Kernel::builder()
+        .pid_max(4096)
+        .program_with("actor", |run| script(&run.args))
+        .program("foreigner", Script::new().run_forever())
+        .build();
+    let (reaper, home, chooser) = (kernel.clone(), kernel.clone(), kernel.clone());
+    Subject::new(backend(&kernel), "actor")
+        .reap_behind(move |pid| {
+            let process = reaper.backend().find(pid).expect("it is there");
+            assert!(process.wait_exited(None).expect("it is our child").is_some());
+            process.reap().expect("it has exited");
+        })
+        .foreigner(move || home.spawn_foreign("foreigner").expect("there is such a program"))
+        .next_pid(move |pid| chooser.set_last_pid(pid.as_raw() - 1))
+}
+
+/// What the actor does, for a simulated process.
+fn script(args: &[OsString]) -> Script {
+    let ready = Script::new();
+    match Act::from_args(args).expect("the suite speaks the actor's language") {
+        Act::Exit(code) => Script::new().exit(code.into()),
+        Act::Forever => ready.write_stdout("ready\n").run_forever(),
+        Act::ExitOn(signal, code) => {
+            let handler = Script::new().exit(code.into());
+            ready.on(signal, handler).write_stdout("ready\n").run_forever()
+        }
+        Act::Shrug(signal) => ready.ignore(signal).write_stdout("ready\n").run_forever(),
+        Act::UntilEof(code) => ready.write_stdout("ready\n").read_stdin_to_end().exit(code.into()),
+    }
+}

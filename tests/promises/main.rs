@@ -1,0 +1,60 @@
+//! The promises, held on every backend of this machine: each in a process of its own, for signal state, descriptors and children
+//! are global. What cannot be tested here is skipped, with the reason, and counted.
+#![forbid(unsafe_code)]
+
+mod contract;
+mod errors;
+mod leaks;
+mod probing;
+mod recycling;
+mod scenarios;
+mod stage;
+
+use libtest_mimic::Arguments;
+use stage::Outcome;
+
+/// One test: its name, where it runs, and what it does.
+pub(crate) struct Test {
+    name: String,
+    place: stage::Place,
+    check: Box<dyn Fn() -> Outcome + Send + Sync>,
+}
+
+impl Test {
+    pub(crate) fn new(name: impl Into<String>, check: fn()) -> Test {
+        let check = Box::new(move || {
+            check();
+            Outcome::Passed
+        });
+        Test { name: name.into(), place: stage::Place::Here, check }
+    }
+
+    /// It can find out that it cannot be done here.
+    pub(crate) fn that_may_skip(name: impl Into<String>, check: impl Fn() -> Outcome + Send + Sync + 'static) -> Test {
+        Test { name: name.into(), place: stage::Place::Here, check: Box::new(check) }
+    }
+
+    /// Runs as process 1 of a PID namespace of its own, where it may choose PIDs.
+    pub(crate) fn in_namespace(self) -> Test {
+        Test { place: stage::Place::Namespace, ..self }
+    }
+}
+
+fn main() {
+    let tests = [
+        contract::tests(),
+        errors::tests(),
+        leaks::tests(),
+        probing::tests(),
+        recycling::tests(),
+        scenarios::tests(),
+    ];
+    let tests: Vec<Test> = tests.into_iter().flatten().collect();
+    if let Some(code) = stage::perform_if_asked(&tests) {
+        std::process::exit(code);
+    }
+    let mut args = Arguments::from_args();
+    // They fill the machine, and some measure what others would disturb.
+    args.test_threads.get_or_insert(1);
+    libtest_mimic::run(&args, tests.into_iter().map(stage::trial).collect()).exit();
+}
