@@ -1,3 +1,127 @@
-//! x
+//! Bad input: each a clear error that names what is wrong.
+
 use crate::Test;
-pub(crate) fn tests() -> Vec<Test> { Vec::new() }
+use crate::contract::ACTOR;
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::sync::mpsc::channel;
+use steadfast::{Command, Errno, Error, ErrorKind, Pid, Stage, System};
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        Test::new("errors: PID 0, a negative and a huge one are refused before any call", pids),
+        Test::new("errors: a thread's ID is no process", || each_system(thread_id)),
+        Test::new("errors: an empty program name, and a NUL byte", || each_system(names)),
+        Test::new("errors: a missing program says where it was looked for", || each_system(missing)),
+        Test::new("errors: a directory as program", || each_system(directory)),
+        Test::new("errors: a missing working directory, a file as one", || each_system(working_directory)),
+        Test::new("errors: a closed descriptor as stdin", || each_system(closed_stdin)),
+        Test::new("errors: STEADFAST_BACKEND that names no backend", unknown_backend),
+        Test::new("errors: a pidfd from a backend that has none", no_pidfd),
+    ]
+}
+
+/// Runs a check on both real backends through every door that is open.
+pub(crate) fn each_system(check: fn(&System)) {
+    for door in steadfast::Probe::once().expect("this machine can be probed").doors() {
+        check(&System::pid_legacy_through(*door));
+        match System::pidfd_through(*door) {
+            Ok(system) => check(&system),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}"),
+        }
+    }
+}
+
+fn pids() {
+    for raw in [0, -1, -42, i32::MIN, 1 << 22, i32::MAX] {
+        let error = Pid::new(raw).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains(&format!("{raw} is no process ID")), "{error}");
+    }
+}
+
+fn thread_id(system: &System) {
+    let (tell, told) = channel();
+    let (stop, stopped) = channel::<()>();
+    let thread = std::thread::spawn(move || {
+        tell.send(nix::unistd::gettid().as_raw()).unwrap();
+        // Until the other end is dropped.
+        assert!(stopped.recv().is_err());
+    });
+    let tid = Pid::new(told.recv().unwrap()).unwrap();
+    let error = system.find(tid).unwrap_err();
+    assert!(matches!(error, Error::ThreadId { tid: t } if t == tid), "{error:?}");
+    drop(stop);
+    thread.join().unwrap();
+}
+
+fn failure(system: &System, command: &mut Command) -> Error {
+    system.spawn(command).map(|child| child.pid()).unwrap_err()
+}
+
+fn names(system: &System) {
+    let error = failure(system, &mut Command::new(""));
+    assert!(error.to_string().contains("name is empty"), "{error}");
+    for command in [&mut Command::new("a\0b"), Command::new("true").arg("x\0"), Command::new("true").env("A", "\0")] {
+        let error = failure(system, command);
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("NUL byte"), "{error}");
+    }
+}
+
+fn missing(system: &System) {
+    let error = failure(system, Command::new("no-such-program").env("PATH", "/nowhere:/usr/bin"));
+    let expected = "spawn `no-such-program`: exec: not found in PATH (/nowhere:/usr/bin): \
+                    No such file or directory (os error 2)";
+    assert_eq!(error.to_string(), expected);
+    let error = failure(system, &mut Command::new("/no/such"));
+    assert_eq!(error.to_string(), "spawn `/no/such`: exec `/no/such`: No such file or directory (os error 2)");
+    let io = std::io::Error::from(error);
+    assert_eq!((io.kind(), io.raw_os_error()), (std::io::ErrorKind::NotFound, Some(2)));
+}
+
+fn directory(system: &System) {
+    let error = failure(system, &mut Command::new("/usr"));
+    assert_eq!(error.to_string(), "spawn `/usr`: exec `/usr`: Permission denied (os error 13)");
+}
+
+fn working_directory(system: &System) {
+    let error = failure(system, Command::new("true").current_dir("/nope"));
+    assert_eq!(error.to_string(), "spawn `true`: chdir to `/nope`: No such file or directory (os error 2)");
+    let error = failure(system, Command::new("true").current_dir("/etc/passwd"));
+    assert!(matches!(error, Error::Spawn { stage: Stage::Chdir { .. }, source: Errno::NOTDIR, .. }), "{error:?}");
+}
+
+fn closed_stdin(system: &System) {
+    // A high number, which nothing that is opened on the way takes.
+    let file = rustix::io::fcntl_dupfd_cloexec(File::open("/dev/null").unwrap(), 700).unwrap();
+    let number = file.as_raw_fd();
+    let mut command = Command::new(ACTOR);
+    command.args(["exit", "0"]).stdin(file);
+    nix::unistd::close(number).unwrap();
+    let error = failure(system, &mut command);
+    // It holds a descriptor that is not open any more.
+    std::mem::forget(command);
+    assert!(error.to_string().ends_with("set up stdin: Bad file descriptor (os error 9)"), "{error}");
+}
+
+fn unknown_backend() {
+    // Safe for a test in a process of its own would be `set_var`, which is unsafe: a child is told instead.
+    let own = std::env::current_exe().unwrap();
+    let system = System::pid_legacy();
+    for (value, expected) in [("foo", "STEADFAST_BACKEND=foo: no such backend"), ("", "STEADFAST_BACKEND=: no such")] {
+        let mut command = Command::new(&own);
+        command.env("STEADFAST_TEST", "errors: (detects)").env("STEADFAST_BACKEND", value);
+        command.stderr(steadfast::Stdio::piped()).stdout(steadfast::Stdio::null());
+        let output = system.spawn(&mut command).unwrap().wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success());
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+fn no_pidfd() {
+    let error = failure(&System::pid_legacy(), Command::new("true").create_pidfd(true));
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("pid-legacy"), "{error}");
+}

@@ -1,3 +1,183 @@
-//! x
+//! Nothing is left behind: no zombie, no descriptor, no changed disposition.
+
 use crate::Test;
-pub(crate) fn tests() -> Vec<Test> { Vec::new() }
+use crate::contract::ACTOR;
+use crate::errors::each_system;
+use crate::stage::Outcome;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use steadfast::{Command, Errno, Error, Process, Stdio, System};
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        Test::new("leaks: 10,000 spawns, good and failing, leave no descriptor and no zombie", || each_system(ten_thousand)),
+        Test::new("leaks: out of descriptors, at each step", || each_system(out_of_descriptors)),
+        Test::that_may_skip("leaks: out of processes, as a plain user", out_of_processes),
+        Test::new("leaks: dropped children are reaped, and their helpers end", || each_system(dropped)),
+        Test::new("leaks: timeouts on live children leave nothing", || each_system(timeouts)),
+        Test::new("leaks: a pidfd of the caller's own outlives the handle", callers_pidfd),
+    ]
+}
+
+/// The numbers of the open descriptors, without that of the look itself.
+pub(crate) fn descriptors() -> BTreeSet<String> {
+    let entries = fs::read_dir("/proc/self/fd").unwrap();
+    let names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.into_iter().filter(|name| fs::read_link(format!("/proc/self/fd/{name}")).is_ok()).collect()
+}
+
+/// The children of this process, in any state.
+pub(crate) fn children() -> Vec<String> {
+    let own = std::process::id().to_string();
+    let stat = |pid: &str| fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let is_ours = |pid: &String| {
+        let stat = stat(pid);
+        let after_name = stat.rsplit_once(')').map(|(_, rest)| rest.split_ascii_whitespace().nth(1) == Some(&*own));
+        pid.bytes().all(|b| b.is_ascii_digit()) && after_name == Some(true)
+    };
+    pids.filter(is_ours).collect()
+}
+
+fn expect_errno(system: &System, command: &mut Command, errno: Errno) {
+    match system.spawn(command) {
+        Ok(child) => panic!("{child:?} should have failed with {errno:?}"),
+        Err(error) => assert_eq!(error.errno(), Some(errno), "{error}"),
+    }
+}
+
+fn ten_thousand(system: &System) {
+    let before = descriptors();
+    // Some 1,700 for each of up to six systems.
+    for _ in 0..340 {
+        let child = system.spawn(Command::new(ACTOR).args(["exit", "3"])).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(3));
+        let mut piped = Command::new(ACTOR);
+        piped.arg("forever").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let child = system.spawn(&mut piped).unwrap();
+        child.kill().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+        expect_errno(system, &mut Command::new("/no/such"), Errno::NOENT);
+        expect_errno(system, Command::new(ACTOR).stdout(Stdio::piped()).current_dir("/no"), Errno::NOENT);
+        expect_errno(system, Command::new("/usr").stdin(Stdio::piped()), Errno::ACCES);
+    }
+    assert_eq!(descriptors(), before);
+    assert_eq!(children(), Vec::<String>::new());
+}
+
+fn out_of_descriptors(system: &System) {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let before = descriptors();
+    let mut failed = 0;
+    // Room for none, one, two, … more: it fails at another step each time.
+    for room in 0..12 {
+        setrlimit(Resource::RLIMIT_NOFILE, 100, hard).unwrap();
+        let mut filled: Vec<fs::File> = std::iter::from_fn(|| fs::File::open("/dev/null").ok()).collect();
+        filled.truncate(filled.len() - room);
+        let piped = Stdio::piped;
+        let mut command = Command::new(ACTOR);
+        command.args(["exit", "0"]).stdin(piped()).stdout(piped()).stderr(piped());
+        match system.spawn(&mut command) {
+            Ok(child) => assert!(child.wait().unwrap().success()),
+            Err(error) => {
+                assert_eq!(error.errno(), Some(Errno::MFILE), "{error}");
+                assert!(error.to_string().contains("Too many open files"), "{error}");
+                failed += 1;
+            }
+        }
+        drop(filled);
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+        assert_eq!(descriptors(), before);
+        assert_eq!(children(), Vec::<String>::new());
+    }
+    assert!(failed >= 3, "only {failed} steps failed");
+}
+
+fn out_of_processes() -> Outcome {
+    use nix::unistd::{Uid, setuid};
+    if !Uid::current().is_root() {
+        return Outcome::Skipped("only root can become a user who has no other processes".into());
+    }
+    System::detect().unwrap();
+    // A user of our own, whom nobody else's processes count against.
+    setuid(Uid::from_raw(61_234)).unwrap();
+    each_system(|system| {
+        let before = descriptors();
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NPROC).unwrap();
+        setrlimit(Resource::RLIMIT_NPROC, 1, hard).unwrap();
+        let error = system.spawn(Command::new("/bin/true").stdout(Stdio::piped())).unwrap_err();
+        assert!(matches!(&error, Error::Spawn { source: Errno::AGAIN, .. }), "{error:?}");
+        assert!(error.to_string().contains("clone: Resource temporarily unavailable"), "{error}");
+        setrlimit(Resource::RLIMIT_NPROC, soft, hard).unwrap();
+        assert!(system.spawn(&mut Command::new("/bin/true")).unwrap().wait().unwrap().success());
+        assert_eq!(descriptors(), before);
+        assert_eq!(children(), Vec::<String>::new());
+    });
+    Outcome::Passed
+}
+
+fn threads() -> usize {
+    fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+/// Waits for what has no event, as patiently as a test's time limit allows.
+fn until(what: &str, mut happened: impl FnMut() -> bool) {
+    let system = System::pid_legacy();
+    let start = system.now();
+    while !happened() {
+        assert!(system.now() - start < std::time::Duration::from_secs(60), "{what}");
+        system.sleep(std::time::Duration::from_millis(2));
+    }
+}
+
+fn dropped(system: &System) {
+    let before = (descriptors(), threads());
+    let mut inputs = Vec::new();
+    for _ in 0..20 {
+        let mut command = Command::new(ACTOR);
+        command.args(["until-eof", "0"]).stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut child = system.spawn(&mut command).unwrap();
+        inputs.push(child.stdin.take());
+    }
+    let mut killed = Command::new(ACTOR);
+    drop(system.spawn(killed.arg("forever").stdout(Stdio::null()).kill_on_drop(true)).unwrap());
+    assert!(children().len() >= 20);
+    drop(inputs);
+    until("the dropped children are reaped", || children().is_empty());
+    until("the thread and the descriptor for them go", || (descriptors(), threads()) == before);
+}
+
+fn timeouts(system: &System) {
+    let before = (descriptors(), threads());
+    let child = system.spawn(Command::new(ACTOR).arg("forever").stdout(Stdio::null())).unwrap();
+    for _ in 0..50 {
+        assert_eq!(child.wait_timeout(std::time::Duration::from_micros(100)).unwrap(), None);
+    }
+    // One helper at the most, however often one waits.
+    assert!(threads() <= before.1 + 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    drop(child);
+    until("nothing is left of the waiting", || (descriptors(), threads()) == before);
+}
+
+fn callers_pidfd() {
+    let Ok(system) = System::pidfd() else { return };
+    let mut child = system.spawn(Command::new(ACTOR).args(["exit", "0"]).create_pidfd(true)).unwrap();
+    let pidfd = child.take_pidfd().unwrap();
+    assert!(child.take_pidfd().is_none());
+    let lent = child.with_handle(|fd| fd.try_clone_to_owned().unwrap()).unwrap();
+    child.wait().unwrap();
+    drop(child);
+    for fd in [pidfd, lent] {
+        // Still a pidfd, of a process that is gone; and not for our children to inherit.
+        let mut fds = [rustix::event::PollFd::new(&fd, rustix::event::PollFlags::IN)];
+        assert_eq!(rustix::event::poll(&mut fds, Some(&Default::default())), Ok(1));
+        assert!(rustix::io::fcntl_getfd(&fd).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
+    }
+    // The process that is gone is not found again by its number either, or at least is not ours.
+    assert!(Process::find(steadfast::Pid::MAX).is_err());
+}

@@ -2,11 +2,16 @@
 
 use crate::Test;
 use libtest_mimic::{Completion, Failed, Trial};
-use std::process::{Command, Output, Stdio};
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::time::Duration;
+use steadfast::{Command, ExitStatus, Stdio, System};
 use xtask::namespace;
 
 /// Tells the program started again which test it is; and, in a namespace, that it is process 1 there.
 const TEST: &str = "STEADFAST_TEST";
+/// No test: says which backend is chosen.
+const DETECTS: &str = "errors: (detects)";
 const INIT: &str = "STEADFAST_TEST_INIT";
 const PASSED: i32 = 0;
 const SKIPPED: i32 = 77;
@@ -23,36 +28,73 @@ pub(crate) enum Place {
     Namespace,
 }
 
+/// A test that takes longer hangs. The longest takes some ten seconds.
+const PATIENCE: Duration = Duration::from_secs(240);
+
 /// The test, as the runner sees it: starts this program again, and reads its exit code.
 pub(crate) fn trial(test: Test) -> Trial {
     let name = test.name.clone();
     Trial::ignorable_test(name, move || {
-        let output = again(&test.name, &[]);
-        let said = String::from_utf8_lossy(&output.stderr);
-        match output.status.code() {
+        let (status, said) = again(&test.name, &[]);
+        match status.and_then(|status| status.code()) {
             Some(PASSED) => Ok(Completion::Completed),
             Some(SKIPPED) => {
                 let reason = said.lines().last().unwrap_or("no reason given");
                 Ok(Completion::Ignored { reason: Some(reason.to_owned()) })
             }
-            _ => {
-                let heard = String::from_utf8_lossy(&output.stdout);
-                Err(Failed::from(format!("{}\n{heard}{said}", output.status)))
-            }
+            _ => Err(Failed::from(match status {
+                Some(status) => format!("{status}\n{said}"),
+                None => format!("hangs: killed after {PATIENCE:?}\n{said}"),
+            })),
         }
     })
 }
 
-fn again(test: &str, env: &[(&str, &str)]) -> Output {
+/// Starts this program again; its status, `None` if it hung, and what it said. Into a file: a pipe would be kept open by a
+/// grandchild that a failing test leaves.
+fn again(test: &str, env: &[(&str, &str)]) -> (Option<ExitStatus>, String) {
     let own = std::env::current_exe().expect("a program knows where it is");
-    let mut command = Command::new(own);
-    command.env(TEST, test).env_remove("STEADFAST_BACKEND").envs(env.iter().copied());
-    command.stdin(Stdio::null()).output().expect("this program can be started again")
+    let mut said = tempfile::tempfile().expect("a temporary file");
+    let copy = |file: &File| file.try_clone().expect("a duplicate");
+    let child = Command::new(own)
+        .env(TEST, test)
+        .env_remove("STEADFAST_BACKEND")
+        .envs(env.iter().copied())
+        .stdin(Stdio::null())
+        .stdout(copy(&said))
+        .stderr(copy(&said))
+        .spawn()
+        .expect("this program can be started again");
+    let status = child.wait_timeout(PATIENCE).expect("it is our child");
+    if status.is_none() {
+        child.kill().expect("it is our child");
+        child.wait().expect("it is our child");
+    }
+    let mut text = Vec::new();
+    said.rewind().and_then(|()| said.read_to_end(&mut text)).expect("a file can be read");
+    (status, String::from_utf8_lossy(&text).into_owned())
 }
 
 /// Performs the test that the environment names; `None` if it names none.
 pub(crate) fn perform_if_asked(tests: &[Test]) -> Option<i32> {
     let name = std::env::var(TEST).ok()?;
+    if name == DETECTS {
+        // The subject of a test that forces a backend.
+        return Some(match System::detect() {
+            Ok(system) => {
+                println!("{}", system.backend_name());
+                PASSED
+            }
+            Err(error) => {
+                eprintln!("{error}");
+                1
+            }
+        });
+    }
+    if name == "(SIGCHLD ignored)" {
+        crate::scenarios::with_sigchld_ignored();
+        return Some(PASSED);
+    }
     let test = tests.iter().find(|test| test.name == name).expect("the runner names tests that there are");
     if test.place == Place::Namespace {
         if std::env::var_os(INIT).is_none() {
@@ -70,15 +112,16 @@ pub(crate) fn perform_if_asked(tests: &[Test]) -> Option<i32> {
 }
 
 fn leave_namespace(test: &Test) -> i32 {
+    // Before: the probe's child would be the new namespace's init.
+    System::detect().expect("this machine can be probed");
     if let Err(reason) = namespace::unshare_pids() {
         eprintln!("no PID namespace of its own can be had: {reason}");
         return SKIPPED;
     }
-    let output = again(&test.name, &[(INIT, "1")]);
-    print!("{}", String::from_utf8_lossy(&output.stdout));
-    eprint!("{}", String::from_utf8_lossy(&output.stderr));
-    output.status.code().unwrap_or_else(|| {
-        eprintln!("process 1: {}", output.status);
+    let (status, said) = again(&test.name, &[(INIT, "1")]);
+    eprint!("{said}");
+    status.and_then(|status| status.code()).unwrap_or_else(|| {
+        eprintln!("process 1: {status:?}");
         1
     })
 }

@@ -26,7 +26,9 @@ pub(crate) const CLONE_AUTOREAP: u64 = 1 << 34;
 
 /// The kernel's own signal set: 64 signals.
 pub(crate) type SignalSet = u64;
-pub(crate) const ALL_SIGNALS: SignalSet = !0;
+/// All that can wait. `SIGSYS` is raised by the very call that a filter traps: blocked, it would kill the program, which may
+/// have a handler that answers for the call.
+pub(crate) const ALL_BUT_SIGSYS: SignalSet = !(1 << (libc::SIGSYS - 1));
 
 /// The kernel's `struct sigaction`: x86_64 and most others; only its first word, the handler, is looked at.
 #[derive(Clone, Copy, Default)]

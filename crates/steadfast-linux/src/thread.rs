@@ -12,7 +12,7 @@ pub fn spawn_quiet_thread(name: &str, run: impl FnOnce() + Send + 'static) -> io
     const STACK: usize = 128 * 1024;
     let builder = std::thread::Builder::new().name(name.to_owned()).stack_size(STACK);
     // A thread begins with the mask of the one that starts it.
-    let mask = raw::set_signal_mask(raw::ALL_SIGNALS);
+    let mask = raw::set_signal_mask(raw::ALL_BUT_SIGSYS);
     let started = builder.spawn(run);
     raw::set_signal_mask(mask);
     started.map(drop)

@@ -83,7 +83,7 @@ pub(super) fn ask(questions: &[Question]) -> Result<Vec<Verdict>, Errno> {
         let surroundings =
             Surroundings { page, mark: &mark, stack_top: stack.middle(), stack_bottom: stack.bottom() };
         let mut task = Task { questions, first, surroundings };
-        let mask = raw::set_signal_mask(raw::ALL_SIGNALS);
+        let mask = raw::set_signal_mask(raw::ALL_BUT_SIGSYS);
         let child = clone_child(stack.top(), &raw mut task);
         let exit = child.and_then(wait4_all);
         raw::set_signal_mask(mask);

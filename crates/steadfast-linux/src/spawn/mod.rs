@@ -76,7 +76,7 @@ pub fn spawn(plan: &Plan, want: WantPidfd, door: Door) -> Result<Child, Error> {
 
     // From here until the mask is restored no handler runs on this thread: in the child it would run in our memory, on the
     // child's stack.
-    let mask = raw::set_signal_mask(raw::ALL_SIGNALS);
+    let mask = raw::set_signal_mask(raw::ALL_BUT_SIGSYS);
     let mut order = Order {
         image: image.pointers(),
         streams: streams.sources(),
