@@ -41,14 +41,7 @@ impl Test {
 }
 
 fn main() {
-    let tests = [
-        contract::tests(),
-        errors::tests(),
-        leaks::tests(),
-        probing::tests(),
-        recycling::tests(),
-        scenarios::tests(),
-    ];
+    let tests = [contract::tests(), errors::tests(), leaks::tests(), probing::tests(), recycling::tests(), scenarios::tests()];
     let tests: Vec<Test> = tests.into_iter().flatten().collect();
     if let Some(code) = stage::perform_if_asked(&tests) {
         std::process::exit(code);

@@ -4,9 +4,7 @@ use crate::Test;
 use crate::contract::ACTOR;
 use crate::leaks::{children, descriptors};
 use crate::stage::Outcome;
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-};
+use seccompiler::{BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule};
 use signal_hook::consts::{SIGCHLD, SIGSYS};
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;

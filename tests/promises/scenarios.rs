@@ -56,11 +56,7 @@ fn stdio(system: &System) {
     echo.wait().unwrap();
 
     let mut file = tempfile::tempfile().unwrap();
-    sh("echo out; echo err >&2")
-        .stdout(file.try_clone().unwrap())
-        .stderr(file.try_clone().unwrap())
-        .status()
-        .unwrap();
+    sh("echo out; echo err >&2").stdout(file.try_clone().unwrap()).stderr(file.try_clone().unwrap()).status().unwrap();
     let mut text = String::new();
     std::io::Seek::rewind(&mut file).unwrap();
     file.read_to_string(&mut text).unwrap();

@@ -1,7 +1,7 @@
 //! The one child program of all tests: does what an [`Act`] says.
 #![forbid(unsafe_code)]
 
-use nix::sys::signal::{SigSet, Signal as Named, SigmaskHow, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal as Named, sigprocmask};
 use std::io::{Read, Write};
 use std::process::exit;
 use steadfast_conformance::Act;

@@ -34,8 +34,7 @@ pub fn same_answers(one: &Subject, other: &Subject) {
     check(any_operations(40), |operations| {
         // Whether a pidfd can be lent is a difference that the two declare.
         let lending = one.backend.capabilities().lends_handle == other.backend.capabilities().lends_handle;
-        let operations: Vec<_> =
-            operations.into_iter().filter(|op| lending || !matches!(op, Operation::WithHandle(_))).collect();
+        let operations: Vec<_> = operations.into_iter().filter(|op| lending || !matches!(op, Operation::WithHandle(_))).collect();
         prop_assert_eq!(perform(one, &operations), perform(other, &operations));
         Ok(())
     });
@@ -238,9 +237,7 @@ fn predict(subject: &Subject, operations: &[Operation]) -> Vec<Answer> {
             }
             Operation::Find(from, to) => match slots[from] {
                 None => Answer::NoSuchSlot,
-                Some(handle) if targets[handles[handle].target] == Target::Reaped => {
-                    Answer::Error(ErrorKind::ProcessDone)
-                }
+                Some(handle) if targets[handles[handle].target] == Target::Reaped => Answer::Error(ErrorKind::ProcessDone),
                 Some(handle) => {
                     slots[to] = Some(handles.len());
                     let target = handles[handle].target;
@@ -275,9 +272,7 @@ fn predict(subject: &Subject, operations: &[Operation]) -> Vec<Answer> {
                         (Operation::Release(_), _) => Answer::Ok,
                         (_, Phase::Released) => Answer::Error(ErrorKind::Released),
                         (Operation::Wait(_) | Operation::TryWait(_), Phase::Done { collected: true }) => Answer::Killed,
-                        (Operation::Wait(_) | Operation::TryWait(_), Phase::Done { .. }) => {
-                            Answer::Error(ErrorKind::NoChild)
-                        }
+                        (Operation::Wait(_) | Operation::TryWait(_), Phase::Done { .. }) => Answer::Error(ErrorKind::NoChild),
                         (_, Phase::Done { .. }) => Answer::Error(ErrorKind::ProcessDone),
                         (Operation::Wait(_) | Operation::TryWait(_), Phase::Running) => match target {
                             Target::Running => Answer::Running,

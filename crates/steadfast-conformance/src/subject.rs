@@ -57,8 +57,7 @@ impl Subject {
             .stdout(PlanStdio::Piped)
             .build()
             .expect("the actor's plan is in order");
-        let (process, [stdin, stdout, _], _) =
-            Process::spawn(&self.backend, &plan).expect("the actor can be spawned");
+        let (process, [stdin, stdout, _], _) = Process::spawn(&self.backend, &plan).expect("the actor can be spawned");
         let guard = match act {
             Act::Exit(_) => None,
             _ => Process::find(&self.backend, process.pid()).ok(),

@@ -159,10 +159,9 @@ impl Error {
             Error::Spawn { .. } => ErrorKind::Spawn,
             Error::Unsupported { .. } | Error::Unavailable { .. } => ErrorKind::Unsupported,
             Error::System { .. } => ErrorKind::System,
-            Error::InvalidPid { .. }
-            | Error::InvalidSignal { .. }
-            | Error::InvalidPlan { .. }
-            | Error::UnknownBackend { .. } => ErrorKind::InvalidInput,
+            Error::InvalidPid { .. } | Error::InvalidSignal { .. } | Error::InvalidPlan { .. } | Error::UnknownBackend { .. } => {
+                ErrorKind::InvalidInput
+            }
         }
     }
 
@@ -251,11 +250,7 @@ mod tests {
 
     #[test]
     fn an_io_error_keeps_the_errno_and_the_kind() {
-        let spawn = Error::Spawn {
-            program: "foo".into(),
-            stage: Stage::Chdir { path: "/nope".into() },
-            source: Errno::NOENT,
-        };
+        let spawn = Error::Spawn { program: "foo".into(), stage: Stage::Chdir { path: "/nope".into() }, source: Errno::NOENT };
         assert_eq!(spawn.to_string(), "spawn `foo`: chdir to `/nope`: No such file or directory (os error 2)");
         let io = io::Error::from(spawn);
         assert_eq!((io.raw_os_error(), io.kind()), (Some(2), io::ErrorKind::NotFound));

@@ -97,10 +97,7 @@ impl Process {
     ///
     /// # Errors
     /// As [`ProcessBackend::spawn`].
-    pub fn spawn(
-        backend: &Arc<dyn ProcessBackend>,
-        plan: &Plan,
-    ) -> Result<(Process, [Option<PipeEnd>; 3], Option<OwnedFd>)> {
+    pub fn spawn(backend: &Arc<dyn ProcessBackend>, plan: &Plan) -> Result<(Process, [Option<PipeEnd>; 3], Option<OwnedFd>)> {
         let spawned = backend.spawn(plan)?;
         let process = Process::new(backend, spawned.pid, spawned.process, Origin::Spawned);
         Ok((process, spawned.pipes, spawned.pidfd))
@@ -128,21 +125,11 @@ impl Process {
     /// A handle that is Done, for a process that other code has spawned and waited for.
     pub fn done(backend: &Arc<dyn ProcessBackend>, exit: Exit) -> Process {
         let state = State { phase: Phase::Done(Some(exit)), calls: 0, reap_due: false, process: None };
-        let inner = Inner {
-            pid: exit.pid,
-            backend: Arc::clone(backend),
-            origin: Origin::Found,
-            state: Mutex::new(state),
-        };
+        let inner = Inner { pid: exit.pid, backend: Arc::clone(backend), origin: Origin::Found, state: Mutex::new(state) };
         Process { inner: Arc::new(inner) }
     }
 
-    fn new(
-        backend: &Arc<dyn ProcessBackend>,
-        pid: Pid,
-        process: Arc<dyn BackendProcess>,
-        origin: Origin,
-    ) -> Process {
+    fn new(backend: &Arc<dyn ProcessBackend>, pid: Pid, process: Arc<dyn BackendProcess>, origin: Origin) -> Process {
         let state = State { phase: Phase::Running, calls: 0, reap_due: false, process: Some(process) };
         let inner = Inner { pid, backend: Arc::clone(backend), origin, state: Mutex::new(state) };
         Process { inner: Arc::new(inner) }

@@ -46,9 +46,7 @@ fn is_pidfd(number: c_int) -> bool {
 pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: Signal) -> Result<(), Errno> {
     let no_info = std::ptr::null::<libc::siginfo_t>();
     // SAFETY: a null siginfo makes the kernel fill in its own, as for kill(2); there is no other pointer.
-    let answer = unsafe {
-        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal.as_raw(), no_info, 0)
-    };
+    let answer = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal.as_raw(), no_info, 0) };
     match raw::check(answer)? {
         0 => Ok(()),
         _ => Err(Errno::NOSYS),

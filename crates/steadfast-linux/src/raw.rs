@@ -57,15 +57,7 @@ pub(crate) fn errno() -> Errno {
 pub(crate) fn set_signal_mask(mask: SignalSet) -> SignalSet {
     let mut old: SignalSet = 0;
     // SAFETY: both pointers are to 8 bytes that live through the call, which is what the size argument says.
-    unsafe {
-        libc::syscall(
-            libc::SYS_rt_sigprocmask,
-            libc::SIG_SETMASK,
-            &raw const mask,
-            &raw mut old,
-            size_of::<SignalSet>(),
-        )
-    };
+    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, &raw mut old, size_of::<SignalSet>()) };
     old
 }
 
@@ -74,9 +66,7 @@ pub(crate) fn sigaction(signal: c_int, new: Option<&KernelSigaction>) -> Result<
     let mut old = KernelSigaction::default();
     let new = new.map_or(std::ptr::null(), std::ptr::from_ref);
     // SAFETY: `new` is null or a valid action, `old` is room for one; both at least as large as the kernel's.
-    let answer = unsafe {
-        libc::syscall(libc::SYS_rt_sigaction, signal, new, &raw mut old, size_of::<SignalSet>())
-    };
+    let answer = unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, new, &raw mut old, size_of::<SignalSet>()) };
     check(answer).map(|_| old)
 }
 

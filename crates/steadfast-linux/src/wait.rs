@@ -57,9 +57,7 @@ pub fn waitid(target: Target<'_>, blocking: Blocking, reaping: Reaping) -> Resul
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     let mut usage = no_usage();
     // SAFETY: `info` and `usage` are room for what the kernel writes, and live through the call.
-    let answer = unsafe {
-        libc::syscall(libc::SYS_waitid, kind, id, &raw mut info, options, &raw mut usage)
-    };
+    let answer = unsafe { libc::syscall(libc::SYS_waitid, kind, id, &raw mut info, options, &raw mut usage) };
     // A SIGSYS handler that merely returns makes a filtered call return its own number.
     match raw::check(answer)? {
         0 => {}
@@ -101,13 +99,12 @@ fn wait4(pid: i32, options: c_int) -> Result<Option<Exit>, Errno> {
     let mut status: c_int = 0;
     let mut usage = no_usage();
     // SAFETY: `status` and `usage` are room for what the kernel writes, and live through the call.
-    let answer: c_long =
-        unsafe { libc::syscall(libc::SYS_wait4, pid, &raw mut status, options, &raw mut usage) };
+    let answer: c_long = unsafe { libc::syscall(libc::SYS_wait4, pid, &raw mut status, options, &raw mut usage) };
     match raw::check(answer)? {
         0 => Ok(None),
-        reaped if reaped == c_long::from(pid) => Ok(Pid::new(pid)
-            .ok()
-            .map(|pid| Exit::new(pid, ExitStatus::from_raw(status)).with_rusage(rusage(&usage)))),
+        reaped if reaped == c_long::from(pid) => {
+            Ok(Pid::new(pid).ok().map(|pid| Exit::new(pid, ExitStatus::from_raw(status)).with_rusage(rusage(&usage))))
+        }
         _ => Err(Errno::NOSYS),
     }
 }
@@ -127,9 +124,7 @@ fn no_usage() -> libc::rusage {
 }
 
 fn rusage(usage: &libc::rusage) -> Rusage {
-    let time = |t: libc::timeval| {
-        Duration::from_secs(t.tv_sec.max(0) as u64) + Duration::from_micros(t.tv_usec.max(0) as u64)
-    };
+    let time = |t: libc::timeval| Duration::from_secs(t.tv_sec.max(0) as u64) + Duration::from_micros(t.tv_usec.max(0) as u64);
     let count = |n: c_long| n.max(0) as u64;
     Rusage {
         user_time: time(usage.ru_utime),

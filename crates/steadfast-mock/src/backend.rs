@@ -9,8 +9,8 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use steadfast_core::{
-    BackendProcess, Capabilities, Clock, Errno, Error, Exit, Pid, PipeEnd, Plan, PlanStdio, ProcessBackend, Result,
-    Signal, Spawned,
+    BackendProcess, Capabilities, Clock, Errno, Error, Exit, Pid, PipeEnd, Plan, PlanStdio, ProcessBackend, Result, Signal,
+    Spawned,
 };
 
 /// What a handle holds.
@@ -74,11 +74,7 @@ impl ProcessBackend for MockBackend {
             return unsupported("a simulated process cannot be given a descriptor: use Stdio::piped()");
         }
         let born = self.kernel.call(|world| world.spawn(plan, Parent::Caller));
-        let born = born.map_err(|(stage, source)| Error::Spawn {
-            program: plan.program().to_owned(),
-            stage,
-            source,
-        })?;
+        let born = born.map_err(|(stage, source)| Error::Spawn { program: plan.program().to_owned(), stage, source })?;
         let end = |pipe| Stream { kernel: self.kernel.clone(), pipe, reader: born };
         let [stdin, stdout, stderr] = born.pipes;
         let pipes = [

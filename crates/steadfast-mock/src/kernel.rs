@@ -74,11 +74,8 @@ impl Kernel {
     pub fn spawn_foreign(&self, program: &str) -> Result<Pid> {
         let plan = Plan::builder(program).build()?;
         let mut world = self.lock();
-        let spawned = world.spawn(&plan, Parent::Init).map_err(|(stage, source)| Error::Spawn {
-            program: program.into(),
-            stage,
-            source,
-        });
+        let spawned =
+            world.spawn(&plan, Parent::Init).map_err(|(stage, source)| Error::Spawn { program: program.into(), stage, source });
         drop(world);
         self.shared.changed.notify_all();
         spawned.map(|child| child.pid)
@@ -124,11 +121,7 @@ impl Kernel {
 
     /// Blocks the calling thread until `look` finds what it waits for; lets events happen and time pass meanwhile. `None`: the
     /// deadline passed first.
-    pub(crate) fn block<T>(
-        &self,
-        deadline: Option<Duration>,
-        mut look: impl FnMut(&mut World) -> Option<T>,
-    ) -> Option<T> {
+    pub(crate) fn block<T>(&self, deadline: Option<Duration>, mut look: impl FnMut(&mut World) -> Option<T>) -> Option<T> {
         let mut world = self.lock();
         loop {
             if let Some(found) = look(&mut world) {
@@ -176,11 +169,7 @@ impl Builder {
     }
 
     /// Makes a program that decides at each run what it does.
-    pub fn program_with(
-        mut self,
-        name: impl Into<OsString>,
-        script: impl Fn(&Run) -> Script + Send + Sync + 'static,
-    ) -> Builder {
+    pub fn program_with(mut self, name: impl Into<OsString>, script: impl Fn(&Run) -> Script + Send + Sync + 'static) -> Builder {
         self.world.install(name.into(), Program::new(script));
         self
     }

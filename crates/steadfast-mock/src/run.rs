@@ -60,9 +60,7 @@ fn default_action(signal: Signal) -> Action {
         Signal::CHLD | Signal::URG | Signal::WINCH => Action::Ignore,
         Signal::CONT => Action::Continue,
         Signal::STOP | Signal::TSTP | Signal::TTIN | Signal::TTOU => Action::Stop,
-        Signal::QUIT | Signal::ILL | Signal::TRAP | Signal::ABRT | Signal::BUS | Signal::FPE | Signal::SEGV => {
-            Action::DumpCore
-        }
+        Signal::QUIT | Signal::ILL | Signal::TRAP | Signal::ABRT | Signal::BUS | Signal::FPE | Signal::SEGV => Action::DumpCore,
         Signal::XCPU | Signal::XFSZ | Signal::SYS => Action::DumpCore,
         _ => Action::Terminate,
     }

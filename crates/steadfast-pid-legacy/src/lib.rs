@@ -27,9 +27,7 @@ mod watch;
 use process::LegacyProcess;
 use start_time::StartTime;
 use std::sync::Arc;
-use steadfast_core::{
-    BackendProcess, Capabilities, Clock, Error, Pid, PipeEnd, Plan, ProcessBackend, Result, Spawned,
-};
+use steadfast_core::{BackendProcess, Capabilities, Clock, Error, Pid, PipeEnd, Plan, ProcessBackend, Result, Spawned};
 use steadfast_linux::{Door, SystemClock, WantPidfd};
 
 /// Processes by PID: works on every Linux.

@@ -59,9 +59,7 @@ fn read(pid: Pid, file: &str) -> Result<String> {
         Errno::NOENT if proc_shows_everybody() => Err(Error::ProcessDone { pid }),
         _ => Err(Error::System {
             call: "open",
-            subject: format!(
-                "{path}, which tells a found process from a later one of its number (mount /proc, without hidepid)"
-            ),
+            subject: format!("{path}, which tells a found process from a later one of its number (mount /proc, without hidepid)"),
             source: errno,
         }),
     }

@@ -67,8 +67,7 @@ impl PidfdProcess {
     fn poll(&self, timeout: Duration) -> Result<bool, Errno> {
         // The kernel takes no more seconds than fit; a year and another look are as good as for ever.
         let timeout = timeout.min(Duration::from_secs(365 * 24 * 3600));
-        let timeout =
-            Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: timeout.subsec_nanos().into() };
+        let timeout = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: timeout.subsec_nanos().into() };
         let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
         match poll(&mut fds, Some(&timeout)) {
             Ok(ready) => Ok(ready > 0),
@@ -79,8 +78,7 @@ impl PidfdProcess {
 
 impl BackendProcess for PidfdProcess {
     fn signal(&self, signal: Signal) -> Result<()> {
-        pidfd_send_signal(self.pidfd(), signal)
-            .map_err(|errno| Error::on_process("pidfd_send_signal", self.pid, errno))
+        pidfd_send_signal(self.pidfd(), signal).map_err(|errno| Error::on_process("pidfd_send_signal", self.pid, errno))
     }
 
     fn wait_exited(&self, deadline: Option<Instant>) -> Result<Option<Exit>> {
@@ -92,8 +90,7 @@ impl BackendProcess for PidfdProcess {
     }
 
     fn reap(&self) -> Result<Option<Exit>> {
-        self.waitid(Blocking::Now, Reaping::Reap)
-            .map_err(|errno| Error::on_process("waitid", self.pid, errno))
+        self.waitid(Blocking::Now, Reaping::Reap).map_err(|errno| Error::on_process("waitid", self.pid, errno))
     }
 
     fn handle(&self) -> Option<BorrowedFd<'_>> {

@@ -25,12 +25,7 @@ pub struct Child {
 }
 
 impl Child {
-    pub(crate) fn new(
-        process: Process,
-        pipes: [Option<PipeEnd>; 3],
-        pidfd: Option<OwnedFd>,
-        kill_on_drop: bool,
-    ) -> Child {
+    pub(crate) fn new(process: Process, pipes: [Option<PipeEnd>; 3], pidfd: Option<OwnedFd>, kill_on_drop: bool) -> Child {
         let [stdin, stdout, stderr] = pipes;
         Child {
             stdin: stdin.map(ChildStdin::new),

@@ -71,10 +71,7 @@ impl Command {
     }
 
     /// Sets variables of its environment.
-    pub fn envs(
-        &mut self,
-        vars: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>,
-    ) -> &mut Command {
+    pub fn envs(&mut self, vars: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>) -> &mut Command {
         for (name, value) in vars {
             self.env(name, value);
         }

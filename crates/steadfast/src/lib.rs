@@ -61,13 +61,12 @@ pub use system::{Entered, System};
 /// with [`System::with_backend`].
 pub mod backend {
     pub use steadfast_core::{
-        BackendProcess, Capabilities, Clock, PipeEnd, Plan, PlanBuilder, PlanStdio, Process, ProcessBackend,
-        Spawned,
+        BackendProcess, Capabilities, Clock, PipeEnd, Plan, PlanBuilder, PlanStdio, Process, ProcessBackend, Spawned,
     };
 }
 
 /// The pages of the repository, as tests: their examples must compile and run.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "mock"))]
 mod pages {
     #[doc = include_str!("../../../README.md")]
     struct Readme;

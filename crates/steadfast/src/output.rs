@@ -29,8 +29,7 @@ impl Stream {
 
 pub(crate) fn read_both(stdout: Option<ChildStdout>, stderr: Option<ChildStderr>) -> Result<(Vec<u8>, Vec<u8>)> {
     let stream = |name, end| Stream { name, end, bytes: Vec::new() };
-    let mut streams =
-        [stream("stdout", stdout.map(ChildStdout::into_end)), stream("stderr", stderr.map(ChildStderr::into_end))];
+    let mut streams = [stream("stdout", stdout.map(ChildStdout::into_end)), stream("stderr", stderr.map(ChildStderr::into_end))];
     loop {
         match streams.each_mut() {
             [Stream { end: None, .. }, Stream { end: None, .. }] => break,

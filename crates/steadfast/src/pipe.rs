@@ -47,10 +47,7 @@ impl End {
     fn into_fd(self) -> Result<OwnedFd, Error> {
         match self {
             End::File(file) => Ok(file.into()),
-            _ => Err(Error::Unsupported {
-                backend: "mock",
-                what: "the pipe of a simulated process is no descriptor".into(),
-            }),
+            _ => Err(Error::Unsupported { backend: "mock", what: "the pipe of a simulated process is no descriptor".into() }),
         }
     }
 }

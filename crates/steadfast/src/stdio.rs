@@ -1,6 +1,6 @@
 //! [`Stdio`]: where a standard stream of a new process comes from or goes to.
 
-use crate::pipe::{ChildStderr, ChildStdout, ChildStdin};
+use crate::pipe::{ChildStderr, ChildStdin, ChildStdout};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;

@@ -153,10 +153,7 @@ impl System {
         self.adopt_parts(child).map(|(process, pipes)| Child::new(process, pipes, None, false))
     }
 
-    pub(crate) fn adopt_parts(
-        &self,
-        mut child: std::process::Child,
-    ) -> Result<(Process, [Option<steadfast_core::PipeEnd>; 3])> {
+    pub(crate) fn adopt_parts(&self, mut child: std::process::Child) -> Result<(Process, [Option<steadfast_core::PipeEnd>; 3])> {
         use steadfast_core::PipeEnd::Fd;
         if !self.capabilities().real {
             let what = "a real child cannot be adopted into a simulation".into();

@@ -46,7 +46,9 @@ pub(super) const OPTIONAL: &[Question] = &[
     question("CLONE_INTO_CGROUP", "5.7", |s| {
         with_own_pidfd(|fd| expect(Errno::BADF, clone3(s, raw::CLONE_INTO_CGROUP, fd as u64)))
     }),
-    question("close_range", "5.9", |_| call(libc::SYS_close_range, [c_long::from(u32::MAX), c_long::from(u32::MAX), 0]).map(drop)),
+    question("close_range", "5.9", |_| {
+        call(libc::SYS_close_range, [c_long::from(u32::MAX), c_long::from(u32::MAX), 0]).map(drop)
+    }),
     question("PIDFD_NONBLOCK", "5.10", |_| pidfd_open(libc::O_NONBLOCK).map(close)),
     // We are not dying, so a kernel that has it says EINVAL.
     question("process_mrelease", "5.15", |_| {
@@ -102,9 +104,7 @@ fn with_pidfd(s: &Surroundings<'_>, f: impl FnOnce(c_long) -> Result<(), Errno>)
         return with_own_pidfd(f);
     }
     // SAFETY: a C string that lives for ever; no other pointer.
-    let dir = unsafe {
-        libc::syscall(libc::SYS_openat, libc::AT_FDCWD, c"/".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC)
-    };
+    let dir = unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, c"/".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC) };
     let fd = raw::check(dir)?;
     let answer = expect(Errno::BADF, f(fd));
     close(fd);
@@ -139,10 +139,7 @@ fn send_signal(fd: c_long, flags: c_int) -> Result<(), Errno> {
 }
 
 /// A child of the child, born with its pidfd: passes PID and pidfd on, to be reaped, and closes the pidfd.
-fn born_with_pidfd(
-    s: &Surroundings<'_>,
-    reap: impl FnOnce(i32, c_long) -> Result<(), Errno>,
-) -> Result<(), Errno> {
+fn born_with_pidfd(s: &Surroundings<'_>, reap: impl FnOnce(i32, c_long) -> Result<(), Errno>) -> Result<(), Errno> {
     extern "C" fn leave(_: *mut c_void) -> c_int {
         raw::exit_now(0)
     }
@@ -255,14 +252,7 @@ fn file_handle(fd: c_long) -> Result<(), Errno> {
     let mut mount: c_int = 0;
     // SAFETY: an empty path; a header of two words with 128 bytes behind it, as its first word says; room for an int.
     raw::check(unsafe {
-        libc::syscall(
-            libc::SYS_name_to_handle_at,
-            fd,
-            c"".as_ptr(),
-            handle.as_mut_ptr(),
-            &raw mut mount,
-            libc::AT_EMPTY_PATH,
-        )
+        libc::syscall(libc::SYS_name_to_handle_at, fd, c"".as_ptr(), handle.as_mut_ptr(), &raw mut mount, libc::AT_EMPTY_PATH)
     })
     .map(drop)
 }

@@ -163,8 +163,7 @@ impl Probe {
             found.map_or(Answer::Failed(Errno::NOSYS), |(_, answer)| *answer)
         };
         let required = answers.iter().filter(|(question, _)| question.is_required);
-        let checks =
-            required.map(|(q, answer)| Check { name: q.name, since: q.since, answer: *answer }).collect();
+        let checks = required.map(|(q, answer)| Check { name: q.name, since: q.since, answer: *answer }).collect();
         let door = match () {
             () if !answer("vfork").works() => Door::Fork,
             () if crate::arch::HAS_CLONE3 && answer("clone3").works() => Door::Clone3,

@@ -80,8 +80,7 @@ pub(super) fn ask(questions: &[Question]) -> Result<Vec<Verdict>, Errno> {
     let mut killed = [0; ROOM];
     let mut first = 0;
     let outcome = loop {
-        let surroundings =
-            Surroundings { page, mark: &mark, stack_top: stack.middle(), stack_bottom: stack.bottom() };
+        let surroundings = Surroundings { page, mark: &mark, stack_top: stack.middle(), stack_bottom: stack.bottom() };
         let mut task = Task { questions, first, surroundings };
         let mask = raw::set_signal_mask(raw::ALL_BUT_SIGSYS);
         let child = clone_child(stack.top(), &raw mut task);
@@ -160,9 +159,10 @@ fn forbid_core_dump_of_shared_memory() -> bool {
     if unsafe { libc::uname(&raw mut name) } == -1 {
         return false;
     }
-    let mut digits = name.release.split(|c| !(*c as u8).is_ascii_digit()).map(|part| {
-        part.iter().fold(0_u32, |n, c| n.saturating_mul(10).saturating_add(u32::from(*c as u8 - b'0')))
-    });
+    let mut digits = name
+        .release
+        .split(|c| !(*c as u8).is_ascii_digit())
+        .map(|part| part.iter().fold(0_u32, |n, c| n.saturating_mul(10).saturating_add(u32::from(*c as u8 - b'0'))));
     let version = (digits.next().unwrap_or(0), digits.next().unwrap_or(0));
     // SAFETY: no pointer.
     if version >= (5, 16) || unsafe { libc::prctl(libc::PR_GET_DUMPABLE) } != 1 {

@@ -23,8 +23,8 @@ use image::Image;
 use std::ffi::{c_int, c_void};
 use std::io::Read;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use steadfast_core::{Errno, Error, Pid, Plan, Stage};
 use stdio::Streams;
+use steadfast_core::{Errno, Error, Pid, Plan, Stage};
 
 /// How a child is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,12 +116,7 @@ pub fn spawn(plan: &Plan, want: WantPidfd, door: Door) -> Result<Child, Error> {
 ///
 /// # Safety
 /// What `order` points to outlives this call; nobody else uses `stack`.
-unsafe fn make(
-    door: Door,
-    want: WantPidfd,
-    stack: &Stack,
-    order: &mut Order,
-) -> Result<(i32, c_int), Errno> {
+unsafe fn make(door: Door, want: WantPidfd, stack: &Stack, order: &mut Order) -> Result<(i32, c_int), Errno> {
     let mut pidfd: c_int = -1;
     let order: *mut Order = order;
     let pid = match door {
@@ -195,10 +190,9 @@ fn stage(plan: &Plan, image: &Image, step: Step) -> Stage {
         Step::Stdout => Stage::Stdio { stream: "stdout" },
         Step::Stderr => Stage::Stdio { stream: "stderr" },
         Step::Chdir => Stage::Chdir { path: plan.current_dir().unwrap_or("".as_ref()).to_owned() },
-        Step::Exec(index) => Stage::Exec {
-            path: image.candidate(index as usize),
-            search_path: image.search_path().map(ToOwned::to_owned),
-        },
+        Step::Exec(index) => {
+            Stage::Exec { path: image.candidate(index as usize), search_path: image.search_path().map(ToOwned::to_owned) }
+        }
         Step::NotFound => Stage::Exec {
             path: if image.search_path().is_some() { None } else { image.candidate(0) },
             search_path: image.search_path().map(ToOwned::to_owned),

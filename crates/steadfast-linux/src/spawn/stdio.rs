@@ -25,8 +25,7 @@ impl Streams {
     pub(super) fn open(stdio: &[PlanStdio; 3]) -> Result<Streams, (Stage, Errno)> {
         let mut streams = Streams { sources: [-1; 3], ..Streams::default() };
         for (index, stream) in ["stdin", "stdout", "stderr"].into_iter().enumerate() {
-            let (theirs, ours) =
-                open(&stdio[index], index == 0).map_err(|errno| (Stage::Open { stream }, errno))?;
+            let (theirs, ours) = open(&stdio[index], index == 0).map_err(|errno| (Stage::Open { stream }, errno))?;
             streams.sources[index] = theirs.as_ref().map_or(-1, Source::number);
             streams.theirs[index] = theirs;
             streams.ours[index] = ours;

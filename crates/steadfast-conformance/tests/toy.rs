@@ -1,0 +1,253 @@
+//! A third party's backend, written with nothing but core: the suite passes it. With a bug planted, the suite catches it.
+//!
+//! Its processes live in a table: they do what an `Act` says, at once, and time does not matter to them.
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+use std::io::{Cursor, Write};
+use std::os::fd::BorrowedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Instant;
+use steadfast_conformance::{Act, Outcome, Subject, run};
+use steadfast_core::{
+    BackendProcess, Capabilities, Clock, Errno, Error, Exit, Pid, PipeEnd, Plan, ProcessBackend, Result, Signal, Spawned, Stage,
+};
+
+/// What a careless author might get wrong.
+#[derive(Clone, Copy, PartialEq)]
+enum Bug {
+    None,
+    /// Looking at an exit takes it away.
+    LookReaps,
+    /// A lost status is made up.
+    LostIsSuccess,
+    /// It claims to lend a descriptor.
+    ClaimsHandle,
+}
+
+struct Toy {
+    table: Arc<Table>,
+    bug: Bug,
+}
+
+#[derive(Default)]
+struct Table {
+    processes: Mutex<(i32, HashMap<Pid, Entry>)>,
+    changed: Condvar,
+}
+
+struct Entry {
+    act: Act,
+    stopped: bool,
+    abandoned: bool,
+    exit: Option<ExitStatus>,
+}
+
+struct ToyProcess {
+    table: Arc<Table>,
+    pid: Pid,
+    bug: Bug,
+}
+
+impl Table {
+    fn with<T>(&self, change: impl FnOnce(&mut (i32, HashMap<Pid, Entry>)) -> T) -> T {
+        let answer = change(&mut self.processes.lock().unwrap());
+        self.changed.notify_all();
+        answer
+    }
+
+    fn end(processes: &mut HashMap<Pid, Entry>, pid: Pid, raw_status: i32) {
+        let Some(entry) = processes.get_mut(&pid) else { return };
+        entry.exit.get_or_insert(ExitStatus::from_raw(raw_status));
+        if entry.abandoned {
+            processes.remove(&pid);
+        }
+    }
+}
+
+impl Clock for Toy {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn sleep_until(&self, deadline: Instant) {
+        let guard = self.table.processes.lock().unwrap();
+        let left = deadline.saturating_duration_since(Instant::now());
+        drop(self.table.changed.wait_timeout(guard, left));
+    }
+}
+
+impl ProcessBackend for Toy {
+    fn capabilities(&self) -> Capabilities {
+        let toy = Capabilities::new("toy").find_is_exact();
+        if self.bug == Bug::ClaimsHandle { toy.lends_handle() } else { toy }
+    }
+
+    fn clock(&self) -> &dyn Clock {
+        self
+    }
+
+    fn spawn(&self, plan: &Plan) -> Result<Spawned> {
+        let missing = || Error::Spawn {
+            program: plan.program().to_owned(),
+            stage: Stage::Exec { path: None, search_path: None },
+            source: Errno::NOENT,
+        };
+        let act = (plan.program() == "actor").then(|| Act::from_args(plan.args())).flatten().ok_or_else(missing)?;
+        let pid = self.table.with(|(last, processes)| {
+            *last += 1;
+            let pid = Pid::new(1000 + *last).expect("few enough");
+            let entry = Entry { act, stopped: false, abandoned: false, exit: None };
+            processes.insert(pid, entry);
+            if let Act::Exit(code) = act {
+                Table::end(processes, pid, i32::from(code) << 8);
+            }
+            pid
+        });
+        let stdin = Stdin { table: Arc::clone(&self.table), pid };
+        let pipes = [Some(PipeEnd::Writer(Box::new(stdin))), Some(PipeEnd::Reader(Box::new(Cursor::new("ready\n")))), None];
+        let process = Arc::new(ToyProcess { table: Arc::clone(&self.table), pid, bug: self.bug });
+        Ok(Spawned { pid, process, pipes, pidfd: None })
+    }
+
+    fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
+        match self.table.with(|(_, processes)| processes.contains_key(&pid)) {
+            true => Ok(Arc::new(ToyProcess { table: Arc::clone(&self.table), pid, bug: self.bug })),
+            false => Err(Error::ProcessDone { pid }),
+        }
+    }
+}
+
+impl ToyProcess {
+    fn exit(&self, entry: Option<&Entry>) -> Result<Option<Exit>> {
+        let lost = || match self.bug {
+            Bug::LostIsSuccess => Ok(Some(Exit::new(self.pid, ExitStatus::from_raw(0)))),
+            _ => Err(Error::on_process("wait", self.pid, Errno::CHILD)),
+        };
+        entry.map_or_else(lost, |entry| Ok(entry.exit.map(|status| Exit::new(self.pid, status))))
+    }
+}
+
+impl BackendProcess for ToyProcess {
+    fn signal(&self, signal: Signal) -> Result<()> {
+        self.table.with(|(_, processes)| {
+            let gone = || Error::on_process("signal", self.pid, Errno::SRCH);
+            let entry = processes.get_mut(&self.pid).ok_or_else(gone)?;
+            match (entry.act, signal) {
+                (_, Signal::STOP) => entry.stopped = true,
+                (_, Signal::CONT) => entry.stopped = false,
+                (Act::ExitOn(its, code), signal) if its == signal => {
+                    Table::end(processes, self.pid, i32::from(code) << 8);
+                }
+                (Act::Shrug(its), signal) if its == signal => {}
+                (_, signal) => Table::end(processes, self.pid, signal.as_raw()),
+            }
+            Ok(())
+        })
+    }
+
+    fn wait_exited(&self, deadline: Option<Instant>) -> Result<Option<Exit>> {
+        let mut guard = self.table.processes.lock().unwrap();
+        loop {
+            let seen = self.exit(guard.1.get(&self.pid))?;
+            if seen.is_some() {
+                if self.bug == Bug::LookReaps {
+                    guard.1.remove(&self.pid);
+                }
+                return Ok(seen);
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            guard = match left {
+                Some(left) if left.is_zero() => return Ok(None),
+                Some(left) => self.table.changed.wait_timeout(guard, left).unwrap().0,
+                None => self.table.changed.wait(guard).unwrap(),
+            };
+        }
+    }
+
+    fn reap(&self) -> Result<Option<Exit>> {
+        self.table.with(|(_, processes)| {
+            let seen = self.exit(processes.get(&self.pid))?;
+            if seen.is_some() {
+                processes.remove(&self.pid);
+            }
+            Ok(seen)
+        })
+    }
+
+    fn handle(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn abandon(self: Arc<Self>) {
+        if self.reap().is_ok_and(|reaped| reaped.is_some()) {
+            return;
+        }
+        self.table.with(|(_, processes)| {
+            if let Some(entry) = processes.get_mut(&self.pid) {
+                entry.abandoned = true;
+            }
+        });
+    }
+}
+
+/// Closing it is what an `UntilEof` waits for.
+struct Stdin {
+    table: Arc<Table>,
+    pid: Pid,
+}
+
+impl Write for Stdin {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Stdin {
+    fn drop(&mut self) {
+        self.table.with(|(_, processes)| {
+            if let Some(Act::UntilEof(code)) = processes.get(&self.pid).map(|entry| entry.act) {
+                Table::end(processes, self.pid, i32::from(code) << 8);
+            }
+        });
+    }
+}
+
+fn subject(bug: Bug) -> Subject {
+    let table = Arc::new(Table::default());
+    let toy = Arc::new(Toy { table: Arc::clone(&table), bug });
+    Subject::new(toy, "actor").reap_behind(move |pid| {
+        let reaped = table.with(|(_, processes)| processes.remove(&pid));
+        assert!(reaped.is_some_and(|entry| entry.exit.is_some()), "only an exited child can be reaped");
+    })
+}
+
+#[test]
+fn a_backend_that_keeps_the_contract_passes() {
+    let report = run(&subject(Bug::None));
+    println!("{report}");
+    assert_eq!(report.failed(), Vec::<&str>::new());
+    // What it cannot arrange is skipped, not passed.
+    let skipped = report.outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Skipped(_))).count();
+    assert_eq!((report.skipped().len(), skipped), (6, 6));
+}
+
+#[test]
+fn each_planted_bug_is_caught_by_its_promise() {
+    for (bug, promise) in [
+        (Bug::LookReaps, "backend: a second reap gives ECHILD"),
+        (Bug::LostIsSuccess, "wait: somebody else reaped it: NoChild, and it stays so"),
+        (Bug::ClaimsHandle, "with_handle: running: lends the pidfd"),
+    ] {
+        let promises = steadfast_conformance::promises();
+        let promise = promises.iter().find(|p| p.name == promise).expect("the list has it");
+        let outcome = promise.check(&subject(bug));
+        assert!(matches!(outcome, Outcome::Failed(_)), "{}: {outcome:?}", promise.name);
+    }
+}
