@@ -20,20 +20,28 @@ pub(crate) const PROMISES: &[Promise] = &[
     promise("drop: a found process is left alone", drop_found),
     promise_if("done: a recycled PID is neither signalled nor waited for", can_recycle, recycled_after_wait),
     promise_if("golang/go#67642: waiters never wait for a recycled PID", can_recycle, recycled_under_waiters),
-    promise_if("a child reaped behind our back and recycled: no stranger is hit", recycles_safely, recycled_behind),
-    promise_if("find: a recycled PID: no stranger is hit", recycles_safely, recycled_after_find),
+    promise_if("a child reaped behind our back and recycled: no stranger is hit", can_recycle_behind, recycled_behind),
+    promise_if("find: a recycled PID: no stranger is hit", can_recycle_found, recycled_after_find),
 ];
 
 fn can_recycle(subject: &Subject) -> Skip {
     Skip::unless(subject.next_pid.is_some(), "the next PID cannot be chosen here")
 }
 
-fn recycles_safely(subject: &Subject) -> Skip {
-    if !subject.backend.capabilities().find_is_exact {
-        return Skip::Because("only a pidfd is safe from this: here a handle is a number");
-    }
+const ONLY_PIDFD: &str = "only a pidfd is safe from this: here a handle is a number";
+
+fn can_recycle_behind(subject: &Subject) -> Skip {
     match can_recycle(subject) {
-        Skip::No => Skip::unless(subject.reap_behind.is_some(), "nobody else can be made to reap its children"),
+        Skip::No if subject.reap_behind.is_none() => Skip::Because("nobody else can be made to reap its children"),
+        Skip::No => Skip::unable_unless(subject.backend.capabilities().find_is_exact, ONLY_PIDFD),
+        skip => skip,
+    }
+}
+
+/// Whether it goes well with a number depends on the tick in which the two processes were started.
+fn can_recycle_found(subject: &Subject) -> Skip {
+    match can_recycle(subject) {
+        Skip::No => Skip::unless(subject.backend.capabilities().find_is_exact, ONLY_PIDFD),
         skip => skip,
     }
 }

@@ -13,14 +13,22 @@ pub struct Promise {
     check: fn(&Subject),
 }
 
+/// Whether a promise is asked of a subject.
 pub(crate) enum Skip {
     No,
+    /// It cannot be arranged.
     Because(&'static str),
+    /// The backend declares that it cannot keep it. It is asked all the same: if it is kept, the declaration is wrong.
+    Unable(&'static str),
 }
 
 impl Skip {
     pub(crate) fn unless(able: bool, reason: &'static str) -> Skip {
         if able { Skip::No } else { Skip::Because(reason) }
+    }
+
+    pub(crate) fn unable_unless(able: bool, reason: &'static str) -> Skip {
+        if able { Skip::No } else { Skip::Unable(reason) }
     }
 }
 
@@ -47,12 +55,15 @@ pub enum Outcome {
 impl Promise {
     /// Holds the subject to it.
     pub fn check(&self, subject: &Subject) -> Outcome {
-        if let Skip::Because(reason) = (self.skip)(subject) {
+        let skip = (self.skip)(subject);
+        if let Skip::Because(reason) = skip {
             return Outcome::Skipped(reason);
         }
-        match catch_unwind(AssertUnwindSafe(|| (self.check)(subject))) {
-            Ok(()) => Outcome::Passed,
-            Err(panic) => {
+        match (catch_unwind(AssertUnwindSafe(|| (self.check)(subject))), skip) {
+            (Ok(()), Skip::Unable(reason)) => Outcome::Failed(format!("kept, although declared impossible: {reason}")),
+            (Err(_), Skip::Unable(reason)) => Outcome::Skipped(reason),
+            (Ok(()), _) => Outcome::Passed,
+            (Err(panic), _) => {
                 let text = panic.downcast_ref::<String>().map(String::as_str);
                 let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
                 Outcome::Failed(text.unwrap_or("a panic without words").to_owned())
