@@ -1,0 +1,193 @@
+//! The last call to come back reaps, and nobody else: with a backend whose calls come back when the test says so.
+#![forbid(unsafe_code)]
+
+use std::os::fd::BorrowedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+use steadfast_core::{
+    BackendProcess, Capabilities, Clock, Errno, Error, ErrorKind, Exit, Pid, Plan, Process, ProcessBackend, Result, Signal,
+    Spawned,
+};
+
+/// What was called, in order, and what holds the next call of a kind back.
+#[derive(Default)]
+struct Script {
+    calls: Mutex<Vec<&'static str>>,
+    hold_wait: Mutex<Option<(Sender<()>, Receiver<()>)>>,
+    hold_signal: Mutex<Option<(Sender<()>, Receiver<()>)>>,
+    interrupt: Mutex<u32>,
+}
+
+struct Scripted(Arc<Script>);
+
+impl Script {
+    fn note(&self, call: &'static str) {
+        self.calls.lock().unwrap().push(call);
+    }
+
+    fn count(&self, call: &str) -> usize {
+        self.calls.lock().unwrap().iter().filter(|made| **made == call).count()
+    }
+}
+
+/// Says that it is there, then waits until it may go on.
+fn held(hold: &Mutex<Option<(Sender<()>, Receiver<()>)>>) {
+    let hold = hold.lock().unwrap().take();
+    if let Some((arrived, go_on)) = hold {
+        arrived.send(()).unwrap();
+        go_on.recv().unwrap();
+    }
+}
+
+/// Arranges that the next call is held; gives what tells that it is there, and what lets it go on.
+fn hold(slot: &Mutex<Option<(Sender<()>, Receiver<()>)>>) -> (Receiver<()>, Sender<()>) {
+    let ((arrived, is_there), (go_on, may_go_on)) = (channel(), channel());
+    *slot.lock().unwrap() = Some((arrived, may_go_on));
+    (is_there, go_on)
+}
+
+fn exit() -> Exit {
+    Exit::new(Pid::MAX, ExitStatus::from_raw(7 << 8))
+}
+
+impl BackendProcess for Scripted {
+    fn signal(&self, _: Signal) -> Result<()> {
+        self.0.note("signal");
+        held(&self.0.hold_signal);
+        Ok(())
+    }
+
+    fn wait_exited(&self, _: Option<Instant>) -> Result<Option<Exit>> {
+        self.0.note("wait");
+        held(&self.0.hold_wait);
+        let mut interrupt = self.0.interrupt.lock().unwrap();
+        if *interrupt > 0 {
+            *interrupt -= 1;
+            return Err(Error::on_process("wait", Pid::MAX, Errno::INTR));
+        }
+        Ok(Some(exit()))
+    }
+
+    fn reap(&self) -> Result<Option<Exit>> {
+        self.0.note("reap");
+        Ok(Some(exit()))
+    }
+
+    fn handle(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn abandon(self: Arc<Self>) {
+        self.0.note("abandon");
+    }
+}
+
+impl Clock for Scripted {
+    fn now(&self) -> Instant {
+        #[allow(clippy::disallowed_methods, reason = "this is a clock")]
+        Instant::now()
+    }
+
+    fn sleep_until(&self, _: Instant) {}
+}
+
+impl ProcessBackend for Scripted {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::new("scripted")
+    }
+
+    fn clock(&self) -> &dyn Clock {
+        self
+    }
+
+    fn spawn(&self, _: &Plan) -> Result<Spawned> {
+        let process = Arc::new(Scripted(Arc::clone(&self.0)));
+        Ok(Spawned { pid: Pid::MAX, process, pipes: [None, None, None], pidfd: None })
+    }
+
+    fn find(&self, _: Pid) -> Result<Arc<dyn BackendProcess>> {
+        Ok(Arc::new(Scripted(Arc::clone(&self.0))))
+    }
+}
+
+fn spawned() -> (Arc<Script>, Process) {
+    let script = Arc::new(Script::default());
+    let backend: Arc<dyn ProcessBackend> = Arc::new(Scripted(Arc::clone(&script)));
+    let (process, _, _) = Process::spawn(&backend, &Plan::builder("x").build().unwrap()).unwrap();
+    (script, process)
+}
+
+#[test]
+fn the_reap_waits_for_another_waiter() {
+    let (script, process) = spawned();
+    let (is_there, go_on) = hold(&script.hold_wait);
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| process.wait().unwrap());
+        is_there.recv().unwrap();
+        assert_eq!(process.wait().unwrap().code(), Some(7));
+        // The other one is still in the kernel with this number: it must stay ours.
+        assert_eq!(script.count("reap"), 0);
+        // And no new call begins.
+        assert_eq!(process.kill().unwrap_err().kind(), ErrorKind::ProcessDone);
+        assert_eq!(process.wait().unwrap().code(), Some(7));
+        assert_eq!((script.count("signal"), script.count("wait")), (0, 2));
+        go_on.send(()).unwrap();
+        assert_eq!(other.join().unwrap().code(), Some(7));
+    });
+    assert_eq!(script.count("reap"), 1);
+    drop(process);
+    assert_eq!((script.count("reap"), script.count("abandon")), (1, 0));
+}
+
+#[test]
+fn the_reap_waits_for_a_signal_in_flight() {
+    let (script, process) = spawned();
+    let (is_there, go_on) = hold(&script.hold_signal);
+    std::thread::scope(|scope| {
+        let signal = scope.spawn(|| process.kill().unwrap());
+        is_there.recv().unwrap();
+        assert_eq!(process.try_wait().unwrap().unwrap().code(), Some(7));
+        assert_eq!(script.count("reap"), 0);
+        go_on.send(()).unwrap();
+        signal.join().unwrap();
+    });
+    assert_eq!(script.count("reap"), 1);
+}
+
+#[test]
+fn a_waiter_blocked_at_a_release_collects_and_reaps() {
+    let (script, process) = spawned();
+    let (is_there, go_on) = hold(&script.hold_wait);
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| process.wait().unwrap());
+        is_there.recv().unwrap();
+        process.release().unwrap();
+        assert_eq!(process.kill().unwrap_err().kind(), ErrorKind::Released);
+        go_on.send(()).unwrap();
+        assert_eq!(waiter.join().unwrap().code(), Some(7));
+    });
+    assert_eq!((script.count("reap"), script.count("abandon")), (1, 0));
+    assert_eq!(process.wait().unwrap_err().kind(), ErrorKind::Released);
+}
+
+#[test]
+fn a_dropped_or_released_child_is_handed_back_once() {
+    let (script, process) = spawned();
+    let clone = process.clone();
+    drop(process);
+    assert_eq!(script.count("abandon"), 0);
+    clone.release().unwrap();
+    drop(clone);
+    assert_eq!((script.count("abandon"), script.count("reap")), (1, 0));
+}
+
+#[test]
+fn an_interrupted_wait_goes_on() {
+    let (script, process) = spawned();
+    *script.interrupt.lock().unwrap() = 100;
+    assert_eq!(process.wait().unwrap().code(), Some(7));
+    assert_eq!((script.count("wait"), script.count("reap")), (101, 1));
+}
