@@ -6,9 +6,20 @@
 //! process ends, whoever the parent is.
 
 use rustix::event::{PollFd, PollFlags, poll};
+use std::process::ExitCode;
 use steadfast::{Error, ErrorKind, Pid, Process, System};
 
-fn main() -> Result<(), Error> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("adopt: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Error> {
     let process = match std::env::args().nth(1) {
         Some(pid) => Process::find(pid.parse()?)?,
         None => {
