@@ -281,7 +281,8 @@ fn find_zombie(subject: &Subject) {
 
 fn spawn_missing(subject: &Subject) {
     for program in ["/no/such/program", "no-such-program-anywhere"] {
-        let plan = Plan::builder(program).build().unwrap();
+        // Not whatever PATH there is: a directory in it that may not be searched gives EACCES, as execvp(3) has it.
+        let plan = Plan::builder(program).env(vec![("PATH".into(), "/bin:/usr/bin".into())]).build().unwrap();
         let error = Process::spawn(&subject.backend, &plan).map(|(process, ..)| process).unwrap_err();
         assert!(matches!(&error, Error::Spawn { stage: Stage::Exec { .. }, source: Errno::NOENT, .. }), "{error:?}");
         assert!(error.to_string().contains(program), "{error}");
