@@ -11,6 +11,16 @@ use steadfast_core::{Error, PipeEnd, Result};
 ///
 /// Dropped while it runs, it goes on, and is reaped in the background once it exits; with
 /// [`kill_on_drop`](crate::Command::kill_on_drop) it is killed first. A clone of its `Process` outlives it.
+///
+/// ```
+/// use std::io::Write;
+/// use steadfast::{Command, Stdio};
+/// let mut child = Command::new("wc").arg("-c").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+/// child.stdin.as_mut().expect("piped").write_all(b"12345")?;
+/// let output = child.wait_with_output()?;                        // closes stdin, reads, waits
+/// assert_eq!(output.stdout, b"5\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Child {
     /// The write end of its stdin, if that is piped.

@@ -141,6 +141,12 @@ impl Command {
 
     /// Starts it, waits for it and gives its status.
     ///
+    /// ```
+    /// let status = steadfast::Command::new("sh").args(["-c", "exit 3"]).status()?;
+    /// assert_eq!(status.code(), Some(3));
+    /// # Ok::<(), steadfast::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`spawn`](Command::spawn) and [`Child::wait`].
     pub fn status(&mut self) -> Result<ExitStatus> {

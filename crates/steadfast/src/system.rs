@@ -114,6 +114,17 @@ impl System {
 
     /// Makes it current on this thread until the guard is dropped, so that code which just calls `Command::new(..).spawn()` can
     /// be tested unchanged. Entering again inside is fine; the last one entered is current.
+    ///
+    /// ```
+    /// use steadfast::{Command, System};
+    /// {
+    ///     let _here = System::pid_legacy().enter();
+    ///     assert_eq!(System::current()?.backend_name(), "pid-legacy");
+    ///     assert!(Command::new("true").status()?.success());
+    /// }
+    /// assert_eq!(System::current()?.backend_name(), System::detect()?.backend_name());
+    /// # Ok::<(), steadfast::Error>(())
+    /// ```
     #[must_use = "it is current until the guard is dropped, which is now"]
     pub fn enter(&self) -> Entered {
         let id = NEXT.get();
@@ -127,6 +138,15 @@ impl System {
     /// Whose PID it is, you learn after this and not before: find first, then verify who it is, then act through the handle. On
     /// `pid-legacy` the start time is remembered and compared before each call; between that comparison and the call behind it
     /// the process may still be exchanged for another, which only a pidfd prevents.
+    ///
+    /// ```
+    /// use steadfast::{Error, Pid, System};
+    /// let system = System::detect()?;
+    /// let parent = system.find(Pid::try_from(std::os::unix::process::parent_id())?)?;
+    /// assert!(matches!(system.find(Pid::MAX), Err(Error::ProcessDone { .. })));
+    /// # drop(parent);
+    /// # Ok::<(), steadfast::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::ProcessDone`] when there is no such process, [`Error::ThreadId`] when the number is a thread's,
