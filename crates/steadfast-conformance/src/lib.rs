@@ -4,12 +4,16 @@
 //! [`Capabilities`](steadfast_core::Capabilities) and from what its [`Subject`] can arrange, shows as *skipped, because …*, and
 //! is counted. A promise that a backend is declared unable to keep, and keeps all the same, is a failure: the declaration is wrong.
 //!
-//! ```no_run
-//! # fn my_backend() -> std::sync::Arc<dyn steadfast_core::ProcessBackend> { unimplemented!() }
+//! ```
+//! use std::sync::Arc;
 //! use steadfast_conformance::{Subject, run};
-//! let report = run(&Subject::new(my_backend(), "path/to/actor"));
-//! println!("{report}");
-//! assert!(report.failed().is_empty());
+//! use steadfast_core::ProcessBackend;
+//!
+//! fn keeps_the_contract(my_backend: Arc<dyn ProcessBackend>) {
+//!     let report = run(&Subject::new(my_backend, "path/to/actor"));
+//!     println!("{report}");
+//!     assert!(report.failed().is_empty());
+//! }
 //! ```
 //!
 //! The promises need a child that does as it is told: the `actor`, a program that obeys the words of an [`Act`]. A real backend is

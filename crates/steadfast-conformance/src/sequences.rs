@@ -135,21 +135,22 @@ struct Cast {
 fn perform(subject: &Subject, operations: &[Operation]) -> Vec<Answer> {
     // The processes outlive the slots here, so that a found handle always has somebody to find; `Actor` ends them.
     let mut actors: Vec<Cast> = Vec::new();
-    let mut slots: [Option<(Process, usize)>; SLOTS] = Default::default();
+    // A handle, whose process it is, and whether it is the one that came from the spawn.
+    let mut slots: [Option<(Process, usize, bool)>; SLOTS] = Default::default();
     let mut answers = Vec::new();
     for operation in operations {
         let outcome = match *operation {
             Operation::Spawn(slot) => {
                 let actor = subject.act(Act::Forever);
-                slots[slot] = Some((actor.process.clone(), actors.len()));
+                slots[slot] = Some((actor.process.clone(), actors.len(), true));
                 actors.push(Cast { actor, is_dying: false, is_abandoned: false });
                 Answer::Ok
             }
             Operation::Find(from, to) => match &slots[from] {
                 None => Answer::NoSuchSlot,
-                Some((process, actor)) => match Process::find(&subject.backend, process.pid()) {
+                Some((process, actor, _)) => match Process::find(&subject.backend, process.pid()) {
                     Ok(found) => {
-                        slots[to] = Some((found, *actor));
+                        slots[to] = Some((found, *actor, false));
                         Answer::Ok
                     }
                     Err(error) => Answer::Error(error.kind()),
@@ -166,7 +167,7 @@ fn perform(subject: &Subject, operations: &[Operation]) -> Vec<Answer> {
             | Operation::Release(slot)
             | Operation::WithHandle(slot) => match &slots[slot] {
                 None => Answer::NoSuchSlot,
-                Some((process, index)) => {
+                Some((process, index, spawned)) => {
                     let cast = &mut actors[*index];
                     let is_dying = cast.is_dying;
                     let outcome = match operation {
@@ -179,8 +180,8 @@ fn perform(subject: &Subject, operations: &[Operation]) -> Vec<Answer> {
                         Operation::Release(_) => {
                             let outcome = answer(process.release());
                             // Only the release of the spawned handle gives the child away, and only while it is running.
-                            let state = format!("{:?}", cast.actor.process);
-                            cast.is_abandoned = state.contains("Released");
+                            let is_released = process.try_wait().is_err_and(|error| error.kind() == ErrorKind::Released);
+                            cast.is_abandoned |= *spawned && is_released;
                             outcome
                         }
                         _ => answer(process.with_handle(|_| ())),
