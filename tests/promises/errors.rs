@@ -113,7 +113,7 @@ fn unknown_backend() {
         let mut command = Command::new(&own);
         command.env("STEADFAST_TEST", "errors: (detects)").env("STEADFAST_BACKEND", value);
         command.stderr(steadfast::Stdio::piped()).stdout(steadfast::Stdio::null());
-        let output = system.spawn(&mut command).unwrap().wait_with_output().unwrap();
+        let output = system.spawn(&command).unwrap().wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success());
         assert!(said.contains(expected), "{said}");

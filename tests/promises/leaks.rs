@@ -57,7 +57,7 @@ fn ten_thousand(system: &System) {
         assert_eq!(child.wait().unwrap().code(), Some(3));
         let mut piped = Command::new(ACTOR);
         piped.arg("forever").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let child = system.spawn(&mut piped).unwrap();
+        let child = system.spawn(&piped).unwrap();
         child.kill().unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(9));
         expect_errno(system, &mut Command::new("/no/such"), Errno::NOENT);
@@ -80,7 +80,7 @@ fn out_of_descriptors(system: &System) {
         let piped = Stdio::piped;
         let mut command = Command::new(ACTOR);
         command.args(["exit", "0"]).stdin(piped()).stdout(piped()).stderr(piped());
-        match system.spawn(&mut command) {
+        match system.spawn(&command) {
             Ok(child) => assert!(child.wait().unwrap().success()),
             Err(error) => {
                 assert_eq!(error.errno(), Some(Errno::MFILE), "{error}");
@@ -112,7 +112,7 @@ fn out_of_processes() -> Outcome {
         assert!(matches!(&error, Error::Spawn { source: Errno::AGAIN, .. }), "{error:?}");
         assert!(error.to_string().contains("clone: Resource temporarily unavailable"), "{error}");
         setrlimit(Resource::RLIMIT_NPROC, soft, hard).unwrap();
-        assert!(system.spawn(&mut Command::new("/bin/true")).unwrap().wait().unwrap().success());
+        assert!(system.spawn(&Command::new("/bin/true")).unwrap().wait().unwrap().success());
         assert_eq!(descriptors(), before);
         assert_eq!(children(), Vec::<String>::new());
     });
@@ -139,7 +139,7 @@ fn dropped(system: &System) {
     for _ in 0..20 {
         let mut command = Command::new(ACTOR);
         command.args(["until-eof", "0"]).stdin(Stdio::piped()).stdout(Stdio::null());
-        let mut child = system.spawn(&mut command).unwrap();
+        let mut child = system.spawn(&command).unwrap();
         inputs.push(child.stdin.take());
     }
     let mut killed = Command::new(ACTOR);

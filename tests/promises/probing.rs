@@ -189,7 +189,7 @@ fn deceptive_handler() {
     for error in [
         system.find(child.pid()).map(drop).unwrap_err(),
         child.signal(Signal::TERM).unwrap_err(),
-        system.spawn(&mut Command::new("true")).map(drop).unwrap_err(),
+        system.spawn(&Command::new("true")).map(drop).unwrap_err(),
     ] {
         assert_eq!(error.errno(), Some(Errno::NOSYS), "{error}");
     }

@@ -72,12 +72,12 @@ fn storm(system: &System) -> Outcome {
                 break;
             }
             assert!(round < 2 * ROUNDS, "only {recycled} of {round} PIDs could be recycled");
-            let first = system.spawn(&mut cat).unwrap();
+            let first = system.spawn(&cat).unwrap();
             aim.send(first.process().clone()).unwrap();
             // Not `Child::wait`, which would close its stdin and let it leave.
             assert_eq!(first.process().wait().unwrap().signal(), Some(9));
             set_next_pid(first.pid().as_raw()).unwrap();
-            let second = system.spawn(&mut cat).unwrap();
+            let second = system.spawn(&cat).unwrap();
             if second.pid() == first.pid() {
                 recycled += 1;
                 let number = nix::unistd::Pid::from_raw(first.pid().as_raw());

@@ -160,7 +160,7 @@ fn kill_on_drop(system: &System) {
     drop(child);
     assert_eq!(process.wait().unwrap().signal(), Some(9));
 
-    let child = system.spawn(&mut forever()).unwrap();
+    let child = system.spawn(&forever()).unwrap();
     let process = child.process().clone();
     drop(child);
     assert_eq!(process.try_wait().unwrap(), None);
@@ -169,7 +169,7 @@ fn kill_on_drop(system: &System) {
 }
 
 fn rusage(system: &System) {
-    let child = system.spawn(&mut sh("i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done")).unwrap();
+    let child = system.spawn(&sh("i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done")).unwrap();
     child.wait().unwrap();
     let exit = child.exit().unwrap();
     assert_eq!(exit.pid, child.pid());
@@ -207,7 +207,7 @@ fn sigchld_ignored(system: &System) {
     let mut command = Command::new("env");
     command.arg("--ignore-signal=CHLD").arg(std::env::current_exe().unwrap());
     command.env("STEADFAST_TEST", "(SIGCHLD ignored)").env("STEADFAST_BACKEND", system.backend_name());
-    assert!(system.spawn(&mut command).unwrap().wait().unwrap().success());
+    assert!(system.spawn(&command).unwrap().wait().unwrap().success());
 }
 
 /// What the program started by `sigchld_ignored` does.
@@ -218,7 +218,7 @@ pub(crate) fn with_sigchld_ignored() {
     assert_eq!(child.wait().unwrap_err().kind(), ErrorKind::NoChild);
     assert_eq!(child.kill().unwrap_err().kind(), ErrorKind::ProcessDone);
     assert_eq!(child.status(), None);
-    assert!(system.spawn(&mut Command::new("/no/such")).is_err());
+    assert!(system.spawn(&Command::new("/no/such")).is_err());
 }
 
 fn interrupted(system: &System) {

@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
-use std::io::{Cursor, Write};
+use std::io::{Cursor, Read, Write};
 use std::os::fd::BorrowedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -12,7 +12,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 use steadfast_conformance::{Act, Outcome, Subject, run};
 use steadfast_core::{
-    BackendProcess, Capabilities, Clock, Errno, Error, Exit, Pid, PipeEnd, Plan, ProcessBackend, Result, Signal, Spawned, Stage,
+    BackendProcess, Capabilities, Clock, Errno, Error, Exit, Pid, PipeEnd, PipeRead, Plan, ProcessBackend, Result, Signal,
+    Spawned, Stage,
 };
 
 /// What a careless author might get wrong.
@@ -25,6 +26,15 @@ enum Bug {
     LostIsSuccess,
     /// It claims to lend a descriptor.
     ClaimsHandle,
+}
+
+/// What each of them says at once.
+struct Ready(Mutex<Cursor<&'static str>>);
+
+impl PipeRead for Ready {
+    fn read_deadline(&self, buffer: &mut [u8], _: Option<Instant>) -> std::io::Result<Option<usize>> {
+        self.0.lock().unwrap().read(buffer).map(Some)
+    }
 }
 
 struct Toy {
@@ -107,7 +117,11 @@ impl ProcessBackend for Toy {
             pid
         });
         let stdin = Stdin { table: Arc::clone(&self.table), pid };
-        let pipes = [Some(PipeEnd::Writer(Box::new(stdin))), Some(PipeEnd::Reader(Box::new(Cursor::new("ready\n")))), None];
+        let pipes = [
+            Some(PipeEnd::Writer(Box::new(stdin))),
+            Some(PipeEnd::Reader(Box::new(Ready(Mutex::new(Cursor::new("ready\n")))))),
+            None,
+        ];
         let process = Arc::new(ToyProcess { table: Arc::clone(&self.table), pid, bug: self.bug });
         Ok(Spawned { pid, process, pipes, pidfd: None })
     }

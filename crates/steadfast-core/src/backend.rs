@@ -105,7 +105,24 @@ pub enum PipeEnd {
     /// What a simulated process reads; dropping it is the end of its input.
     Writer(Box<dyn std::io::Write + Send + Sync>),
     /// What a simulated process writes.
-    Reader(Box<dyn std::io::Read + Send + Sync>),
+    Reader(Box<dyn PipeRead>),
+}
+
+/// The read end of a simulated pipe.
+pub trait PipeRead: Send + Sync {
+    /// Reads what is there into `buffer`, or waits for it until `deadline`; without one, for ever. `Ok(Some(0))` at the end of the
+    /// stream, `Ok(None)` if the deadline passed first; a deadline in the past only looks.
+    ///
+    /// # Errors
+    /// What the simulation makes of it.
+    fn read_deadline(&self, buffer: &mut [u8], deadline: Option<Instant>) -> std::io::Result<Option<usize>>;
+}
+
+/// Without a deadline.
+impl std::io::Read for Box<dyn PipeRead> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.read_deadline(buffer, None).map(Option::unwrap_or_default)
+    }
 }
 
 /// What a backend is called and what it can do. What it cannot, the conformance suite skips, and says so.

@@ -213,6 +213,17 @@ pub enum Stage {
         /// `stdin`, `stdout` or `stderr`.
         stream: &'static str,
     },
+    /// Giving the process one of its attributes.
+    Attribute {
+        /// The call, or the file that is written: `setgid`, `setuid`, `setgroups`, `capset`, `setsid`, `setpgid`, `TIOCSCTTY`,
+        /// `TIOCSPGRP`, `TIOCNOTTY`, `clone` (with namespaces), `unshare`, `mount`, `uid_map`, `gid_map`, `setgroups file`,
+        /// `cgroup`, `setpriority`, `sched_setscheduler`, `sched_setaffinity`, `oom_score_adj`, `personality`, `setrlimit`,
+        /// `prlimit`, `chroot`, `fchdir`, `fd`, `close_fds`, `no_new_privs`, `sigaction`, `parent_death_signal`, `ptrace` or
+        /// `pre_exec`.
+        call: &'static str,
+        /// Its argument, such as the group ID; empty if it has none.
+        value: String,
+    },
     /// Changing to the working directory.
     Chdir {
         /// The directory.
@@ -234,6 +245,8 @@ impl fmt::Display for Stage {
             Stage::Clone => f.write_str("clone"),
             Stage::Pidfd => f.write_str("pidfd_open"),
             Stage::Stdio { stream } => write!(f, "set up {stream}"),
+            Stage::Attribute { call, value } if value.is_empty() => f.write_str(call),
+            Stage::Attribute { call, value } => write!(f, "{call} {value}"),
             Stage::Chdir { path } => write!(f, "chdir to `{}`", path.display()),
             Stage::Exec { path: Some(path), .. } => write!(f, "exec `{}`", path.display()),
             Stage::Exec { path: None, search_path: Some(dirs) } => {

@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | `backend` | the three traits of a backend |
 //! | `process` | [`Process`]: Running, Done, Released, and who reaps |
-//! | `plan` | [`Plan`]: an order to spawn that has been checked |
+//! | `plan` | [`Plan`]: an order to spawn that has been checked; [`Attributes`] and their values |
 //! | `pid`, `signal`, `errno`, `exit` | the values at the edges |
 //! | `error` | [`Error`]: one type for all backends |
 #![forbid(unsafe_code)]
@@ -22,12 +22,15 @@ mod plan;
 mod process;
 mod signal;
 
-pub use backend::{BackendProcess, Capabilities, Clock, PipeEnd, ProcessBackend, Spawned};
+pub use backend::{BackendProcess, Capabilities, Clock, PipeEnd, PipeRead, ProcessBackend, Spawned};
 pub use errno::Errno;
 pub use error::{Error, ErrorKind, Stage};
 pub use exit::{Exit, Rusage};
 pub use pid::Pid;
-pub use plan::{Plan, PlanBuilder, PlanStdio};
+pub use plan::{
+    Attributes, Capability, Disposition, Hook, IdMap, Limit, Namespaces, Plan, PlanBuilder, PlanStdio, Resource, Scheduling,
+    SignalSet,
+};
 pub use process::Process;
 pub use signal::Signal;
 

@@ -1,4 +1,5 @@
-//! `clone3` with a stack of its own for the child, which no C library offers. The only file with code per architecture.
+//! What differs by architecture, and the only file where it may: `clone3` with a stack of its own for the child, which no C
+//! library offers, and the numbers of the calls that came in a second width.
 
 use crate::raw::CloneArgs;
 use std::ffi::c_void;
@@ -91,5 +92,18 @@ cfg_if::cfg_if! {
             -(libc::ENOSYS as isize)
         }
         pub(crate) const HAS_CLONE3: bool = false;
+    }
+}
+
+cfg_if::cfg_if! {
+    // The first calls there took IDs of 16 bits.
+    if #[cfg(any(target_arch = "x86", target_arch = "arm", target_arch = "m68k", target_arch = "sparc"))] {
+        pub(crate) const SYS_SETUID: libc::c_long = libc::SYS_setuid32;
+        pub(crate) const SYS_SETGID: libc::c_long = libc::SYS_setgid32;
+        pub(crate) const SYS_SETGROUPS: libc::c_long = libc::SYS_setgroups32;
+    } else {
+        pub(crate) const SYS_SETUID: libc::c_long = libc::SYS_setuid;
+        pub(crate) const SYS_SETGID: libc::c_long = libc::SYS_setgid;
+        pub(crate) const SYS_SETGROUPS: libc::c_long = libc::SYS_setgroups;
     }
 }

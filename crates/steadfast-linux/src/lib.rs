@@ -27,6 +27,6 @@ pub use clock::SystemClock;
 pub use kill::kill;
 pub use pidfd::{pidfd_open, pidfd_send_signal};
 pub use probe::{Answer, Check, Feature, Probe};
-pub use spawn::{Child, Door, WantPidfd, spawn};
+pub use spawn::{Child, CommandExt, Door, WantPidfd, exec, spawn};
 pub use thread::spawn_quiet_thread;
 pub use wait::{Blocking, Reaping, Target, wait4_now, waitid};

@@ -38,6 +38,12 @@ pub(crate) struct KernelSigaction {
     rest: [u64; 3],
 }
 
+impl KernelSigaction {
+    pub(crate) fn ignore() -> KernelSigaction {
+        KernelSigaction { handler: libc::SIG_IGN, ..KernelSigaction::default() }
+    }
+}
+
 /// What a system call returned, as an errno or a number.
 pub(crate) fn check(answer: c_long) -> Result<c_long, Errno> {
     if answer == -1 { Err(errno()) } else { Ok(answer) }

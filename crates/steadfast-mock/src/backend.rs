@@ -9,8 +9,8 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use steadfast_core::{
-    BackendProcess, Capabilities, Clock, Errno, Error, Exit, Pid, PipeEnd, Plan, PlanStdio, ProcessBackend, Result, Signal,
-    Spawned,
+    BackendProcess, Capabilities, Clock, Errno, Error, Exit, Pid, PipeEnd, PipeRead, Plan, PlanStdio, ProcessBackend, Result,
+    Signal, Spawned,
 };
 
 /// What a handle holds.
@@ -72,6 +72,14 @@ impl ProcessBackend for MockBackend {
         }
         if plan.stdio().iter().any(|stdio| matches!(stdio, PlanStdio::Fd(_))) {
             return unsupported("a simulated process cannot be given a descriptor: use Stdio::piped()");
+        }
+        let a = plan.attributes();
+        let given = [&a.controlling_terminal, &a.foreground, &a.current_dir_fd, &a.cgroup, &a.executable];
+        if !a.fds.is_empty() || given.iter().any(|fd| fd.is_some()) {
+            return unsupported("a simulated process cannot be given a descriptor");
+        }
+        if !a.hooks.is_empty() {
+            return unsupported("a simulated process has no memory in which pre_exec could run");
         }
         let born = self.kernel.call(|world| world.spawn(plan, Parent::Caller));
         let born = born.map_err(|(stage, source)| Error::Spawn { program: plan.program().to_owned(), stage, source })?;
@@ -212,13 +220,14 @@ struct Stream {
 struct ReadEnd(Stream);
 struct WriteEnd(Stream);
 
-impl io::Read for ReadEnd {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+impl PipeRead for ReadEnd {
+    fn read_deadline(&self, buffer: &mut [u8], deadline: Option<Instant>) -> io::Result<Option<usize>> {
         if buffer.is_empty() {
-            return Ok(0);
+            return Ok(Some(0));
         }
         let Stream { kernel, pipe, .. } = &self.0;
-        let read = kernel.block(None, |world| {
+        let deadline = deadline.map(|deadline| deadline.saturating_duration_since(kernel.shared.epoch));
+        Ok(kernel.block(deadline, |world| {
             let Some(pipe) = world.pipe(*pipe) else { return Some(0) };
             if pipe.bytes.is_empty() {
                 return pipe.writer_gone.then_some(0);
@@ -228,8 +237,7 @@ impl io::Read for ReadEnd {
                 *to = from;
             }
             Some(count)
-        });
-        Ok(read.unwrap_or(0))
+        }))
     }
 }
 

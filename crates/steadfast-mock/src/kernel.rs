@@ -7,7 +7,7 @@ use crate::world::{Parent, Program, World};
 use std::ffi::OsString;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use steadfast_core::{Error, Pid, Plan, ProcessBackend, Result};
+use steadfast_core::{Attributes, Error, Pid, Plan, ProcessBackend, Result};
 
 /// A simulated kernel; clones are the same one.
 #[derive(Clone)]
@@ -33,6 +33,8 @@ pub struct Run {
     pub args: Vec<OsString>,
     /// Its environment, if it was given one of its own.
     pub env: Option<Vec<(OsString, OsString)>>,
+    /// What else it was to be: user, limits and the like, which the simulation notes and does not act upon.
+    pub attributes: Attributes,
 }
 
 /// Sets a [`Kernel`] up.

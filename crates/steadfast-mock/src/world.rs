@@ -185,7 +185,12 @@ impl World {
             let path = (!searched).then(|| name.clone().into());
             return Err((Stage::Exec { path, search_path }, Errno::NOENT));
         };
-        let run = Run { number: program.runs, args: plan.args().to_vec(), env: plan.env().map(<[_]>::to_vec) };
+        let run = Run {
+            number: program.runs,
+            args: plan.args().to_vec(),
+            env: plan.env().map(<[_]>::to_vec),
+            attributes: plan.attributes().clone(),
+        };
         let script = Arc::clone(&program.script);
         let pid = self.next_pid().ok_or((Stage::Clone, Errno::AGAIN))?;
         if let Some(program) = self.programs.get_mut(&name) {

@@ -1,11 +1,13 @@
 //! [`Child`]: a process that was spawned, and our ends of its pipes.
 
+use crate::output::{self, Capture, Captured, CapturedStream, Reading};
 use crate::pipe::{ChildStderr, ChildStdin, ChildStdout};
-use crate::{ExitStatus, Output, Process, System, output};
+use crate::{ExitStatus, Output, Process, System};
 use std::ops::Deref;
 use std::os::fd::OwnedFd;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use steadfast_core::{Error, PipeEnd, Result};
+use steadfast_core::{Error, PipeEnd, Result, Signal};
 
 /// A process that was spawned: a [`Process`], which it derefs to, and the pipes.
 ///
@@ -30,18 +32,29 @@ pub struct Child {
     /// The read end of its stderr, if that is piped.
     pub stderr: Option<ChildStderr>,
     process: Process,
+    system: System,
+    /// What was read by calls that a timeout ended.
+    captured: Mutex<[CapturedStream; 2]>,
     pidfd: Option<OwnedFd>,
     kill_on_drop: bool,
 }
 
 impl Child {
-    pub(crate) fn new(process: Process, pipes: [Option<PipeEnd>; 3], pidfd: Option<OwnedFd>, kill_on_drop: bool) -> Child {
+    pub(crate) fn new(
+        process: Process,
+        system: System,
+        pipes: [Option<PipeEnd>; 3],
+        pidfd: Option<OwnedFd>,
+        kill_on_drop: bool,
+    ) -> Child {
         let [stdin, stdout, stderr] = pipes;
         Child {
             stdin: stdin.map(ChildStdin::new),
             stdout: stdout.map(ChildStdout::new),
             stderr: stderr.map(ChildStderr::new),
             process,
+            system,
+            captured: Mutex::default(),
             pidfd,
             kill_on_drop,
         }
@@ -80,14 +93,67 @@ impl Child {
         self.process.wait_deadline(deadline)
     }
 
-    /// Closes its stdin, reads what is piped of its stdout and stderr to the end, both at once, and waits.
+    /// Closes its stdin, reads what is piped of its stdout and stderr to the end, both at once, and waits. The end comes when
+    /// nobody has them open any more; see [`capture`](Self::capture).
     ///
     /// # Errors
     /// As [`wait`](Child::wait); [`Error::System`] if a pipe cannot be read.
-    pub fn wait_with_output(mut self) -> Result<Output> {
+    pub fn wait_with_output(self) -> Result<Output> {
+        let Captured { status, stdout, stderr, .. } = self.capture(&Capture::new().to_the_end())?;
+        let status = status.ok_or(Error::NoChild { pid: self.pid() })?;
+        Ok(Output { status, stdout: stdout.into_vec(), stderr: stderr.into_vec() })
+    }
+
+    /// As [`capture`](Self::capture) with this timeout and nothing else: if it runs on, call it again, or kill it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use steadfast::{Command, Stdio};
+    /// let child = Command::new("sh").args(["-c", "echo one; sleep 0.5; echo two"]).stdout(Stdio::piped()).spawn()?;
+    /// let some = child.wait_with_output_timeout(Duration::from_millis(200))?;
+    /// assert_eq!((some.status, some.stdout.to_vec()), (None, b"one\n".to_vec()));
+    /// let all = child.wait_with_output_timeout(Duration::from_secs(60))?;
+    /// assert_eq!(all.stdout.to_vec(), b"one\ntwo\n");
+    /// # Ok::<(), steadfast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`capture`](Self::capture).
+    pub fn wait_with_output_timeout(&self, timeout: Duration) -> Result<Captured> {
+        self.capture(&Capture::new().timeout(timeout))
+    }
+
+    /// Closes its stdin, reads what is piped of its stdout and stderr, both at once and on this thread, and waits for it, as the
+    /// options say. Neither a child that runs for ever nor a grandchild that keeps the pipes open holds it up beyond the timeout.
+    ///
+    /// Everything that was read so far is returned, that of earlier calls too, which a timeout ended; and is kept if this call
+    /// fails. One call at a time: a second one waits for the first.
+    ///
+    /// With a pidfd the exit is noticed at once; on a backend without, and only while the pipes stay open, 50 ms late at the most.
+    ///
+    /// # Errors
+    /// As [`wait`](Child::wait); [`Error::System`] if a pipe cannot be read, or a child that was to be killed cannot.
+    pub fn capture(&self, options: &Capture) -> Result<Captured> {
         self.close_stdin();
-        let (stdout, stderr) = output::read_both(self.stdout.take(), self.stderr.take())?;
-        Ok(Output { status: self.wait()?, stdout, stderr })
+        let mut captured = self.captured.lock().unwrap_or_else(PoisonError::into_inner);
+        let [stdout, stderr] = &mut *captured;
+        let streams = [
+            Reading::new("stdout", self.stdout.as_ref().map(ChildStdout::end), stdout),
+            Reading::new("stderr", self.stderr.as_ref().map(ChildStderr::end), stderr),
+        ];
+        let (status, timed_out) = output::capture(&self.process, &self.system, streams, options)?;
+        // What is finished is handed out; what goes on stays, for the next call.
+        let [stdout, stderr] = if status.is_some() { std::mem::take(&mut *captured) } else { captured.clone() };
+        Ok(Captured { status, timed_out, stdout, stderr })
+    }
+
+    /// Sends it a signal by its number, as `std::os::unix::process::ChildExt::send_signal`;
+    /// [`signal`](crate::backend::Process::signal) takes a [`Signal`].
+    ///
+    /// # Errors
+    /// [`Error::InvalidSignal`] if it is none; else as [`signal`](crate::backend::Process::signal).
+    pub fn send_signal(&self, signal: i32) -> Result<()> {
+        self.process.signal(Signal::new(signal)?)
     }
 
     /// Takes the pidfd that [`create_pidfd`](crate::Command::create_pidfd) asked for: close-on-exec, the caller's own, and valid
@@ -99,6 +165,10 @@ impl Child {
     /// The handle, to be kept beside or beyond this.
     pub fn process(&self) -> &Process {
         &self.process
+    }
+
+    pub(crate) fn system(&self) -> &System {
+        &self.system
     }
 
     fn close_stdin(&self) {

@@ -38,21 +38,30 @@ mod child;
 mod command;
 mod output;
 mod pipe;
+mod pipeline;
 mod process;
 mod stdio;
 mod system;
+
+#[doc = include_str!("coming_from_std.md")]
+pub mod coming_from_std {}
 
 #[cfg(feature = "mock")]
 pub mod mock;
 
 pub use child::Child;
-pub use command::Command;
+pub use command::{Command, CommandArgs, CommandEnvs};
+pub use output::{Capture, Captured, CapturedStream};
 pub use pipe::{ChildStderr, ChildStdin, ChildStdout};
+pub use pipeline::{Pipeline, PipelineOutput, RunningPipeline};
 pub use process::Process;
 pub use std::process::{ExitStatus, Output};
 pub use stdio::Stdio;
-pub use steadfast_core::{Capabilities, Errno, Error, ErrorKind, Exit, Pid, Result, Rusage, Signal, Stage};
-pub use steadfast_linux::{Answer, Check, Door, Feature, Probe};
+pub use steadfast_core::{
+    Capabilities, Capability, Disposition, Errno, Error, ErrorKind, Exit, IdMap, Limit, Namespaces, Pid, Resource, Result,
+    Rusage, Scheduling, Signal, SignalSet, Stage,
+};
+pub use steadfast_linux::{Answer, Check, CommandExt, Door, Feature, Probe};
 pub use system::{Entered, System};
 
 /// For authors of a backend: the traits, and the values that they exchange.
@@ -61,7 +70,8 @@ pub use system::{Entered, System};
 /// with [`System::with_backend`].
 pub mod backend {
     pub use steadfast_core::{
-        BackendProcess, Capabilities, Clock, PipeEnd, Plan, PlanBuilder, PlanStdio, Process, ProcessBackend, Spawned,
+        Attributes, BackendProcess, Capabilities, Clock, Hook, PipeEnd, PipeRead, Plan, PlanBuilder, PlanStdio, Process,
+        ProcessBackend, Spawned,
     };
 }
 

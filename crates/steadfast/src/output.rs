@@ -1,68 +1,501 @@
-//! Reading a child's stdout and stderr to the end, both at once, on one thread: whichever has something is read.
+//! Reading a child's stdout and stderr, both at once, on one thread: whichever has something is read.
 //!
-//! One after the other would block for ever once the child fills the pipe that is not being read (pipe(7): 64 KiB).
+//! One after the other would block for ever once the child fills the pipe that is not being read (pipe(7): 64 KiB). Reading to
+//! the end of the streams blocks as long as any process has them open, a grandchild too; so who must return in time watches the
+//! child besides.
 
-use crate::pipe::{ChildStderr, ChildStdout, End};
-use rustix::event::{PollFd, PollFlags, poll};
+use crate::pipe::End;
+use crate::{ExitStatus, Output, Process, System};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::fmt;
+use std::time::{Duration, Instant};
 use steadfast_core::{Errno, Error, Result};
 
-/// One of the streams: its name, our end while it lasts, and what was read.
-struct Stream {
-    name: &'static str,
-    end: Option<End>,
-    bytes: Vec<u8>,
+/// How to read what a child writes: how long, how much, and what then.
+///
+/// ```
+/// use std::time::Duration;
+/// use steadfast::{Capture, Command};
+/// let options = Capture::new().timeout(Duration::from_secs(60)).kill_on_timeout(true).limit(1000);
+/// let captured = Command::new("seq").arg("100000").capture(&options)?;
+/// assert!(captured.status.expect("in time").success());
+/// assert!(captured.stdout.head().starts_with(b"1\n2\n"));
+/// assert!(captured.stdout.tail().ends_with(b"99999\n100000\n"));
+/// assert_eq!(captured.stdout.total(), 588_895);
+/// # Ok::<(), steadfast::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Capture {
+    timeout: Option<Duration>,
+    kill_on_timeout: bool,
+    limit: Option<usize>,
+    /// After the exit; `None`: to the end of the streams.
+    wait_delay: Option<Duration>,
 }
 
-impl Stream {
-    fn read_some(&mut self) -> Result<()> {
-        let Some(end) = &self.end else { return Ok(()) };
-        let read = end.read_some(&mut self.bytes).map_err(|error| {
-            let errno = Errno::from_raw(error.raw_os_error().unwrap_or(Errno::IO.as_raw()));
-            failed("read", self.name, errno)
-        })?;
-        if read == 0 {
-            self.end = None;
+impl Default for Capture {
+    fn default() -> Capture {
+        Capture::new()
+    }
+}
+
+impl Capture {
+    /// No timeout, no limit, and nobody but the child itself is waited for.
+    pub fn new() -> Capture {
+        Capture { timeout: None, kill_on_timeout: false, limit: None, wait_delay: Some(Duration::ZERO) }
+    }
+
+    /// Returns after this time at the latest, with what was read so far.
+    pub fn timeout(mut self, timeout: Duration) -> Capture {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Whether the child is killed and waited for when the timeout has passed. Otherwise it goes on, and can be captured again.
+    pub fn kill_on_timeout(mut self, kill: bool) -> Capture {
+        self.kill_on_timeout = kill;
+        self
+    }
+
+    /// Keeps this many bytes of each stream at the most, the first half and the last half, and counts the rest: the memory that
+    /// is used does not grow with what the child writes.
+    pub fn limit(mut self, bytes: usize) -> Capture {
+        self.limit = Some(bytes);
+        self
+    }
+
+    /// How long to go on reading when the child has exited and somebody else, a grandchild, still has its streams open. What the
+    /// child itself has written is read in any case. Otherwise: not at all.
+    pub fn wait_delay(mut self, delay: Duration) -> Capture {
+        self.wait_delay = Some(delay);
+        self
+    }
+
+    /// Reads to the end of both streams, whoever has them open, as `output` does; the timeout still counts.
+    pub fn to_the_end(mut self) -> Capture {
+        self.wait_delay = None;
+        self
+    }
+}
+
+/// What a child wrote, and how it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Captured {
+    /// How it ended; `None`: it runs on, the timeout has passed.
+    pub status: Option<ExitStatus>,
+    /// Whether the timeout passed before it exited. (If it was killed for that, there is a status.)
+    pub timed_out: bool,
+    /// Its stdout, if that is piped.
+    pub stdout: CapturedStream,
+    /// Its stderr, if that is piped.
+    pub stderr: CapturedStream,
+}
+
+impl Captured {
+    /// As std's type, if it has ended; bytes that were left out are missing without a sign.
+    pub fn into_output(self) -> Option<Output> {
+        Some(Output { status: self.status?, stdout: self.stdout.into_vec(), stderr: self.stderr.into_vec() })
+    }
+}
+
+/// What was read of a stream: all of it or, with a limit, its first and its last part.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct CapturedStream {
+    head: Vec<u8>,
+    /// At most twice as long as it shall be, so that it is moved once in a while and not at each byte.
+    tail: Vec<u8>,
+    total: u64,
+    limits: Option<(usize, usize)>,
+    complete: bool,
+}
+
+impl CapturedStream {
+    /// Applies a limit, also to what is there.
+    fn set_limit(&mut self, limit: Option<usize>) {
+        self.limits = limit.map(|limit| (limit - limit / 2, limit / 2));
+        self.settle();
+        self.trim();
+    }
+
+    /// Where the next bytes go.
+    fn room(&mut self) -> &mut Vec<u8> {
+        match self.limits {
+            Some((head, _)) if self.head.len() >= head => &mut self.tail,
+            _ => &mut self.head,
+        }
+    }
+
+    /// After bytes were added: what is too much for the first part belongs to the last one, which is cut once in a while.
+    fn settle(&mut self) {
+        let Some((head, tail)) = self.limits else { return };
+        if self.head.len() > head {
+            let mut surplus = self.head.split_off(head);
+            surplus.append(&mut self.tail);
+            self.tail = surplus;
+        }
+        if self.tail.len() >= tail.max(64 * 1024) * 2 {
+            self.trim();
+        }
+    }
+
+    fn trim(&mut self) {
+        if let Some((_, limit)) = self.limits {
+            let surplus = self.tail.len().saturating_sub(limit);
+            self.tail.drain(..surplus);
+        }
+    }
+
+    /// Everything that was read and kept: the first part, and the last one behind it.
+    pub fn to_vec(&self) -> Vec<u8> {
+        [self.head(), self.tail()].concat()
+    }
+
+    /// As [`to_vec`](Self::to_vec), without a copy if nothing was left out.
+    pub fn into_vec(mut self) -> Vec<u8> {
+        self.trim();
+        self.head.append(&mut self.tail);
+        self.head
+    }
+
+    /// The first part; all of it, if nothing was left out.
+    pub fn head(&self) -> &[u8] {
+        &self.head
+    }
+
+    /// The last part, behind what was left out.
+    pub fn tail(&self) -> &[u8] {
+        let keep = self.limits.map_or(self.tail.len(), |(_, limit)| limit.min(self.tail.len()));
+        &self.tail[self.tail.len() - keep..]
+    }
+
+    /// How many bytes were read.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// How many bytes between the first and the last part were read and not kept.
+    pub fn omitted(&self) -> u64 {
+        self.total - (self.head.len() + self.tail().len()) as u64
+    }
+
+    /// Whether it was read to its end. If not, the time was up, or somebody else had it open.
+    pub fn is_complete(&self) -> bool {
+        self.complete
+    }
+}
+
+/// As text, with a word for what was left out.
+impl fmt::Display for CapturedStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.head))?;
+        if self.omitted() > 0 {
+            write!(f, "\n[… {} bytes left out …]\n", self.omitted())?;
+        }
+        f.write_str(&String::from_utf8_lossy(self.tail()))
+    }
+}
+
+impl fmt::Debug for CapturedStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.to_string())
+    }
+}
+
+/// A stream being read: its name, our end if it is piped, and what was read so far.
+pub(crate) struct Reading<'a> {
+    name: &'static str,
+    end: Option<&'a End>,
+    kept: &'a mut CapturedStream,
+}
+
+impl<'a> Reading<'a> {
+    pub(crate) fn new(name: &'static str, end: Option<&'a End>, kept: &'a mut CapturedStream) -> Reading<'a> {
+        kept.complete |= end.is_none();
+        Reading { name, end, kept }
+    }
+
+    fn open_end(&self) -> Option<&'a End> {
+        self.end.filter(|_| !self.kept.complete)
+    }
+
+    /// Reads once; whether there was anything before `deadline` (which only a simulated pipe can keep).
+    fn read_some(&mut self, deadline: Option<Instant>) -> Result<bool> {
+        let Some(end) = self.open_end() else { return Ok(false) };
+        let read = end.read_some(self.kept.room(), deadline);
+        let read = read.map_err(|error| failed("read", self.name, Errno::from_raw(error.raw_os_error().unwrap_or(5))))?;
+        self.kept.complete |= read == Some(0);
+        self.kept.total += read.unwrap_or(0) as u64;
+        self.kept.settle();
+        Ok(read.is_some_and(|read| read > 0))
+    }
+
+    /// Reads what is in the pipe at this moment, and no more: a grandchild might fill it for ever.
+    fn drain(&mut self) -> Result<()> {
+        let Some(fd) = self.open_end().and_then(End::fd) else { return Ok(()) };
+        let there = rustix::io::ioctl_fionread(fd).map_err(|errno| failed("ioctl(FIONREAD)", self.name, errno_of(errno)))?;
+        let mut left = there as usize;
+        while left > 0 {
+            let before = self.kept.total;
+            if !self.read_some(None)? {
+                break;
+            }
+            left = left.saturating_sub((self.kept.total - before) as usize);
+        }
+        // At its end already? A pipe that hung up with nothing in it is.
+        if self.hung_up(fd)? {
+            self.kept.complete = true;
         }
         Ok(())
     }
+
+    fn hung_up(&self, fd: std::os::fd::BorrowedFd<'_>) -> Result<bool> {
+        let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+        poll_until(&mut fds, Some(Duration::ZERO))?;
+        let [fd] = fds;
+        Ok(fd.revents().contains(PollFlags::HUP) && !fd.revents().contains(PollFlags::IN))
+    }
 }
 
-pub(crate) fn read_both(stdout: Option<ChildStdout>, stderr: Option<ChildStderr>) -> Result<(Vec<u8>, Vec<u8>)> {
-    let stream = |name, end| Stream { name, end, bytes: Vec::new() };
-    let mut streams = [stream("stdout", stdout.map(ChildStdout::into_end)), stream("stderr", stderr.map(ChildStderr::into_end))];
-    loop {
-        match streams.each_mut() {
-            [Stream { end: None, .. }, Stream { end: None, .. }] => break,
-            [a, b] => match (a.end.as_ref().and_then(End::fd), b.end.as_ref().and_then(End::fd)) {
-                (Some(_), Some(_)) => {
-                    for index in readable(&streams)? {
-                        streams[index].read_some()?;
-                    }
-                }
-                // Only one is left, or they are simulated, whose buffers have no limit: read to its end.
-                _ if a.end.is_some() => a.read_some()?,
-                _ => b.read_some()?,
-            },
+/// Reads both as the options say. Returns how the process ended, if it did, and whether the time was up before.
+pub(crate) fn capture(
+    process: &Process,
+    system: &System,
+    mut streams: [Reading<'_>; 2],
+    options: &Capture,
+) -> Result<(Option<ExitStatus>, bool)> {
+    // Later than the clock can say is as good as never.
+    let deadline = options.timeout.and_then(|timeout| system.now().checked_add(timeout));
+    for stream in &mut streams {
+        stream.kept.set_limit(options.limit);
+    }
+    let is_real = streams.iter().filter_map(Reading::open_end).all(|end| end.fd().is_some());
+    let in_time = match is_real {
+        true => read_real(process, system, &mut streams, options, deadline)?,
+        false => read_simulated(process, system, &mut streams, options, deadline)?,
+    };
+    // Everything is read, or was given up; the process may still run.
+    let status = match (in_time, deadline) {
+        (true, None) => Some(process.wait()?),
+        (true, Some(deadline)) => process.wait_deadline(deadline)?,
+        (false, _) => None,
+    };
+    if status.is_some() {
+        return Ok((status, false));
+    }
+    let status = if options.kill_on_timeout { kill(process)? } else { process.try_wait()? };
+    for stream in &mut streams {
+        match is_real {
+            true => stream.drain()?,
+            false => while stream.read_some(Some(system.now()))? {},
         }
     }
-    let [stdout, stderr] = streams;
-    Ok((stdout.bytes, stderr.bytes))
+    for stream in &mut streams {
+        stream.kept.trim();
+    }
+    Ok((status, true))
 }
 
-/// Waits until one of the two, which both have descriptors, has bytes or has ended; which.
-fn readable(streams: &[Stream; 2]) -> Result<Vec<usize>> {
-    let fds = streams.iter().filter_map(|stream| stream.end.as_ref().and_then(End::fd));
+/// The status of a process that is killed now; `None` if it cannot be (`EPERM`: it has changed its user).
+fn kill(process: &Process) -> Result<Option<ExitStatus>> {
+    match process.kill() {
+        Ok(()) | Err(Error::ProcessDone { .. }) => process.wait().map(Some),
+        Err(error) if error.errno() == Some(Errno::PERM) => process.try_wait(),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether it came to an end before the deadline.
+fn read_real(
+    process: &Process,
+    system: &System,
+    streams: &mut [Reading<'_>; 2],
+    options: &Capture,
+    deadline: Option<Instant>,
+) -> Result<bool> {
+    let mut watch = options.wait_delay.map(|_| Watch::new(process));
+    // Set once the process has exited.
+    let mut cut: Option<Instant> = None;
+    loop {
+        let open: Vec<usize> = (0..2).filter(|index| streams[*index].open_end().is_some()).collect();
+        if open.is_empty() {
+            return Ok(true);
+        }
+        let until = match (deadline, cut) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        let exit_watch = watch.as_mut().filter(|_| cut.is_none());
+        if let ([only], None, None) = (&open[..], until, &exit_watch) {
+            // Nothing else to look at: the read itself may block.
+            streams[*only].read_some(None)?;
+            continue;
+        }
+        let left = until.map(|until| until.saturating_duration_since(system.now()));
+        let Seen { readable, exited } = look(streams, &open, exit_watch, left)?;
+        for index in &readable {
+            streams[*index].read_some(None)?;
+        }
+        if exited {
+            let delay = options.wait_delay.unwrap_or_default();
+            if delay.is_zero() {
+                streams.iter_mut().try_for_each(Reading::drain)?;
+                return Ok(true);
+            }
+            cut = system.now().checked_add(delay);
+        }
+        let now = system.now();
+        if cut.is_some_and(|cut| cut <= now) {
+            streams.iter_mut().try_for_each(Reading::drain)?;
+            return Ok(true);
+        }
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            return Ok(false);
+        }
+    }
+}
+
+struct Seen {
+    readable: Vec<usize>,
+    exited: bool,
+}
+
+/// How the exit is noticed: by the pidfd, polled with the pipes; where there is none by asking from time to time.
+struct Watch<'a> {
+    process: &'a Process,
+    pause: Duration,
+}
+
+impl<'a> Watch<'a> {
+    fn new(process: &'a Process) -> Watch<'a> {
+        Watch { process, pause: Duration::from_millis(1) }
+    }
+
+    fn exited(&self) -> Result<bool> {
+        match self.process.try_wait() {
+            Ok(status) => Ok(status.is_some()),
+            // Gone, if without a status: nothing more will come.
+            Err(Error::NoChild { .. }) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Waits for bytes, an end, the exit, or until the time is up.
+fn look(streams: &[Reading<'_>; 2], open: &[usize], watch: Option<&mut Watch<'_>>, left: Option<Duration>) -> Result<Seen> {
+    let fds = open.iter().filter_map(|index| streams[*index].open_end().and_then(End::fd));
     let mut fds: Vec<PollFd<'_>> = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
-    loop {
-        match poll(&mut fds, None) {
-            Ok(_) => break,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(errno) => return Err(failed("poll", "its pipes", Errno::from_raw(errno.raw_os_error()))),
+    let mut exited = false;
+    match watch {
+        None => poll_until(&mut fds, left)?,
+        Some(watch) => {
+            let polled = watch.process.with_handle(|pidfd| {
+                let mut all: Vec<PollFd<'_>> = fds.clone();
+                all.push(PollFd::from_borrowed_fd(pidfd, PollFlags::IN));
+                poll_until(&mut all, left)?;
+                let done = all.pop().is_some_and(|fd| !fd.revents().is_empty());
+                Ok::<_, Error>((all.iter().map(PollFd::revents).collect::<Vec<_>>(), done))
+            });
+            match polled {
+                Ok(answer) => {
+                    let (revents, done) = answer?;
+                    let readable = open.iter().zip(revents).filter(|(_, events)| !events.is_empty()).map(|(index, _)| *index);
+                    let exited = done && watch.exited()?;
+                    return Ok(Seen { readable: readable.collect(), exited });
+                }
+                Err(Error::NoHandle { .. }) => {
+                    poll_until(&mut fds, Some(left.map_or(watch.pause, |left| left.min(watch.pause))))?;
+                    watch.pause = (watch.pause * 2).min(Duration::from_millis(50));
+                    exited = watch.exited()?;
+                }
+                // Somebody else has waited for it.
+                Err(Error::ProcessDone { .. }) => exited = true,
+                Err(error) => return Err(error),
+            }
         }
     }
-    Ok((0..fds.len()).filter(|index| !fds[*index].revents().is_empty()).collect())
+    let readable = open.iter().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty()).map(|(index, _)| *index);
+    Ok(Seen { readable: readable.collect(), exited })
+}
+
+/// Whether it came to an end before the deadline. Simulated pipes hold whatever is written, so one may be read after the other.
+fn read_simulated(
+    process: &Process,
+    system: &System,
+    streams: &mut [Reading<'_>; 2],
+    options: &Capture,
+    deadline: Option<Instant>,
+) -> Result<bool> {
+    let mut until = deadline;
+    if let Some(delay) = options.wait_delay {
+        let exited = match deadline {
+            None => process.wait().map(|_| true)?,
+            Some(deadline) => process.wait_deadline(deadline)?.is_some(),
+        };
+        if !exited {
+            return Ok(false);
+        }
+        until = system.now().checked_add(delay);
+    }
+    for stream in streams.iter_mut() {
+        while stream.read_some(until)? {}
+    }
+    Ok(options.wait_delay.is_some() || streams.iter().all(|stream| stream.kept.complete))
+}
+
+/// Waits for any of them; without a time, for ever.
+fn poll_until(fds: &mut [PollFd<'_>], left: Option<Duration>) -> Result<()> {
+    // The kernel takes no more seconds than fit; after a year the caller looks again.
+    let left = left.map(|left| left.min(Duration::from_secs(365 * 24 * 3600)));
+    let left = left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });
+    match poll(fds, left.as_ref()) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(errno) => Err(failed("poll", "its pipes", errno_of(errno))),
+    }
+}
+
+fn errno_of(errno: rustix::io::Errno) -> Errno {
+    Errno::from_raw(errno.raw_os_error())
 }
 
 fn failed(call: &'static str, what: &str, source: Errno) -> Error {
     Error::System { call, subject: format!("{what} of a child"), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(limit: usize, pieces: &[&[u8]]) -> CapturedStream {
+        let mut kept = CapturedStream::default();
+        kept.set_limit(Some(limit));
+        for piece in pieces {
+            kept.room().extend(*piece);
+            kept.total += piece.len() as u64;
+            kept.settle();
+        }
+        kept
+    }
+
+    #[test]
+    fn the_first_and_the_last_part_are_kept_and_the_rest_is_counted() {
+        let all: Vec<u8> = (0..1_000_000_u32).map(|n| (n % 251) as u8).collect();
+        for limit in [0, 1, 2, 5, 1000, 400_000] {
+            let kept = kept(limit, &[&all[..7], &all[7..70_000], &all[70_000..]]);
+            let (head, tail) = (limit - limit / 2, limit / 2);
+            assert_eq!((kept.head(), kept.tail()), (&all[..head], &all[all.len() - tail..]), "{limit}");
+            assert_eq!((kept.total(), kept.omitted()), (1_000_000, 1_000_000 - limit as u64));
+            assert!(kept.tail.capacity() < 1_000_000);
+        }
+        let short = kept(10, &[b"12345678"]);
+        assert_eq!((short.to_vec(), short.omitted(), short.to_string()), (b"12345678".to_vec(), 0, "12345678".into()));
+        assert_eq!(kept(2, &[b"abc"]).to_string(), "a\n[… 1 bytes left out …]\nc");
+    }
+
+    #[test]
+    fn a_limit_that_comes_later_counts_for_what_is_there() {
+        let mut kept = CapturedStream { head: b"0123456789".to_vec(), total: 10, ..CapturedStream::default() };
+        kept.set_limit(Some(4));
+        assert_eq!((kept.head(), kept.tail(), kept.omitted()), (&b"01"[..], &b"89"[..], 6));
+    }
 }

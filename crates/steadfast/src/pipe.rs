@@ -1,17 +1,19 @@
 //! Our ends of a child's pipes. They are types of ours because a simulated process has no descriptors.
 
+use rustix::buffer::spare_capacity;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
-use steadfast_core::{Error, PipeEnd};
+use std::time::Instant;
+use steadfast_core::{Error, PipeEnd, PipeRead};
 
 /// One end of a pipe, real or simulated.
 pub(crate) enum End {
     File(File),
     Writer(Mutex<Box<dyn Write + Send + Sync>>),
-    Reader(Mutex<Box<dyn Read + Send + Sync>>),
+    Reader(Box<dyn PipeRead>),
     /// Of a kind that this version does not know.
     Unknown,
 }
@@ -21,7 +23,7 @@ impl From<PipeEnd> for End {
         match end {
             PipeEnd::Fd(fd) => End::File(File::from(fd)),
             PipeEnd::Writer(writer) => End::Writer(Mutex::new(writer)),
-            PipeEnd::Reader(reader) => End::Reader(Mutex::new(reader)),
+            PipeEnd::Reader(reader) => End::Reader(reader),
             _ => End::Unknown,
         }
     }
@@ -31,7 +33,7 @@ impl End {
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             End::File(file) => (&*file).read(buffer),
-            End::Reader(reader) => reader.lock().unwrap_or_else(PoisonError::into_inner).read(buffer),
+            End::Reader(reader) => reader.read_deadline(buffer, None).map(Option::unwrap_or_default),
             End::Writer(_) | End::Unknown => Err(io::ErrorKind::Unsupported.into()),
         }
     }
@@ -129,8 +131,8 @@ macro_rules! read_end {
                 $name { end: end.into() }
             }
 
-            pub(crate) fn into_end(self) -> End {
-                self.end
+            pub(crate) fn end(&self) -> &End {
+                &self.end
             }
         }
 
@@ -182,18 +184,27 @@ impl End {
         }
     }
 
-    /// Reads what is there, up to a buffer's worth, to the end of `into`; 0 at the end.
-    pub(crate) fn read_some(&self, into: &mut Vec<u8>) -> io::Result<usize> {
+    /// Reads once, to the end of `into`: how many bytes, 0 at the end of the stream. `None` if nothing came before the deadline,
+    /// which only a simulated pipe keeps.
+    pub(crate) fn read_some(&self, into: &mut Vec<u8>, deadline: Option<Instant>) -> io::Result<Option<usize>> {
         const ROOM: usize = 64 * 1024;
-        let filled = into.len();
-        into.resize(filled + ROOM, 0);
-        let read = loop {
-            match self.read(&mut into[filled..]) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                answer => break answer,
+        match self {
+            End::File(file) => loop {
+                into.reserve(ROOM);
+                match rustix::io::read(file, spare_capacity(into)) {
+                    Ok(read) => return Ok(Some(read)),
+                    Err(rustix::io::Errno::INTR) => {}
+                    Err(errno) => return Err(errno.into()),
+                }
+            },
+            End::Reader(reader) => {
+                let filled = into.len();
+                into.resize(filled + ROOM, 0);
+                let read = reader.read_deadline(&mut into[filled..], deadline);
+                into.truncate(filled + read.as_ref().ok().copied().flatten().unwrap_or(0));
+                read
             }
-        };
-        into.truncate(filled + *read.as_ref().unwrap_or(&0));
-        read
+            End::Writer(_) | End::Unknown => Err(io::ErrorKind::Unsupported.into()),
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::pipe::{ChildStderr, ChildStdin, ChildStdout};
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use steadfast_core::PlanStdio;
 
@@ -25,6 +25,8 @@ pub(crate) enum Source {
     Real(PlanStdio),
     /// The pipe of a simulated process.
     Simulated,
+    /// A stream of this process that could not be copied.
+    Closed,
 }
 
 impl Stdio {
@@ -52,11 +54,30 @@ impl From<OwnedFd> for Stdio {
     }
 }
 
-impl From<File> for Stdio {
-    fn from(file: File) -> Stdio {
-        OwnedFd::from(file).into()
-    }
+macro_rules! from_owned {
+    ($($owner:ty),*) => {$(
+        impl From<$owner> for Stdio {
+            fn from(owner: $owner) -> Stdio {
+                OwnedFd::from(owner).into()
+            }
+        }
+    )*};
 }
+
+from_owned!(File, std::process::ChildStdin, std::process::ChildStdout, std::process::ChildStderr);
+
+macro_rules! from_own_stream {
+    ($($stream:ty),*) => {$(
+        /// A copy of this process's own; if it is closed, the spawn says so.
+        impl From<$stream> for Stdio {
+            fn from(stream: $stream) -> Stdio {
+                stream.as_fd().try_clone_to_owned().map_or(Stdio(Source::Closed), Stdio::from)
+            }
+        }
+    )*};
+}
+
+from_own_stream!(std::io::Stdout, std::io::Stderr);
 
 macro_rules! from_pipe {
     ($($pipe:ty),*) => {$(

@@ -159,7 +159,7 @@ impl System {
     ///
     /// # Errors
     /// As [`Command::spawn`].
-    pub fn spawn(&self, command: &mut Command) -> Result<Child> {
+    pub fn spawn(&self, command: &Command) -> Result<Child> {
         command.spawn_on(self)
     }
 
@@ -170,7 +170,7 @@ impl System {
     /// [`Error::NoChild`] if somebody else has reaped it, [`Error::Unsupported`] on a simulated system, else as
     /// [`find`](System::find).
     pub fn adopt(&self, child: std::process::Child) -> Result<Child> {
-        self.adopt_parts(child).map(|(process, pipes)| Child::new(process, pipes, None, false))
+        self.adopt_parts(child).map(|(process, pipes)| Child::new(process, self.clone(), pipes, None, false))
     }
 
     pub(crate) fn adopt_parts(&self, mut child: std::process::Child) -> Result<(Process, [Option<steadfast_core::PipeEnd>; 3])> {

@@ -1,74 +1,69 @@
 //! What the child does between its birth and the program's first instruction.
 //!
 //! It shares the memory of a suspended parent whose other threads go on. So: no allocation, no lock, no panic, and no function
-//! of the C library but `syscall`, which only touches errno.
+//! of the C library but `syscall`, which only touches errno. (The caller's own hooks excepted, whose child has a copy.)
+//!
+//! The steps, in this order, for these reasons:
+//!
+//! | step | why here |
+//! | --- | --- |
+//! | wait for the ID maps | until they are there, every ID is the overflow ID |
+//! | cgroup | what follows is accounted there; it takes the caller's privileges |
+//! | session, process group, terminal | while the caller's descriptors still have their numbers |
+//! | unshare | before the root, so that mounts are private before anything is looked up |
+//! | OOM score, nice value, policy, affinity; hard limits upwards | they take the caller's privileges, and `/proc` |
+//! | root directory | takes privileges too |
+//! | groups, then gid, then uid, then capabilities | each takes privileges that the next one drops |
+//! | parent-death signal | the kernel clears it when the IDs change (prctl(2)) |
+//! | directory, umask | inside the root, with the rights of the new user |
+//! | personality | no step minds it |
+//! | descriptors | nothing after this uses a caller's number |
+//! | no new privileges | an IDs change is not affected; a hook that installs a filter needs it |
+//! | dispositions, then the mask | a pending signal finds no handler of the caller's |
+//! | hooks | see the process as the program will |
+//! | limits | last, for each step before might break them |
+//! | tracing | only the program is to be traced |
 
-use crate::raw::{self, SignalSet};
-use std::ffi::{c_char, c_int, c_void};
-use std::ptr;
+mod credentials;
+mod execute;
+mod place;
+
+use super::descriptors;
+use super::prepare::Prepared;
+use super::step::{Step, What};
+use crate::raw::{self, KernelSigaction};
+use std::ffi::{c_int, c_long, c_void};
+use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
-use steadfast_core::Errno;
+use steadfast_core::{Attributes, Disposition, Errno, Signal};
 
-/// What to do. All pointers are into the parent's memory, which the parent keeps as it is until the child has left it.
-pub(super) struct Order {
-    pub(super) image: Pointers,
-    /// What becomes 0, 1 and 2; -1: leave it. None of them is below 3, so that none is overwritten before it is used.
-    pub(super) streams: [c_int; 3],
-    pub(super) mask: SignalSet,
+/// What to do. All that it borrows is the parent's, which the parent keeps as it is until the child has left it.
+pub(super) struct Order<'a> {
+    pub(super) attributes: &'a Attributes,
+    pub(super) prepared: &'a Prepared<'a>,
+    pub(super) mask: raw::SignalSet,
     pub(super) reset_handlers: bool,
-    pub(super) report: *const Report,
-    /// Where to report instead, if the memory is a copy; else -1.
-    pub(super) channel: c_int,
+    /// The cgroup is to be joined; otherwise there is none, or the child was born in it.
+    pub(super) join_cgroup: bool,
+    pub(super) parent: Parent,
+    /// A pipe with a byte in it once the ID maps are written, at its end if they cannot be.
+    pub(super) go: Option<[c_int; 2]>,
+    pub(super) hooks: Vec<MutexGuard<'a, super::hook::Code>>,
+    pub(super) report: &'a Report,
 }
 
-/// The program and its surroundings as `execve` wants them.
-pub(super) struct Pointers {
-    /// The files to try, in order; null ends it.
-    pub(super) candidates: *const *const c_char,
-    /// A free slot, then `argv` with its null: the slot is for running a script without `#!`.
-    pub(super) argv_after_slot: *mut *const c_char,
-    pub(super) envp: *const *const c_char,
-    /// Null: stay.
-    pub(super) current_dir: *const c_char,
+/// Who our parent was, to notice that it has died before `PR_SET_PDEATHSIG`.
+#[derive(Clone, Copy)]
+pub(super) enum Parent {
+    /// Its pidfd.
+    Pidfd(c_int),
+    /// Its PID in our PID namespace.
+    Pid(i32),
+    /// Nobody wants to know.
+    Whoever,
 }
 
-/// The step that failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
-    Stdin,
-    Stdout,
-    Stderr,
-    Chdir,
-    /// Executing the candidate of this index.
-    Exec(u32),
-    /// None of the candidates exists.
-    NotFound,
-}
-
-impl Step {
-    fn as_raw(self) -> u32 {
-        match self {
-            Step::Stdin => 1,
-            Step::Stdout => 2,
-            Step::Stderr => 3,
-            Step::Chdir => 4,
-            Step::NotFound => 5,
-            Step::Exec(index) => index | 1 << 31,
-        }
-    }
-
-    pub(super) fn from_raw(raw: u32) -> Option<Step> {
-        match raw {
-            1 => Some(Step::Stdin),
-            2 => Some(Step::Stdout),
-            3 => Some(Step::Stderr),
-            4 => Some(Step::Chdir),
-            5 => Some(Step::NotFound),
-            exec if exec >> 31 == 1 => Some(Step::Exec(exec & !(1 << 31))),
-            _ => None,
-        }
-    }
-}
+pub(super) type Failure = (Step, Errno);
 
 /// Written by the child, read by the parent once it goes on. Atomic because they are two processes, if never at once.
 #[derive(Default)]
@@ -83,7 +78,7 @@ impl Report {
         self.ran.load(Ordering::Acquire) != 0
     }
 
-    pub(super) fn failure(&self) -> Option<(Step, Errno)> {
+    pub(super) fn failure(&self) -> Option<Failure> {
         let step = Step::from_raw(self.step.load(Ordering::Acquire))?;
         Some((step, Errno::from_raw(self.errno.load(Ordering::Acquire))))
     }
@@ -97,44 +92,101 @@ pub(super) unsafe extern "C" fn run3(order: *mut c_void) -> ! {
 
 /// The child's first function, as the C library's `clone` calls it.
 pub(super) extern "C" fn run(order: *mut c_void) -> c_int {
-    // SAFETY: `spawn` passes its `Order`, and keeps it until we have executed or exited.
-    let order = unsafe { &*order.cast::<Order>() };
-    // SAFETY: as above, for the report in it.
-    let report = unsafe { &*order.report };
-    report.ran.store(1, Ordering::Release);
-    let Err((step, errno)) = prepare_and_execute(order);
-    report.errno.store(errno.as_raw(), Ordering::Release);
-    report.step.store(step.as_raw(), Ordering::Release);
-    if order.channel >= 0 {
-        send(order.channel, step, errno);
-    }
+    // SAFETY: `spawn` passes its `Order`, which nobody else uses, and keeps it until we have executed or exited.
+    let order = unsafe { &mut *order.cast::<Order<'_>>() };
+    order.report.ran.store(1, Ordering::Release);
+    let (step, errno) = become_program(order);
+    order.report.errno.store(errno.as_raw(), Ordering::Release);
+    order.report.step.store(step.as_raw(), Ordering::Release);
+    send(order.prepared.descriptors.channel.number(), step, errno);
     raw::exit_now(127)
 }
 
-fn prepare_and_execute(order: &Order) -> Result<std::convert::Infallible, (Step, Errno)> {
-    for (target, step) in [Step::Stdin, Step::Stdout, Step::Stderr].into_iter().enumerate() {
-        let source = order.streams.get(target).copied().unwrap_or(-1);
-        if source >= 0 {
-            // dup3 leaves the copy without close-on-exec; the source has it.
-            // SAFETY: no pointer; the descriptor table is the child's own.
-            let answer = unsafe { libc::syscall(libc::SYS_dup3, source, target, 0) };
-            raw::check(answer).map_err(|errno| (step, errno))?;
+/// Takes all steps. Comes back only if one fails.
+pub(super) fn become_program(order: &mut Order<'_>) -> Failure {
+    match prepare(order) {
+        // SAFETY: the lists of the image are null-terminated, as `Image` made them, and live in our parent.
+        Ok(()) => unsafe { execute::execute(order.prepared) },
+        Err(failure) => failure,
+    }
+}
+
+fn prepare(order: &mut Order<'_>) -> Result<(), Failure> {
+    let a = order.attributes;
+    await_maps(order)?;
+    if order.join_cgroup {
+        place::join_cgroup(a)?;
+    }
+    place::session(a)?;
+    place::namespaces(a)?;
+    place::scheduling(a, order.prepared)?;
+    place::raise_limits(a)?;
+    place::root(order.prepared)?;
+    credentials::change(a)?;
+    parent_death_signal(order)?;
+    place::directory(a, order.prepared)?;
+    order.prepared.descriptors.arrange().map_err(descriptors::step)?;
+    order.prepared.descriptors.close_others().map_err(at(What::CloseFds))?;
+    if a.no_new_privileges {
+        prctl(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(at(What::NoNewPrivileges))?;
+    }
+    signals(order)?;
+    for hook in &mut order.hooks {
+        hook().map_err(|error| (What::PreExec.into(), Errno::from_raw(error.raw_os_error().unwrap_or(libc::EINVAL))))?;
+    }
+    place::limits(a)?;
+    if a.trace_me {
+        syscall(libc::SYS_ptrace, [libc::PTRACE_TRACEME as c_long, 0, 0]).map_err(at(What::Trace))?;
+    }
+    Ok(())
+}
+
+fn await_maps(order: &Order<'_>) -> Result<(), Failure> {
+    let Some([reader, writer]) = order.go else { return Ok(()) };
+    // Or else our own copy would keep it from ending.
+    syscall(libc::SYS_close, [writer.into(), 0, 0]).map_err(at(What::Maps))?;
+    let mut byte = 0_u8;
+    loop {
+        // SAFETY: room for one byte.
+        match raw::check(unsafe { libc::syscall(libc::SYS_read, reader, &raw mut byte, 1) }) {
+            Ok(1) => return Ok(()),
+            Err(Errno::INTR) => {}
+            // Closed without a word: the parent knows why, or is gone.
+            _ => return Err((What::Maps.into(), Errno::CANCELED)),
         }
     }
-    if !order.image.current_dir.is_null() {
-        // SAFETY: a C string that the parent keeps.
-        let answer = unsafe { libc::syscall(libc::SYS_chdir, order.image.current_dir) };
-        raw::check(answer).map_err(|errno| (Step::Chdir, errno))?;
+}
+
+fn parent_death_signal(order: &Order<'_>) -> Result<(), Failure> {
+    let Some(signal) = order.attributes.parent_death_signal else { return Ok(()) };
+    prctl(libc::PR_SET_PDEATHSIG, signal.as_raw().into()).map_err(at(What::ParentDeathSignal))?;
+    // It may have died before: then the signal will never come, unless we send it.
+    let is_gone = match order.parent {
+        Parent::Pidfd(fd) => is_readable(fd),
+        // 0: it is outside of our PID namespace, and cannot be told from a dead one.
+        Parent::Pid(pid) => !matches!(syscall(libc::SYS_getppid, [0; 3]), Ok(ppid) if ppid == 0 || ppid == c_long::from(pid)),
+        Parent::Whoever => false,
+    };
+    if is_gone {
+        let own = syscall(libc::SYS_getpid, [0; 3]).map_err(at(What::ParentDeathSignal))?;
+        syscall(libc::SYS_kill, [own, signal.as_raw().into(), 0]).map_err(at(What::ParentDeathSignal))?;
     }
-    reset_signals(order);
-    // SAFETY: the pointers of the order are the parent's, valid and null-terminated as `Image` made them.
-    let (step, errno) = unsafe { execute(&order.image) };
-    Err((step, errno))
+    Ok(())
+}
+
+/// A pidfd is readable when the process has ended.
+fn is_readable(fd: c_int) -> bool {
+    let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let no_mask = std::ptr::null::<c_void>();
+    // SAFETY: one pollfd, as is said; a time; no mask.
+    let ready = unsafe { libc::syscall(libc::SYS_ppoll, &raw mut poll, 1, &raw const now, no_mask, size_of::<raw::SignalSet>()) };
+    ready == 1
 }
 
 /// Handlers first, the mask last: a handler of the parent's must not run here. What is ignored stays ignored, as nohup(1)
 /// needs it, but for SIGPIPE, which Rust's runtime ignores in every program.
-fn reset_signals(order: &Order) {
+fn signals(order: &Order<'_>) -> Result<(), Failure> {
     if order.reset_handlers {
         for signal in 1..=64 {
             match raw::sigaction(signal, None) {
@@ -145,65 +197,43 @@ fn reset_signals(order: &Order) {
             }
         }
     }
-    raw::reset_signal(libc::SIGPIPE);
-    raw::set_signal_mask(order.mask);
-}
-
-/// Tries the candidates as execvp(3) does; returns why none of them runs.
-///
-/// # Safety
-/// The pointers are null-terminated lists of C strings; `argv_after_slot` has a slot before it and at least one entry.
-unsafe fn execute(image: &Pointers) -> (Step, Errno) {
-    let mut denied = None;
-    let mut index = 0;
-    let mut candidate = image.candidates;
-    loop {
-        // SAFETY: `candidate` has not passed the null that ends the list.
-        let path = unsafe { *candidate };
-        if path.is_null() {
-            return denied.unwrap_or((Step::NotFound, Errno::NOENT));
-        }
-        let mut errno = execve(path, image.argv_after_slot, image.envp);
-        if errno == Errno::NOEXEC {
-            // SAFETY: as the caller promises.
-            errno = unsafe { execute_script(path, image) };
-        }
-        match errno {
-            Errno::ACCES => denied = Some((Step::Exec(index), errno)),
-            // The directory is missing, or away with its file server: look in the next one.
-            Errno::NOENT | Errno::NOTDIR | Errno::NODEV | Errno::STALE | Errno::TIMEDOUT => {}
-            errno => return (Step::Exec(index), errno),
-        }
-        index += 1;
-        candidate = candidate.wrapping_add(1);
+    let a = order.attributes;
+    if a.dispositions.iter().all(|(signal, _)| *signal != Signal::PIPE) {
+        raw::reset_signal(libc::SIGPIPE);
     }
+    for (index, (signal, disposition)) in a.dispositions.iter().enumerate() {
+        match disposition {
+            Disposition::Default => raw::reset_signal(signal.as_raw()),
+            Disposition::Ignore => {
+                let ignore = KernelSigaction::ignore();
+                raw::sigaction(signal.as_raw(), Some(&ignore)).map_err(|errno| (What::Disposition.number(index), errno))?;
+            }
+        }
+    }
+    raw::set_signal_mask(a.signal_mask.map_or(order.mask, |mask| mask.as_raw()));
+    Ok(())
 }
 
-/// Runs a file that is no binary and has no `#!` with the shell, as execvp(3) and POSIX have it.
-///
-/// # Safety
-/// As [`execute`].
-unsafe fn execute_script(path: *const c_char, image: &Pointers) -> Errno {
-    let shell = c"/bin/sh".as_ptr();
-    let slot = image.argv_after_slot.wrapping_sub(1);
-    // SAFETY: the slot is there for this.
-    unsafe { *slot = shell };
-    // SAFETY: argv has at least the program's own name.
-    let name = unsafe { ptr::replace(image.argv_after_slot, path) };
-    let errno = execve(shell, slot, image.envp);
-    // SAFETY: as above; the next candidate sees argv as it was.
-    unsafe { *image.argv_after_slot = name };
-    errno
+/// For `map_err`: this step failed.
+fn at(what: What) -> impl Fn(Errno) -> Failure {
+    move |errno| (what.into(), errno)
 }
 
-fn execve(path: *const c_char, argv: *const *const c_char, envp: *const *const c_char) -> Errno {
-    // SAFETY: the lists are null-terminated and their strings live on in the parent; on success this does not return.
-    unsafe { libc::syscall(libc::SYS_execve, path, argv, envp) };
-    raw::errno()
+/// A system call with numbers only.
+fn syscall(number: c_long, [a, b, c]: [c_long; 3]) -> Result<c_long, Errno> {
+    // SAFETY: the calls made through here take no pointer, or null.
+    raw::check(unsafe { libc::syscall(number, a, b, c, 0_usize, 0_usize) })
 }
 
+fn prctl(option: c_int, value: c_long) -> Result<c_long, Errno> {
+    syscall(libc::SYS_prctl, [option.into(), value, 0])
+}
+
+/// Tells a parent that does not see our memory; -1: it does.
 fn send(channel: c_int, step: Step, errno: Errno) {
-    let message = [step.as_raw(), errno.as_raw() as u32];
-    // SAFETY: 8 bytes that live through the call. A pipe takes them whole.
-    unsafe { libc::syscall(libc::SYS_write, channel, message.as_ptr(), size_of_val(&message)) };
+    if channel >= 0 {
+        let message = [step.as_raw(), errno.as_raw() as u32];
+        // SAFETY: 8 bytes that live through the call. A pipe takes them whole.
+        unsafe { libc::syscall(libc::SYS_write, channel, message.as_ptr(), size_of_val(&message)) };
+    }
 }

@@ -1,6 +1,5 @@
-//! [`Image`]: program, arguments, environment and directory as `execve` wants them, made while allocating is still allowed.
+//! [`Image`]: program, arguments and environment as `execve` wants them, made while allocating is still allowed.
 
-use super::child::Pointers;
 use std::ffi::{CString, OsStr, OsString, c_char};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
@@ -15,10 +14,18 @@ pub(super) struct Image {
     candidate_pointers: Vec<*const c_char>,
     argv: Vec<*const c_char>,
     envp: Vec<*const c_char>,
-    current_dir: Option<CString>,
     search_path: Option<OsString>,
     /// What `argv` and `envp` point into.
     _strings: Vec<CString>,
+}
+
+/// The program and its surroundings as `execve` wants them; valid as long as the image.
+pub(super) struct Pointers {
+    /// The files to try, in order; null ends it.
+    pub(super) candidates: *const *const c_char,
+    /// A free slot, then `argv` with its null: the slot is for running a script without `#!`.
+    pub(super) argv_after_slot: *mut *const c_char,
+    pub(super) envp: *const *const c_char,
 }
 
 impl Image {
@@ -46,7 +53,7 @@ impl Image {
             strings.push(string);
             pointer
         };
-        let mut argv = vec![ptr::null(), keep(c_string(plan.program()))];
+        let mut argv = vec![ptr::null(), keep(c_string(plan.arg0()))];
         argv.extend(plan.args().iter().map(|arg| keep(c_string(arg))));
         argv.push(ptr::null());
         let mut envp = Vec::with_capacity(env.len() + 1);
@@ -55,17 +62,14 @@ impl Image {
 
         let mut candidate_pointers: Vec<_> = candidates.iter().map(|path| path.as_ptr()).collect();
         candidate_pointers.push(ptr::null());
-        let current_dir = plan.current_dir().map(|dir| c_string(dir.as_os_str()));
-        Image { candidates, candidate_pointers, argv, envp, current_dir, search_path, _strings: strings }
+        Image { candidates, candidate_pointers, argv, envp, search_path, _strings: strings }
     }
 
-    /// Valid as long as the image.
     pub(super) fn pointers(&mut self) -> Pointers {
         Pointers {
             candidates: self.candidate_pointers.as_ptr(),
             argv_after_slot: self.argv.as_mut_ptr().wrapping_add(1),
             envp: self.envp.as_ptr(),
-            current_dir: self.current_dir.as_ref().map_or(ptr::null(), |dir| dir.as_ptr()),
         }
     }
 
@@ -97,7 +101,7 @@ fn variable(name: &OsStr, value: &OsStr) -> CString {
     terminated(text)
 }
 
-fn c_string(text: &OsStr) -> CString {
+pub(super) fn c_string(text: &OsStr) -> CString {
     terminated(text.as_bytes().to_vec())
 }
 

@@ -8,44 +8,47 @@
 //! * [`Door::Clone`]: `clone`, and a loop over the handlers: where `clone3` is filtered or missing.
 //! * [`Door::Fork`]: a copy of our memory, and a pipe for the error: for kernels that take the flags and do not share
 //!   (QEMU's user mode and valgrind turn `vfork` into `fork`: the child's report would never be seen, and a missing program
-//!   would look like one that ran and exited with 127).
+//!   would look like one that ran and exited with 127); and for the two wishes that cannot be had in shared memory: the caller's
+//!   own code (`pre_exec`), and a user namespace with ID maps, which somebody outside has to write while the child waits.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `mod.rs` | [`spawn`], [`exec`] |
+//! | `clone.rs` | the doors |
+//! | `image.rs`, `prepare.rs`, `stdio.rs`, `descriptors.rs` | what is laid out before the child is born |
+//! | `child.rs` | what the child does, step by step |
+//! | `step.rs` | which step failed, in one word and for people |
+//! | `maps.rs` | the ID maps of a user namespace |
+//! | `dumpable.rs` | what a child's change of user must not do to us |
+//! | `hook.rs` | `pre_exec` |
 
 mod child;
+mod clone;
+mod descriptors;
+mod dumpable;
+mod hook;
 mod image;
+mod maps;
+mod prepare;
 mod stdio;
+mod step;
 
-use crate::arch;
-use crate::raw::{self, CloneArgs};
+pub use clone::{Door, WantPidfd};
+pub use hook::CommandExt;
+
+use crate::pidfd::pidfd_open;
+use crate::raw;
 use crate::stack::Stack;
-use crate::wait::{reap_whoever_wins, wait4_now};
-use child::{Order, Report, Step};
+use crate::wait::reap_whoever_wins;
+use child::{Failure, Order, Parent, Report};
+use dumpable::Dumpable;
 use image::Image;
-use std::ffi::{c_int, c_void};
+use prepare::Prepared;
 use std::io::Read;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use stdio::Streams;
-use steadfast_core::{Errno, Error, Pid, Plan, Stage};
-
-/// How a child is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Door {
-    /// `clone3`, our memory shared, handlers reset by the kernel.
-    Clone3,
-    /// `clone`, our memory shared.
-    Clone,
-    /// `clone`, our memory copied.
-    Fork,
-}
-
-/// Whether the child comes with a pidfd (`CLONE_PIDFD`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WantPidfd {
-    /// It does.
-    Yes,
-    /// It does not.
-    No,
-}
+use steadfast_core::{Errno, Error, Namespaces, Pid, Plan, Stage};
+use step::Step;
 
 /// A child that runs its program.
 #[derive(Debug)]
@@ -63,40 +66,65 @@ pub struct Child {
 ///
 /// # Errors
 /// [`Error::Spawn`] with the stage, the path and the errno. No child, zombie or descriptor is left then.
+/// [`Error::InvalidPlan`] for a descriptor that is to be the child's terminal, and is none; for a hook of an unknown type.
 pub fn spawn(plan: &Plan, want: WantPidfd, door: Door) -> Result<Child, Error> {
+    let a = plan.attributes();
     let failed = |stage, source| Error::Spawn { program: plan.program().to_owned(), stage, source };
+    let clone_failed = |errno| failed(Stage::Clone, errno);
+    check_terminals(plan)?;
+    let door = if a.hooks.is_empty() && !maps::wanted(a) { door } else { Door::Fork };
     let streams = Streams::open(plan.stdio()).map_err(|(stage, errno)| failed(stage, errno))?;
     let mut image = Image::new(plan);
     let report = Report::default();
-    let channel = match door {
-        Door::Fork => Some(stdio::pipe().map_err(|errno| failed(Stage::Clone, errno))?),
-        Door::Clone3 | Door::Clone => None,
+    let channel = if door == Door::Fork { Some(stdio::pipe().map_err(clone_failed)?) } else { None };
+    let go = if maps::wanted(a) { Some(stdio::pipe().map_err(clone_failed)?) } else { None };
+    // Where pidfds do not work, even to ask for one may be fatal.
+    let own_pidfd = match (a.parent_death_signal, want, Pid::new(std::process::id() as i32)) {
+        (Some(_), WantPidfd::Yes, Ok(own)) => pidfd_open(own).ok(),
+        _ => None,
     };
-    let stack = Stack::take().map_err(|errno| failed(Stage::Clone, errno))?;
+    let channel_number = channel.as_ref().map_or(-1, |(_, ours)| ours.as_raw_fd());
+    let prepared = Prepared::new(plan, &mut image, streams.sources(), channel_number);
+    let hooks = hook::hold(a).ok_or_else(|| unknown_hook(plan))?;
+    let stack = Stack::take().map_err(clone_failed)?;
 
+    let mut order = Order {
+        attributes: a,
+        prepared: &prepared,
+        mask: 0,
+        reset_handlers: door != Door::Clone3,
+        join_cgroup: false,
+        parent: match (&own_pidfd, a.parent_death_signal) {
+            (_, None) => Parent::Whoever,
+            (Some(pidfd), _) => Parent::Pidfd(pidfd.as_raw_fd()),
+            (None, _) => Parent::Pid(std::process::id() as i32),
+        },
+        go: go.as_ref().map(|(theirs, ours)| [theirs.as_raw_fd(), ours.as_raw_fd()]),
+        hooks,
+        report: &report,
+    };
+    let dumpable = Dumpable::keep(a, door);
     // From here until the mask is restored no handler runs on this thread: in the child it would run in our memory, on the
     // child's stack.
-    let mask = raw::set_signal_mask(raw::ALL_BUT_SIGSYS);
-    let mut order = Order {
-        image: image.pointers(),
-        streams: streams.sources(),
-        mask,
-        reset_handlers: door != Door::Clone3,
-        report: &raw const report,
-        channel: channel.as_ref().map_or(-1, |(_, ours)| ours.as_raw_fd()),
-    };
-    // SAFETY: `order` and all that it points to (image, report, streams) live in this function, past the calls to clone
-    // below; the stack is ours; with shared memory `make` sets CLONE_VFORK, so the child has left both by the time it returns.
-    let made = unsafe { make(door, want, &stack, &mut order) };
-    raw::set_signal_mask(mask);
+    order.mask = raw::set_signal_mask(raw::ALL_BUT_SIGSYS);
+    // SAFETY: `order` and all that it borrows live in this function, past the call; the stack is ours; with shared memory the
+    // child has left both by the time it returns.
+    let made = unsafe { clone::make(door, want, &stack, &mut order) };
+    raw::set_signal_mask(order.mask);
+    drop((dumpable, order));
     stack.keep();
 
-    let (pid, pidfd) = made.map_err(|errno| failed(Stage::Clone, errno))?;
+    let (pid, pidfd) = made.map_err(|errno| failed(clone_stage(plan), errno))?;
     if door != Door::Fork && !report.child_ran() {
         // A SIGSYS handler that merely returns makes a filtered clone "return" its own number. Nobody was born.
         return Err(failed(Stage::Clone, Errno::NOSYS));
     }
-    let pidfd = take_pidfd(pid, pidfd, want).map_err(|errno| failed(Stage::Clone, errno))?;
+    let pidfd = clone::take_pidfd(pid, pidfd, want).map_err(clone_failed)?;
+    let unmapped = go.and_then(|(theirs, ours)| {
+        drop(theirs);
+        // Closing our end without a word sends the child away.
+        maps::write(pid, a, &ours.into()).err()
+    });
     let failure = match channel {
         Some((theirs, ours)) => {
             drop(ours);
@@ -104,98 +132,98 @@ pub fn spawn(plan: &Plan, want: WantPidfd, door: Door) -> Result<Child, Error> {
         }
         None => report.failure(),
     };
-    if let Some((step, errno)) = failure {
+    if let Some((stage, errno)) = unmapped.or_else(|| failure.map(|(step, errno)| (step.stage(plan, &image), errno))) {
         reap_whoever_wins(pid);
-        return Err(failed(stage(plan, &image, step), errno));
+        return Err(failed(stage, errno));
     }
-    let pid = Pid::new(pid).map_err(|_| failed(Stage::Clone, Errno::RANGE))?;
+    let pid = Pid::new(pid).map_err(|_| clone_failed(Errno::RANGE))?;
     Ok(Child { pid, pidfd, pipes: streams.into_ours() })
 }
 
-/// Makes the child and, with shared memory, waits until it has executed or exited.
+/// Replaces this process by the program of `plan`, in the steps of a child; returns only if one fails, and then those before it
+/// have been taken. What belongs to a birth (`namespaces`) is entered by unshare(2).
 ///
-/// # Safety
-/// What `order` points to outlives this call; nobody else uses `stack`.
-unsafe fn make(door: Door, want: WantPidfd, stack: &Stack, order: &mut Order) -> Result<(i32, c_int), Errno> {
-    let mut pidfd: c_int = -1;
-    let order: *mut Order = order;
-    let pid = match door {
-        Door::Clone3 => {
-            let mut flags = (libc::CLONE_VM | libc::CLONE_VFORK) as u64 | raw::CLONE_CLEAR_SIGHAND;
-            if want == WantPidfd::Yes {
-                flags |= libc::CLONE_PIDFD as u64;
-            }
-            let args = CloneArgs {
-                flags,
-                pidfd: (&raw mut pidfd).addr() as u64,
-                exit_signal: libc::SIGCHLD as u64,
-                stack: stack.bottom().addr() as u64,
-                stack_size: stack.size() as u64,
-                ..CloneArgs::default()
-            };
-            // SAFETY: the stack is ours alone and large enough; CLONE_VM comes with CLONE_VFORK; `child::run3` keeps to what
-            // is allowed after a vfork; `pidfd` outlives the call.
-            match unsafe { arch::clone3(&args, child::run3, order.cast()) } {
-                error if error < 0 => Err(Errno::from_raw(-error as i32)),
-                pid => Ok(pid as i32),
-            }?
-        }
-        Door::Clone | Door::Fork => {
-            let mut flags = libc::SIGCHLD;
-            if door == Door::Clone {
-                flags |= libc::CLONE_VM | libc::CLONE_VFORK;
-            }
-            if want == WantPidfd::Yes {
-                flags |= libc::CLONE_PIDFD;
-            }
-            // SAFETY: as above; without CLONE_VM the child has a copy of it all.
-            unsafe { raw::clone(flags, stack.top(), child::run, order.cast::<c_void>(), &raw mut pidfd) }?
-        }
+/// # Errors
+/// As [`spawn`].
+pub fn exec(plan: &Plan) -> Error {
+    let failed = |stage, source| Error::Spawn { program: plan.program().to_owned(), stage, source };
+    let refused = |why: &str| Error::InvalidPlan { program: plan.program().to_owned(), why: why.into() };
+    let mut a = plan.attributes().clone();
+    if a.namespaces.contains(Namespaces::PID) {
+        return refused("namespaces(Namespaces::PID) and exec: a process keeps its PID for life: spawn it");
+    }
+    if maps::wanted(&a) {
+        return refused("uid_map or gid_map and exec: nobody is left outside to write the maps: spawn it");
+    }
+    if let Err(error) = check_terminals(plan) {
+        return error;
+    }
+    a.unshare = a.unshare | a.namespaces;
+    let streams = match Streams::open(plan.stdio()) {
+        Ok(streams) => streams,
+        Err((stage, errno)) => return failed(stage, errno),
     };
-    Ok((pid, pidfd))
+    let Some(hooks) = hook::hold(&a) else { return unknown_hook(plan) };
+    let mut image = Image::new(plan);
+    let prepared = Prepared::new(plan, &mut image, streams.sources(), -1);
+    let report = Report::default();
+    // Handlers are not reset: a program that is executed has none, and if this fails, they are still ours.
+    let mut order = Order {
+        attributes: &a,
+        prepared: &prepared,
+        mask: 0,
+        reset_handlers: false,
+        join_cgroup: a.cgroup.is_some(),
+        parent: Parent::Whoever,
+        go: None,
+        hooks,
+        report: &report,
+    };
+    order.mask = raw::set_signal_mask(raw::ALL_BUT_SIGSYS);
+    let (step, errno) = child::become_program(&mut order);
+    raw::set_signal_mask(order.mask);
+    drop(order);
+    failed(step.stage(plan, &image), errno)
 }
 
-/// Makes the number that `CLONE_PIDFD` left an owned descriptor.
-fn take_pidfd(pid: i32, number: c_int, want: WantPidfd) -> Result<Option<OwnedFd>, Errno> {
-    if want == WantPidfd::No {
-        return Ok(None);
-    }
-    if number < 0 {
-        // The flag was accepted and ignored (an early gVisor). The probe should have seen that; do not lose the child. But
-        // make sure that it is one, and no number that a SIGSYS handler left.
-        if let Ok(Ok(None)) = Pid::new(pid).map(wait4_now) {
-            // SAFETY: no pointer. The child was there a moment ago, and only we reap it.
-            unsafe { libc::kill(pid, libc::SIGKILL) };
-            reap_whoever_wins(pid);
+/// A terminal must be one. (Asked for here, as core makes no call, and long before the child would find out.)
+fn check_terminals(plan: &Plan) -> Result<(), Error> {
+    let a = plan.attributes();
+    for (name, terminal) in [("controlling_terminal", &a.controlling_terminal), ("foreground", &a.foreground)] {
+        let Some(fd) = terminal else { continue };
+        // SAFETY: no pointer.
+        if unsafe { libc::isatty(fd.as_raw_fd()) } == 0 {
+            let why = format!("{name}: descriptor {} is no terminal ({})", fd.as_raw_fd(), raw::errno());
+            return Err(Error::InvalidPlan { program: plan.program().to_owned(), why });
         }
-        return Err(Errno::INVAL);
     }
-    // SAFETY: the kernel has just opened this descriptor for us, and nobody else has been told of it.
-    Ok(Some(unsafe { OwnedFd::from_raw_fd(number) }))
+    Ok(())
+}
+
+fn unknown_hook(plan: &Plan) -> Error {
+    let why = "a hook that was not made by CommandExt::pre_exec".into();
+    Error::InvalidPlan { program: plan.program().to_owned(), why }
+}
+
+/// With namespaces, that is what is most often refused.
+fn clone_stage(plan: &Plan) -> Stage {
+    let a = plan.attributes();
+    match (a.namespaces.is_empty(), &a.cgroup) {
+        (true, None) => Stage::Clone,
+        (false, None) => Stage::Attribute { call: "clone", value: format!("into new namespaces {}", a.namespaces) },
+        (true, Some(_)) => Stage::Attribute { call: "clone", value: "into the cgroup".into() },
+        (false, Some(_)) => {
+            Stage::Attribute { call: "clone", value: format!("into the cgroup and new namespaces {}", a.namespaces) }
+        }
+    }
 }
 
 /// Waits until the child has executed the program (which closes its end) or has told why not.
-fn read_failure(channel: OwnedFd) -> Option<(Step, Errno)> {
+fn read_failure(channel: OwnedFd) -> Option<Failure> {
     let mut message = [0; 8];
     let mut channel = std::fs::File::from(channel);
     channel.read_exact(&mut message).ok()?;
     let [s0, s1, s2, s3, e0, e1, e2, e3] = message;
     let errno = i32::from_ne_bytes([e0, e1, e2, e3]);
     Some((Step::from_raw(u32::from_ne_bytes([s0, s1, s2, s3]))?, Errno::from_raw(errno)))
-}
-
-fn stage(plan: &Plan, image: &Image, step: Step) -> Stage {
-    match step {
-        Step::Stdin => Stage::Stdio { stream: "stdin" },
-        Step::Stdout => Stage::Stdio { stream: "stdout" },
-        Step::Stderr => Stage::Stdio { stream: "stderr" },
-        Step::Chdir => Stage::Chdir { path: plan.current_dir().unwrap_or("".as_ref()).to_owned() },
-        Step::Exec(index) => {
-            Stage::Exec { path: image.candidate(index as usize), search_path: image.search_path().map(ToOwned::to_owned) }
-        }
-        Step::NotFound => Stage::Exec {
-            path: if image.search_path().is_some() { None } else { image.candidate(0) },
-            search_path: image.search_path().map(ToOwned::to_owned),
-        },
-    }
 }

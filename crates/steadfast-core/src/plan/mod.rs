@@ -1,5 +1,12 @@
 //! [`Plan`]: an order to spawn that has been checked, so that a backend need not.
 
+mod attributes;
+mod conflicts;
+mod values;
+
+pub use attributes::{Attributes, Hook};
+pub use values::{Capability, Disposition, IdMap, Limit, Namespaces, Resource, Scheduling, SignalSet};
+
 use crate::{Error, Result};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
@@ -7,7 +14,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What to spawn. That it exists means: the program's name is not empty, and nothing in it has a NUL byte.
+/// What to spawn. That it exists means: the program's name is not empty, nothing in it has a NUL byte, and its settings do not
+/// contradict each other.
 #[derive(Clone, Debug)]
 pub struct Plan {
     inner: PlanBuilder,
@@ -32,11 +40,13 @@ pub enum PlanStdio {
 #[derive(Clone, Debug)]
 pub struct PlanBuilder {
     program: OsString,
+    arg0: Option<OsString>,
     args: Vec<OsString>,
     env: Option<Vec<(OsString, OsString)>>,
     current_dir: Option<PathBuf>,
     stdio: [PlanStdio; 3],
     create_pidfd: bool,
+    attributes: Attributes,
 }
 
 impl Plan {
@@ -44,17 +54,24 @@ impl Plan {
     pub fn builder(program: impl Into<OsString>) -> PlanBuilder {
         PlanBuilder {
             program: program.into(),
+            arg0: None,
             args: Vec::new(),
             env: None,
             current_dir: None,
             stdio: Default::default(),
             create_pidfd: false,
+            attributes: Attributes::default(),
         }
     }
 
     /// The program as it was given.
     pub fn program(&self) -> &OsStr {
         &self.inner.program
+    }
+
+    /// The name that the program sees as its own, `argv[0]`: the program as it was given, or another.
+    pub fn arg0(&self) -> &OsStr {
+        self.inner.arg0.as_deref().unwrap_or(self.program())
     }
 
     /// Its arguments, without the program's own name.
@@ -81,9 +98,20 @@ impl Plan {
     pub fn create_pidfd(&self) -> bool {
         self.inner.create_pidfd
     }
+
+    /// What else it is to be.
+    pub fn attributes(&self) -> &Attributes {
+        &self.inner.attributes
+    }
 }
 
 impl PlanBuilder {
+    /// Sets the name that the program sees as its own.
+    pub fn arg0(mut self, arg0: impl Into<OsString>) -> Self {
+        self.arg0 = Some(arg0.into());
+        self
+    }
+
     /// Adds one argument.
     pub fn arg(mut self, arg: impl Into<OsString>) -> Self {
         self.args.push(arg.into());
@@ -96,7 +124,7 @@ impl PlanBuilder {
         self
     }
 
-    /// Sets the whole environment.
+    /// Sets the whole environment, in this order.
     pub fn env(mut self, env: Vec<(OsString, OsString)>) -> Self {
         self.env = Some(env);
         self
@@ -132,21 +160,30 @@ impl PlanBuilder {
         self
     }
 
+    /// Sets what else it is to be.
+    pub fn attributes(mut self, attributes: Attributes) -> Self {
+        self.attributes = attributes;
+        self
+    }
+
     /// Checks it all.
     ///
     /// # Errors
     /// [`Error::InvalidPlan`]: an empty program name, a NUL byte in any text, an environment variable whose name is
-    /// empty or has a `=`.
+    /// empty or has a `=`, two settings that cannot both be (both are named), a value that no kernel takes.
     pub fn build(self) -> Result<Plan> {
         let invalid = |why: String| Err(Error::InvalidPlan { program: self.program.clone(), why });
         if self.program.is_empty() {
             return invalid("the program's name is empty".into());
         }
         let dir = self.current_dir.as_ref().map(|dir| ("working directory", dir.as_os_str()));
+        let root = self.attributes.chroot.as_ref().map(|dir| ("root directory", dir.as_os_str()));
+        let arg0 = self.arg0.iter().map(|arg| ("argument 0", arg.as_os_str()));
         let args = self.args.iter().map(|arg| ("argument", arg.as_os_str()));
         let env = self.env.iter().flatten();
         let env = env.flat_map(|(name, value)| [name, value]).map(|text| ("environment", text.as_os_str()));
-        let texts = [("program's name", self.program.as_os_str())].into_iter().chain(dir).chain(args).chain(env);
+        let texts =
+            [("program's name", self.program.as_os_str())].into_iter().chain(dir).chain(root).chain(arg0).chain(args).chain(env);
         for (what, text) in texts {
             if text.as_bytes().contains(&0) {
                 return invalid(format!("the {what} {text:?} has a NUL byte, which no program can be given"));
@@ -157,7 +194,10 @@ impl PlanBuilder {
                 return invalid(format!("{name:?} cannot name an environment variable"));
             }
         }
-        Ok(Plan { inner: self })
+        match conflicts::conflict(&self) {
+            Some(why) => invalid(why),
+            None => Ok(Plan { inner: self }),
+        }
     }
 }
 
@@ -171,7 +211,9 @@ mod tests {
             (Plan::builder(""), "empty"),
             (Plan::builder("a\0b"), "program's name"),
             (Plan::builder("a").arg("x\0"), "argument"),
+            (Plan::builder("a").arg0("x\0"), "argument 0"),
             (Plan::builder("a").current_dir("/\0"), "working directory"),
+            (Plan::builder("a").attributes(Attributes { chroot: Some("/\0".into()), ..Attributes::default() }), "root directory"),
             (Plan::builder("a").env(vec![("K".into(), "\0".into())]), "environment"),
             (Plan::builder("a").env(vec![("K=".into(), "".into())]), "cannot name"),
             (Plan::builder("a").env(vec![("".into(), "".into())]), "cannot name"),

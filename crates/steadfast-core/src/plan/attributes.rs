@@ -1,0 +1,116 @@
+//! [`Attributes`]: what a new process is to be, beyond program, arguments, environment and streams.
+
+use crate::{Capability, Disposition, IdMap, Limit, Namespaces, Resource, Scheduling, Signal, SignalSet};
+use std::any::Any;
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What a new process is to be. Each field at its default leaves that as the caller has it.
+///
+/// The names in the [conflicts](crate::PlanBuilder::build) are those of the facade's methods, which are the fields' unless said.
+#[derive(Clone, Debug, Default)]
+#[allow(clippy::exhaustive_structs, reason = "it is filled field by field from a default, which a new field does not break")]
+pub struct Attributes {
+    /// User ID (setuid(2)).
+    pub uid: Option<u32>,
+    /// Group ID (setgid(2)).
+    pub gid: Option<u32>,
+    /// Supplementary groups (setgroups(2)). `None` with a `uid`: none at all, if the caller may drop them.
+    pub groups: Option<Vec<u32>>,
+    /// Keeps the caller's supplementary groups, whatever the `uid`.
+    pub keep_groups: bool,
+    /// Capabilities that survive the execution of a program without file capabilities (capabilities(7)); `ambient_capabilities`.
+    pub ambient: Vec<Capability>,
+
+    /// A session of its own (setsid(2)).
+    pub setsid: bool,
+    /// Process group; 0: one of its own (setpgid(2)).
+    pub process_group: Option<i32>,
+    /// This terminal becomes the controlling one of the new session (`TIOCSCTTY`).
+    pub controlling_terminal: Option<Arc<OwnedFd>>,
+    /// Its process group becomes the foreground one of this terminal (`TIOCSPGRP`); without a `process_group` it gets its own.
+    pub foreground: Option<Arc<OwnedFd>>,
+    /// Gives up the controlling terminal on the caller's stdin (`TIOCNOTTY`).
+    pub detach_terminal: bool,
+
+    /// Root directory (chroot(2)).
+    pub chroot: Option<PathBuf>,
+    /// The directory to be in, and that a relative working directory starts from (fchdir(2)).
+    pub current_dir_fd: Option<Arc<OwnedFd>>,
+    /// File mode creation mask.
+    pub umask: Option<u32>,
+
+    /// New namespaces that it is born into (clone(2)).
+    pub namespaces: Namespaces,
+    /// Namespaces that it moves into before it executes the program (unshare(2)).
+    pub unshare: Namespaces,
+    /// User IDs of the new user namespace.
+    pub uid_map: Vec<IdMap>,
+    /// Group IDs of the new user namespace.
+    pub gid_map: Vec<IdMap>,
+    /// Leaves setgroups(2) allowed in the new user namespace, which takes privileges.
+    pub allow_setgroups: bool,
+    /// The directory of a cgroup to be born in (`CLONE_INTO_CGROUP`) or to join.
+    pub cgroup: Option<Arc<OwnedFd>>,
+
+    /// Descriptors by the number that they get; `fd` and `fds`.
+    pub fds: Vec<(i32, Arc<OwnedFd>)>,
+    /// Leaves it no descriptors but 0, 1, 2 and [`fds`](Self::fds).
+    pub close_fds: bool,
+
+    /// Resource limits (setrlimit(2)); `rlimit`.
+    pub limits: Vec<(Resource, Limit)>,
+    /// Nice value, -20 to 19 (setpriority(2)).
+    pub nice: Option<i32>,
+    /// Scheduling policy (sched(7)).
+    pub scheduling: Option<Scheduling>,
+    /// CPUs that it may run on (sched_setaffinity(2)); empty: the caller's; `cpu_affinity`.
+    pub affinity: Vec<usize>,
+    /// How the kernel likes to kill it when out of memory, -1000 to 1000 (proc_pid_oom_score_adj(5)).
+    pub oom_score_adj: Option<i32>,
+    /// Execution domain (personality(2)).
+    pub personality: Option<u32>,
+
+    /// No program gives it more privileges than it has (`PR_SET_NO_NEW_PRIVS`).
+    pub no_new_privileges: bool,
+    /// Blocked signals. `None`: those of the calling thread.
+    pub signal_mask: Option<SignalSet>,
+    /// Signals to ignore, or to reset to their defaults; `signal_disposition`.
+    pub dispositions: Vec<(Signal, Disposition)>,
+    /// The signal that it gets when its parent dies (`PR_SET_PDEATHSIG`).
+    pub parent_death_signal: Option<Signal>,
+    /// It is traced by its parent (`PTRACE_TRACEME`).
+    pub trace_me: bool,
+
+    /// The program as an open file (execveat(2)); the program's name is then only its name; `executable`.
+    pub executable: Option<Arc<OwnedFd>>,
+    /// The caller's code to run in the child just before the program; `pre_exec`.
+    pub hooks: Vec<Hook>,
+}
+
+/// Code of the caller's, to be run in the child: of a type that the backend knows, or else the backend refuses it.
+///
+/// What may be run there is more than safe Rust can say; so the one type that the real backends know can be made with `unsafe`
+/// only.
+#[derive(Clone)]
+pub struct Hook(Arc<dyn Any + Send + Sync>);
+
+impl Hook {
+    /// Wraps it.
+    pub fn new(code: Arc<dyn Any + Send + Sync>) -> Hook {
+        Hook(code)
+    }
+
+    /// The code, if it is of this type.
+    pub fn downcast_ref<T: Any>(&self) -> Option<&T> {
+        self.0.downcast_ref()
+    }
+}
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hook")
+    }
+}

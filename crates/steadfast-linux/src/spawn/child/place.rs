@@ -1,0 +1,186 @@
+//! Where the child is to live: cgroup, session and terminal, namespaces, scheduling, limits, root and directory.
+
+use super::{Failure, at, syscall};
+use crate::raw;
+use crate::spawn::prepare::Prepared;
+use crate::spawn::step::What;
+use std::ffi::{CStr, c_int, c_long, c_void};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::ptr;
+use std::sync::Arc;
+use steadfast_core::{Attributes, Errno, Namespaces, Scheduling};
+
+/// By writing to `cgroup.procs`, of which 0 means the writer (cgroups(7)): works in both versions.
+pub(super) fn join_cgroup(a: &Attributes) -> Result<(), Failure> {
+    let Some(cgroup) = &a.cgroup else { return Ok(()) };
+    write_file(cgroup.as_raw_fd(), c"cgroup.procs", b"0\n").map_err(at(What::Cgroup))
+}
+
+pub(super) fn session(a: &Attributes) -> Result<(), Failure> {
+    if a.setsid {
+        syscall(libc::SYS_setsid, [0; 3]).map_err(at(What::Setsid))?;
+    }
+    if let Some(group) = a.process_group.or(a.foreground.as_ref().map(|_| 0)) {
+        syscall(libc::SYS_setpgid, [0, group.into(), 0]).map_err(at(What::Setpgid))?;
+    }
+    if let Some(terminal) = &a.foreground {
+        // SIGTTOU, which a background process gets for this, is blocked, and then the kernel allows it (tcsetpgrp(3)).
+        let group = syscall(libc::SYS_getpgid, [0; 3]).map_err(at(What::Foreground))? as libc::pid_t;
+        ioctl(terminal, libc::TIOCSPGRP, &raw const group as c_long).map_err(at(What::Foreground))?;
+    }
+    if a.detach_terminal {
+        syscall(libc::SYS_ioctl, [0, libc::TIOCNOTTY as c_long, 0]).map_err(at(What::DetachTerminal))?;
+    }
+    if let Some(terminal) = &a.controlling_terminal {
+        ioctl(terminal, libc::TIOCSCTTY, 0).map_err(at(What::ControllingTerminal))?;
+    }
+    Ok(())
+}
+
+pub(super) fn namespaces(a: &Attributes) -> Result<(), Failure> {
+    if a.unshare.is_empty() {
+        return Ok(());
+    }
+    syscall(libc::SYS_unshare, [a.unshare.as_raw().into(), 0, 0]).map_err(at(What::Unshare))?;
+    if a.unshare.contains(Namespaces::MOUNT) {
+        // Or else what is mounted inside shows outside, where the root is shared (mount_namespaces(7)).
+        let flags = libc::MS_REC | libc::MS_PRIVATE;
+        let none = ptr::null::<c_void>();
+        // SAFETY: C strings that live for ever; no type and no data are needed to change the propagation.
+        let answer = unsafe { libc::syscall(libc::SYS_mount, c"none".as_ptr(), c"/".as_ptr(), none, flags, none) };
+        raw::check(answer).map_err(at(What::PrivateMounts))?;
+    }
+    Ok(())
+}
+
+pub(super) fn scheduling(a: &Attributes, prepared: &Prepared<'_>) -> Result<(), Failure> {
+    if let Some(score) = &prepared.oom_score {
+        write_file(libc::AT_FDCWD, c"/proc/self/oom_score_adj", score.as_bytes()).map_err(at(What::OomScore))?;
+    }
+    if let Some(policy) = a.scheduling {
+        schedule(policy).map_err(at(What::Scheduling))?;
+    }
+    // After the policy, which carries a nice value of its own.
+    if let Some(nice) = a.nice {
+        syscall(libc::SYS_setpriority, [libc::PRIO_PROCESS as c_long, 0, nice.into()]).map_err(at(What::Nice))?;
+    }
+    if !prepared.affinity.is_empty() {
+        let (size, mask) = (prepared.affinity.len(), prepared.affinity.as_ptr());
+        // SAFETY: as many bytes as is said.
+        let answer = unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size, mask) };
+        raw::check(answer).map_err(at(What::Affinity))?;
+    }
+    if let Some(personality) = a.personality {
+        syscall(libc::SYS_personality, [personality.into(), 0, 0]).map_err(at(What::Personality))?;
+    }
+    Ok(())
+}
+
+/// `struct sched_attr`, first version (sched_setattr(2)).
+#[derive(Default)]
+#[repr(C)]
+struct SchedAttr {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    runtime: u64,
+    deadline: u64,
+    period: u64,
+}
+
+fn schedule(scheduling: Scheduling) -> Result<(), Errno> {
+    let (policy, priority) = match scheduling {
+        Scheduling::Batch => (libc::SCHED_BATCH, 0),
+        Scheduling::Idle => (libc::SCHED_IDLE, 0),
+        Scheduling::Fifo(priority) => (libc::SCHED_FIFO, priority.into()),
+        Scheduling::RoundRobin(priority) => (libc::SCHED_RR, priority.into()),
+        Scheduling::Deadline { runtime, deadline, period } => {
+            let attr = SchedAttr {
+                size: size_of::<SchedAttr>() as u32,
+                policy: libc::SCHED_DEADLINE as u32,
+                runtime: runtime.as_nanos() as u64,
+                deadline: deadline.as_nanos() as u64,
+                period: period.as_nanos() as u64,
+                ..SchedAttr::default()
+            };
+            // SAFETY: an attribute of the size that it says.
+            return raw::check(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) }).map(drop);
+        }
+        _ => (libc::SCHED_OTHER, 0),
+    };
+    let priority: c_int = priority;
+    // SAFETY: `struct sched_param` is this one int.
+    raw::check(unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, policy, &raw const priority) }).map(drop)
+}
+
+/// Raises hard limits while the caller's privileges are there; the soft ones wait for [`limits`].
+pub(super) fn raise_limits(a: &Attributes) -> Result<(), Failure> {
+    for (index, (resource, limit)) in a.limits.iter().enumerate() {
+        let failed = |errno| (What::RaiseLimit.number(index), errno);
+        let mut now = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+        prlimit(resource.as_raw(), None, Some(&mut now)).map_err(failed)?;
+        if limit.hard > now.rlim_max {
+            now.rlim_max = limit.hard;
+            prlimit(resource.as_raw(), Some(&now), None).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn limits(a: &Attributes) -> Result<(), Failure> {
+    for (index, (resource, limit)) in a.limits.iter().enumerate() {
+        let limit = libc::rlimit64 { rlim_cur: limit.soft, rlim_max: limit.hard };
+        prlimit(resource.as_raw(), Some(&limit), None).map_err(|errno| (What::Limit.number(index), errno))?;
+    }
+    Ok(())
+}
+
+fn prlimit(resource: u32, new: Option<&libc::rlimit64>, old: Option<&mut libc::rlimit64>) -> Result<(), Errno> {
+    let new = new.map_or(ptr::null(), ptr::from_ref);
+    let old = old.map_or(ptr::null_mut(), ptr::from_mut);
+    // SAFETY: each is null or a limit that lives through the call.
+    raw::check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, new, old) }).map(drop)
+}
+
+pub(super) fn root(prepared: &Prepared<'_>) -> Result<(), Failure> {
+    match &prepared.chroot {
+        Some(dir) => path(libc::SYS_chroot, dir).map_err(at(What::Chroot)),
+        None => Ok(()),
+    }
+}
+
+pub(super) fn directory(a: &Attributes, prepared: &Prepared<'_>) -> Result<(), Failure> {
+    if let Some(dir) = &a.current_dir_fd {
+        syscall(libc::SYS_fchdir, [dir.as_raw_fd().into(), 0, 0]).map_err(at(What::Fchdir))?;
+    }
+    if let Some(dir) = &prepared.current_dir {
+        path(libc::SYS_chdir, dir).map_err(at(What::Chdir))?;
+    }
+    if let Some(mask) = a.umask {
+        // Cannot fail (umask(2)).
+        _ = syscall(libc::SYS_umask, [mask.into(), 0, 0]);
+    }
+    Ok(())
+}
+
+/// A call on a path.
+fn path(call: c_long, path: &CStr) -> Result<(), Errno> {
+    // SAFETY: a C string that the parent keeps.
+    raw::check(unsafe { libc::syscall(call, path.as_ptr()) }).map(drop)
+}
+
+fn ioctl(fd: &Arc<OwnedFd>, request: libc::Ioctl, argument: c_long) -> Result<c_long, Errno> {
+    syscall(libc::SYS_ioctl, [fd.as_raw_fd().into(), request as c_long, argument])
+}
+
+/// Writes a file in one go.
+fn write_file(dir: c_int, path: &CStr, text: &[u8]) -> Result<(), Errno> {
+    // SAFETY: a C string that lives for ever.
+    let fd = raw::check(unsafe { libc::syscall(libc::SYS_openat, dir, path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) })?;
+    // SAFETY: as many bytes as is said.
+    let written = raw::check(unsafe { libc::syscall(libc::SYS_write, fd, text.as_ptr(), text.len()) });
+    syscall(libc::SYS_close, [fd, 0, 0])?;
+    written.map(drop)
+}

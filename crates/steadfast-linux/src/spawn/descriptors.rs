@@ -1,0 +1,202 @@
+//! [`Descriptors`]: which descriptors the child gets under which numbers, worked out while allocating is still allowed.
+//!
+//! A source may have the number that another descriptor is to get, in a chain or a circle. Those are moved out of the way first,
+//! above all targets; then each target is filled by one `dup3`, in any order.
+
+use super::step::What;
+use crate::raw;
+use std::ffi::{c_int, c_long, c_uint};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use steadfast_core::Errno;
+
+const CLOSE_RANGE_CLOEXEC: c_uint = 4;
+
+pub(super) struct Descriptors {
+    moves: Vec<Move>,
+    /// One above all targets.
+    above: c_int,
+    /// What is to be closed: from and to, both included. Empty: nothing is.
+    closed: Vec<(c_uint, c_uint)>,
+    /// Needed by the child until it has executed the program: the channel for its error, the program itself; -1: neither.
+    pub(super) channel: Needed,
+    pub(super) executable: Needed,
+}
+
+struct Move {
+    /// Changed by the child when it moves the source out of the way.
+    from: AtomicI32,
+    to: c_int,
+    aside: bool,
+}
+
+/// A descriptor that the child uses under whatever number it then has.
+pub(super) struct Needed {
+    number: AtomicI32,
+    aside: bool,
+}
+
+impl Needed {
+    pub(super) fn number(&self) -> c_int {
+        self.number.load(Ordering::Relaxed)
+    }
+}
+
+impl Descriptors {
+    /// `streams` are the sources of 0, 1 and 2; -1: leave it.
+    pub(super) fn new(
+        streams: [c_int; 3],
+        fds: &[(i32, Arc<OwnedFd>)],
+        close_others: bool,
+        channel: c_int,
+        executable: c_int,
+    ) -> Descriptors {
+        let streams = streams.into_iter().enumerate().filter(|(_, from)| *from >= 0).map(|(to, from)| (to as c_int, from));
+        let wanted: Vec<_> = streams.chain(fds.iter().map(|(to, from)| (*to, from.as_raw_fd()))).collect();
+        let is_target = |number: c_int| wanted.iter().any(|(to, _)| *to == number);
+        let needed = |number: c_int| Needed { number: number.into(), aside: is_target(number) };
+        let moves = wanted.iter().map(|(to, from)| Move { from: (*from).into(), to: *to, aside: from != to && is_target(*from) });
+        let above = wanted.iter().map(|(to, _)| *to).max().unwrap_or(-1).saturating_add(1);
+        let mut kept: Vec<c_uint> = [0, 1, 2].into_iter().chain(wanted.iter().map(|(to, _)| to.unsigned_abs())).collect();
+        kept.sort_unstable();
+        kept.dedup();
+        Descriptors {
+            moves: moves.collect(),
+            above,
+            closed: if close_others { gaps(&kept) } else { Vec::new() },
+            channel: needed(channel),
+            executable: needed(executable),
+        }
+    }
+
+    /// In the child: puts everything in its place. On failure: which number could not be had.
+    pub(super) fn arrange(&self) -> Result<(), (c_int, Errno)> {
+        for needed in [&self.channel, &self.executable].into_iter().filter(|needed| needed.aside) {
+            let number = duplicate_above(needed.number(), self.above).map_err(|errno| (self.above, errno))?;
+            needed.number.store(number, Ordering::Relaxed);
+        }
+        for one in self.moves.iter().filter(|one| one.aside) {
+            let from = duplicate_above(one.from.load(Ordering::Relaxed), self.above).map_err(|errno| (one.to, errno))?;
+            one.from.store(from, Ordering::Relaxed);
+        }
+        for one in &self.moves {
+            let from = one.from.load(Ordering::Relaxed);
+            let answer = if from == one.to {
+                // It is there; only the program must inherit it.
+                fcntl(from, libc::F_SETFD, 0)
+            } else {
+                // dup3 leaves the copy without close-on-exec; the source keeps its own.
+                // SAFETY: no pointer; the descriptor table is the child's own.
+                raw::check(unsafe { libc::syscall(libc::SYS_dup3, from, one.to, 0) })
+            };
+            answer.map_err(|errno| (one.to, errno))?;
+        }
+        Ok(())
+    }
+
+    /// In the child: marks all others close-on-exec, so that what we still need ourselves stays until then.
+    pub(super) fn close_others(&self) -> Result<(), Errno> {
+        for (first, last) in &self.closed {
+            // Linux 5.9, with this flag 5.11.
+            // SAFETY: no pointer.
+            let answer = unsafe { libc::syscall(libc::SYS_close_range, *first, *last, CLOSE_RANGE_CLOEXEC) };
+            if answer != 0 {
+                return self.mark_listed().or_else(|_| self.mark_all());
+            }
+        }
+        Ok(())
+    }
+
+    fn mark(&self, number: c_uint) {
+        if self.closed.iter().any(|(first, last)| (*first..=*last).contains(&number)) {
+            // EBADF: it is not open, which is just as well.
+            _ = fcntl(number as c_int, libc::F_SETFD, libc::FD_CLOEXEC.into());
+        }
+    }
+
+    /// Those that `/proc/self/fd` lists.
+    fn mark_listed(&self) -> Result<(), Errno> {
+        let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
+        // SAFETY: a C string that lives for ever.
+        let dir = unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, c"/proc/self/fd".as_ptr(), flags) };
+        let dir = raw::check(dir)?;
+        let mut buffer = [0_u8; 2048];
+        loop {
+            // SAFETY: room for as many bytes as is said.
+            let filled = unsafe { libc::syscall(libc::SYS_getdents64, dir, buffer.as_mut_ptr(), buffer.len()) };
+            let filled = raw::check(filled)? as usize;
+            if filled == 0 {
+                return Ok(());
+            }
+            let mut rest = buffer.get(..filled).unwrap_or_default();
+            // struct linux_dirent64: the entry's length in bytes 16 and 17, its name from byte 19 on.
+            while let (Some([low, high]), Some(name)) = (rest.get(16..18), rest.get(19..)) {
+                if let Some(number) = leading_number(name) {
+                    self.mark(number);
+                }
+                let length = usize::from(u16::from_ne_bytes([*low, *high]));
+                rest = rest.get(length.max(1)..).unwrap_or_default();
+            }
+        }
+    }
+
+    /// All that the limit allows, one by one: without `close_range` and without `/proc` there is nothing better.
+    fn mark_all(&self) -> Result<(), Errno> {
+        let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+        let none = std::ptr::null::<libc::rlimit64>();
+        // SAFETY: room for the limit; nothing is set.
+        raw::check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, libc::RLIMIT_NOFILE, none, &raw mut limit) })?;
+        // The kernel's own bound on descriptors, unless an administrator has raised it (proc_sys_fs(5), nr_open).
+        (0..limit.rlim_max.min(1 << 20) as c_uint).for_each(|number| self.mark(number));
+        Ok(())
+    }
+}
+
+/// What lies between the sorted numbers, and above them.
+fn gaps(kept: &[c_uint]) -> Vec<(c_uint, c_uint)> {
+    let between = kept.windows(2).filter_map(|pair| match pair {
+        [a, b] if a + 1 < *b => Some((a + 1, b - 1)),
+        _ => None,
+    });
+    between.chain(kept.last().map(|last| (last + 1, c_uint::MAX))).collect()
+}
+
+fn leading_number(name: &[u8]) -> Option<c_uint> {
+    let digits = name.iter().take_while(|byte| byte.is_ascii_digit());
+    let mut number = None;
+    for digit in digits {
+        number = Some(number.unwrap_or(0_u32).wrapping_mul(10).wrapping_add(u32::from(digit - b'0')));
+    }
+    number
+}
+
+fn duplicate_above(number: c_int, above: c_int) -> Result<c_int, Errno> {
+    fcntl(number, libc::F_DUPFD_CLOEXEC, above.into()).map(|number| number as c_int)
+}
+
+fn fcntl(number: c_int, command: c_int, argument: c_long) -> Result<c_long, Errno> {
+    // SAFETY: no pointer in the commands used here; the descriptor table is the child's own.
+    raw::check(unsafe { libc::syscall(libc::SYS_fcntl, number, command, argument) })
+}
+
+/// For the error: which step a number belongs to.
+pub(super) fn step((number, errno): (c_int, Errno)) -> (super::step::Step, Errno) {
+    (What::Descriptor.number(number.unsigned_abs() as usize), errno)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_kept_lies_between_and_above() {
+        assert_eq!(gaps(&[0, 1, 2]), [(3, c_uint::MAX)]);
+        assert_eq!(gaps(&[0, 1, 2, 5, 6, 9]), [(3, 4), (7, 8), (10, c_uint::MAX)]);
+    }
+
+    #[test]
+    fn a_name_in_proc_is_a_number_or_none() {
+        assert_eq!((leading_number(b"17\0x"), leading_number(b".\0"), leading_number(b"")), (Some(17), None, None));
+    }
+}

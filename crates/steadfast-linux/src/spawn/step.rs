@@ -1,0 +1,197 @@
+//! [`Step`]: what the child was doing when it failed, small enough to be handed over in one word, and the [`Stage`] that it is
+//! for people.
+
+use super::image::Image;
+use steadfast_core::{Plan, Stage};
+
+/// What the child was doing, in the order in which it does it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum What {
+    Maps,
+    Cgroup,
+    Setsid,
+    Setpgid,
+    Foreground,
+    DetachTerminal,
+    ControllingTerminal,
+    Unshare,
+    PrivateMounts,
+    OomScore,
+    Nice,
+    Scheduling,
+    Affinity,
+    RaiseLimit,
+    Chroot,
+    KeepCapabilities,
+    Setgroups,
+    Setgid,
+    Setuid,
+    Capset,
+    AmbientCapability,
+    ParentDeathSignal,
+    Fchdir,
+    Chdir,
+    Personality,
+    Descriptor,
+    CloseFds,
+    NoNewPrivileges,
+    Disposition,
+    PreExec,
+    Limit,
+    Trace,
+    Exec,
+    /// None of the files to try exists.
+    NotFound,
+}
+
+impl What {
+    const ALL: [What; 34] = [
+        What::Maps,
+        What::Cgroup,
+        What::Setsid,
+        What::Setpgid,
+        What::Foreground,
+        What::DetachTerminal,
+        What::ControllingTerminal,
+        What::Unshare,
+        What::PrivateMounts,
+        What::OomScore,
+        What::Nice,
+        What::Scheduling,
+        What::Affinity,
+        What::RaiseLimit,
+        What::Chroot,
+        What::KeepCapabilities,
+        What::Setgroups,
+        What::Setgid,
+        What::Setuid,
+        What::Capset,
+        What::AmbientCapability,
+        What::ParentDeathSignal,
+        What::Fchdir,
+        What::Chdir,
+        What::Personality,
+        What::Descriptor,
+        What::CloseFds,
+        What::NoNewPrivileges,
+        What::Disposition,
+        What::PreExec,
+        What::Limit,
+        What::Trace,
+        What::Exec,
+        What::NotFound,
+    ];
+}
+
+/// A step, and which of several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    pub(super) what: What,
+    /// Which descriptor (its number in the child), limit, disposition, capability or file to execute; below 2²⁴.
+    pub(super) index: u32,
+}
+
+impl From<What> for Step {
+    fn from(what: What) -> Step {
+        Step { what, index: 0 }
+    }
+}
+
+impl What {
+    pub(super) fn number(self, index: usize) -> Step {
+        Step { what: self, index: index as u32 & 0xff_ffff }
+    }
+}
+
+impl Step {
+    /// Never 0.
+    pub(super) fn as_raw(self) -> u32 {
+        (self.what as u32 + 1) | (self.index << 8)
+    }
+
+    pub(super) fn from_raw(raw: u32) -> Option<Step> {
+        let what = *What::ALL.get((raw as usize & 0xff).checked_sub(1)?)?;
+        Some(Step { what, index: raw >> 8 })
+    }
+
+    /// The stage for people, with the value that the plan has for it.
+    pub(super) fn stage(self, plan: &Plan, image: &Image) -> Stage {
+        let a = plan.attributes();
+        let index = self.index as usize;
+        let attribute = |call, value: String| Stage::Attribute { call, value };
+        let number = |call, number: Option<i64>| attribute(call, number.map(|n| n.to_string()).unwrap_or_default());
+        let limit = |call| match a.limits.get(index) {
+            Some((resource, limit)) => attribute(call, format!("{resource} to {limit}")),
+            None => attribute(call, String::new()),
+        };
+        match self.what {
+            What::Maps => attribute("uid_map", String::new()),
+            What::Cgroup => attribute("cgroup", String::new()),
+            What::Setsid => attribute("setsid", String::new()),
+            What::Setpgid => number("setpgid", Some(a.process_group.unwrap_or(0).into())),
+            What::Foreground => attribute("TIOCSPGRP", String::new()),
+            What::DetachTerminal => attribute("TIOCNOTTY", String::new()),
+            What::ControllingTerminal => attribute("TIOCSCTTY", String::new()),
+            What::Unshare => attribute("unshare", a.unshare.to_string()),
+            What::PrivateMounts => attribute("mount", "/ as private".into()),
+            What::OomScore => number("oom_score_adj", a.oom_score_adj.map(Into::into)),
+            What::Nice => number("setpriority", a.nice.map(Into::into)),
+            What::Scheduling => attribute("sched_setscheduler", a.scheduling.map(|s| format!("{s:?}")).unwrap_or_default()),
+            What::Affinity => attribute("sched_setaffinity", format!("{:?}", a.affinity)),
+            What::RaiseLimit => limit("prlimit"),
+            What::Chroot => {
+                attribute("chroot", a.chroot.as_ref().map(|dir| format!("to `{}`", dir.display())).unwrap_or_default())
+            }
+            What::KeepCapabilities => attribute("prctl", "PR_SET_KEEPCAPS".into()),
+            What::Setgroups => attribute("setgroups", format!("{:?}", a.groups.as_deref().unwrap_or_default())),
+            What::Setgid => number("setgid", a.gid.map(Into::into)),
+            What::Setuid => number("setuid", a.uid.map(Into::into)),
+            What::Capset => attribute("capset", String::new()),
+            What::AmbientCapability => {
+                attribute("PR_CAP_AMBIENT_RAISE", a.ambient.get(index).map(|c| c.to_string()).unwrap_or_default())
+            }
+            What::ParentDeathSignal => {
+                attribute("parent_death_signal", a.parent_death_signal.map(|s| s.to_string()).unwrap_or_default())
+            }
+            What::Fchdir => attribute("fchdir", String::new()),
+            What::Chdir => Stage::Chdir { path: plan.current_dir().unwrap_or("".as_ref()).to_owned() },
+            What::Personality => attribute("personality", a.personality.map(|p| format!("{p:#x}")).unwrap_or_default()),
+            What::Descriptor => match ["stdin", "stdout", "stderr"].get(index) {
+                Some(stream) if a.fds.iter().all(|(to, _)| *to != index as i32) => Stage::Stdio { stream },
+                _ => number("fd", Some(index as i64)),
+            },
+            What::CloseFds => attribute("close_fds", String::new()),
+            What::NoNewPrivileges => attribute("no_new_privs", String::new()),
+            What::Disposition => {
+                attribute("sigaction", a.dispositions.get(index).map(|(signal, _)| signal.to_string()).unwrap_or_default())
+            }
+            What::PreExec => attribute("pre_exec", String::new()),
+            What::Limit => limit("setrlimit"),
+            What::Trace => attribute("ptrace", "PTRACE_TRACEME".into()),
+            What::Exec if a.executable.is_some() => Stage::Exec { path: Some(plan.program().into()), search_path: None },
+            What::Exec => Stage::Exec { path: image.candidate(index), search_path: image.search_path().map(ToOwned::to_owned) },
+            What::NotFound => Stage::Exec {
+                path: if image.search_path().is_some() { None } else { image.candidate(0) },
+                search_path: image.search_path().map(ToOwned::to_owned),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_read_back_as_it_was_handed_over() {
+        for (index, what) in What::ALL.into_iter().enumerate() {
+            assert_eq!(what as usize, index, "{what:?} is out of place");
+            let step = what.number(index * 7919);
+            assert_eq!(Step::from_raw(step.as_raw()), Some(step));
+        }
+        assert_eq!(What::ALL.last(), Some(&What::NotFound));
+        assert_eq!(Step::from_raw(0), None);
+        assert_eq!(Step::from_raw(0xff), None);
+    }
+}

@@ -1,0 +1,286 @@
+//! What std's Unix extension, Go's `SysProcAttr` and the kernel have for a new process. The names are the field's.
+//!
+//! Each method's last sentences say where it fails. All such errors are [`Error::Spawn`](crate::Error::Spawn) with the call as
+//! stage, unless a contradiction is found first ([`Error::InvalidPlan`](crate::Error::InvalidPlan)).
+
+use super::Command;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use steadfast_core::{Capability, Disposition, IdMap, Limit, Namespaces, Resource, Scheduling, Signal, SignalSet};
+
+/// Who it is.
+impl Command {
+    /// Sets its user (setuid(2)). Supplementary groups are dropped with it, unless [`groups`](Self::groups) or
+    /// [`keep_groups`](Self::keep_groups) say otherwise, or the caller may not. `EPERM` without `CAP_SETUID`, but for the caller's
+    /// own IDs.
+    pub fn uid(&mut self, id: u32) -> &mut Command {
+        self.attributes.uid = Some(id);
+        self
+    }
+
+    /// Sets its group (setgid(2)). `EPERM` without `CAP_SETGID`, but for the caller's own IDs.
+    pub fn gid(&mut self, id: u32) -> &mut Command {
+        self.attributes.gid = Some(id);
+        self
+    }
+
+    /// Sets its supplementary groups (setgroups(2)). `EPERM` without `CAP_SETGID`.
+    pub fn groups(&mut self, groups: &[u32]) -> &mut Command {
+        self.attributes.groups = Some(groups.to_vec());
+        self
+    }
+
+    /// Whether it keeps this process's supplementary groups, even with another [`uid`](Self::uid).
+    pub fn keep_groups(&mut self, keep: bool) -> &mut Command {
+        self.attributes.keep_groups = keep;
+        self
+    }
+
+    /// Gives it capabilities that survive the change of user and the execution of a program that has none of its own
+    /// (capabilities(7), ambient set; Linux 4.3). `EPERM` for one that the caller does not have.
+    ///
+    /// ```no_run
+    /// use steadfast::{Capability, Command};
+    /// Command::new("server").uid(1000).gid(1000).ambient_capabilities([Capability::NET_BIND_SERVICE]).spawn()?;
+    /// # Ok::<(), steadfast::Error>(())
+    /// ```
+    pub fn ambient_capabilities(&mut self, capabilities: impl IntoIterator<Item = Capability>) -> &mut Command {
+        self.attributes.ambient = capabilities.into_iter().collect();
+        self
+    }
+
+    /// Whether neither it nor what it executes can get more privileges by a set-user-ID bit or file capabilities
+    /// (`PR_SET_NO_NEW_PRIVS`, Linux 3.5).
+    pub fn no_new_privileges(&mut self, on: bool) -> &mut Command {
+        self.attributes.no_new_privileges = on;
+        self
+    }
+}
+
+/// Session, process group, terminal.
+impl Command {
+    /// Whether it leads a session of its own, without a terminal (setsid(2)). Not together with
+    /// [`process_group`](Self::process_group): a session's leader leads its own group.
+    pub fn setsid(&mut self, setsid: bool) -> &mut Command {
+        self.attributes.setsid = setsid;
+        self
+    }
+
+    /// Puts it into a process group, 0: one of its own (setpgid(2)). `EPERM` if there is no such group in this session.
+    pub fn process_group(&mut self, pgroup: i32) -> &mut Command {
+        self.attributes.process_group = Some(pgroup);
+        self
+    }
+
+    /// Makes this terminal the controlling one of its new session (`TIOCSCTTY`, ioctl_tty(2)). Needs [`setsid`](Self::setsid);
+    /// refused for what is no terminal. `EPERM` if another session has it.
+    pub fn controlling_terminal(&mut self, terminal: impl Into<OwnedFd>) -> &mut Command {
+        self.attributes.controlling_terminal = Some(Arc::new(terminal.into()));
+        self
+    }
+
+    /// Brings its process group to the foreground of this terminal (`TIOCSPGRP`, tcsetpgrp(3)); without a
+    /// [`process_group`](Self::process_group) it gets one of its own. Refused for what is no terminal. `ENOTTY` if it is not this
+    /// session's.
+    pub fn foreground(&mut self, terminal: impl Into<OwnedFd>) -> &mut Command {
+        self.attributes.foreground = Some(Arc::new(terminal.into()));
+        self
+    }
+
+    /// Whether it gives up the controlling terminal on this process's stdin (`TIOCNOTTY`). `ENOTTY` if there is none.
+    pub fn detach_terminal(&mut self, detach: bool) -> &mut Command {
+        self.attributes.detach_terminal = detach;
+        self
+    }
+}
+
+/// Where it is.
+impl Command {
+    /// Sets its root directory (chroot(2)), and its working directory to that root if none is set yet. A program that is given as
+    /// a path is looked up inside. `EPERM` without `CAP_SYS_CHROOT`.
+    pub fn chroot(&mut self, dir: impl AsRef<Path>) -> &mut Command {
+        self.attributes.chroot = Some(dir.as_ref().to_owned());
+        if self.current_dir.is_none() && self.attributes.current_dir_fd.is_none() {
+            self.current_dir("/");
+        }
+        self
+    }
+
+    /// Sets its working directory by descriptor (fchdir(2)); a relative [`current_dir`](Self::current_dir) starts there, and so
+    /// does a program given as a relative path. `ENOTDIR` for what is no directory.
+    pub fn current_dir_fd(&mut self, dir: impl Into<OwnedFd>) -> &mut Command {
+        self.attributes.current_dir_fd = Some(Arc::new(dir.into()));
+        self
+    }
+
+    /// Sets its file mode creation mask (umask(2)), such as `0o027`.
+    pub fn umask(&mut self, mask: u32) -> &mut Command {
+        self.attributes.umask = Some(mask);
+        self
+    }
+
+    /// Gives birth to it in new namespaces (clone(2), `CLONE_NEW…`). `EPERM` without `CAP_SYS_ADMIN`, but for
+    /// [`Namespaces::USER`], in which it has all capabilities; the stage is `clone into new namespaces`.
+    ///
+    /// ```no_run
+    /// use steadfast::{Command, IdMap, Namespaces};
+    /// let root = |id| [IdMap { inside: 0, outside: id, count: 1 }];
+    /// let sandbox = Namespaces::USER | Namespaces::PID | Namespaces::NET;
+    /// Command::new("make").namespaces(sandbox).uid_map(root(1000)).gid_map(root(1000)).status()?;
+    /// # Ok::<(), steadfast::Error>(())
+    /// ```
+    pub fn namespaces(&mut self, new: Namespaces) -> &mut Command {
+        self.attributes.namespaces = new;
+        self
+    }
+
+    /// Moves it into new namespaces just before the program (unshare(2)); with [`Namespaces::MOUNT`] all mounts become private.
+    /// [`Namespaces::PID`] is then for its children, and on older kernels so is [`Namespaces::TIME`]. `EPERM` as for
+    /// [`namespaces`](Self::namespaces).
+    pub fn unshare(&mut self, new: Namespaces) -> &mut Command {
+        self.attributes.unshare = new;
+        self
+    }
+
+    /// Maps user IDs of its new user namespace (user_namespaces(7)). Whoever has no privileges may map one, their own.
+    ///
+    /// Such a child has a copy of this process's memory while the map is written, and takes the time of a fork(2).
+    pub fn uid_map(&mut self, map: impl IntoIterator<Item = IdMap>) -> &mut Command {
+        self.attributes.uid_map = map.into_iter().collect();
+        self
+    }
+
+    /// Maps group IDs of its new user namespace; as [`uid_map`](Self::uid_map). setgroups(2) is denied there first, as Linux 3.19
+    /// wants it of whoever has no privileges, unless [`allow_setgroups`](Self::allow_setgroups).
+    pub fn gid_map(&mut self, map: impl IntoIterator<Item = IdMap>) -> &mut Command {
+        self.attributes.gid_map = map.into_iter().collect();
+        self
+    }
+
+    /// Whether setgroups(2) stays allowed in its new user namespace.
+    pub fn allow_setgroups(&mut self, allow: bool) -> &mut Command {
+        self.attributes.allow_setgroups = allow;
+        self
+    }
+
+    /// Gives birth to it in the cgroup of this directory (`CLONE_INTO_CGROUP`, Linux 5.7), or has it join before all other steps
+    /// where that cannot be (an older kernel, a cgroup of version 1). `EACCES` without the right to write its `cgroup.procs`.
+    pub fn cgroup(&mut self, dir: impl Into<OwnedFd>) -> &mut Command {
+        self.attributes.cgroup = Some(Arc::new(dir.into()));
+        self
+    }
+}
+
+/// Descriptors, and the program as one.
+impl Command {
+    /// Gives it a descriptor under a number, any descriptor of this process under any number, whatever the numbers of the others.
+    /// The standard streams are 0, 1 and 2. The descriptor itself is closed with the command. Two under one number are refused.
+    /// `EBADF` for a number beyond `RLIMIT_NOFILE`, and `EINVAL` or `EMFILE` if there is no room above to change places.
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// use steadfast::Command;
+    /// let (reader, mut writer) = std::io::pipe()?;
+    /// writer.write_all(b"through 7\n")?;
+    /// drop(writer);
+    /// let output = Command::new("sh").args(["-c", "cat <&7"]).fd(7, reader).output()?;
+    /// assert_eq!(output.stdout, b"through 7\n");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn fd(&mut self, number: i32, fd: impl Into<OwnedFd>) -> &mut Command {
+        self.attributes.fds.push((number, Arc::new(fd.into())));
+        self
+    }
+
+    /// Whether it gets no descriptors but 0, 1, 2 and those given by [`fd`](Self::fd): all others are closed when the program
+    /// starts, even those that somebody has opened without close-on-exec. By close_range(2) (Linux 5.11), else as `/proc/self/fd`
+    /// lists them, else one by one up to the limit.
+    pub fn close_fds(&mut self, close: bool) -> &mut Command {
+        self.attributes.close_fds = close;
+        self
+    }
+
+    /// Executes this open file (execveat(2), Linux 3.19), whatever is at its path by now; the program's name is then only its
+    /// name. A script with `#!` works if there is a `/dev/fd`, and finds itself open under this number.
+    pub fn executable(&mut self, file: impl Into<OwnedFd>) -> &mut Command {
+        self.attributes.executable = Some(Arc::new(file.into()));
+        self
+    }
+}
+
+/// What it may use.
+impl Command {
+    /// Limits a resource (setrlimit(2)): soft and hard alike, or `(soft, hard)`. Hard limits are raised before the user is
+    /// changed and lowered last, so that a limit does not stand in the way of another setting. `EPERM` for a hard limit above the
+    /// caller's without `CAP_SYS_RESOURCE`.
+    pub fn rlimit(&mut self, resource: Resource, limit: impl Into<Limit>) -> &mut Command {
+        self.attributes.limits.retain(|(other, _)| *other != resource);
+        self.attributes.limits.push((resource, limit.into()));
+        self
+    }
+
+    /// Sets its nice value, -20 (most favoured) to 19 (setpriority(2)). `EACCES` below the caller's without `CAP_SYS_NICE`.
+    pub fn nice(&mut self, nice: i32) -> &mut Command {
+        self.attributes.nice = Some(nice);
+        self
+    }
+
+    /// Sets its scheduling policy (sched(7)). `EPERM` for a real-time one without `CAP_SYS_NICE`.
+    pub fn scheduling(&mut self, scheduling: Scheduling) -> &mut Command {
+        self.attributes.scheduling = Some(scheduling);
+        self
+    }
+
+    /// Sets the CPUs that it may run on, numbered from 0 (sched_setaffinity(2)). `EINVAL` if there is none of them here.
+    pub fn cpu_affinity(&mut self, cpus: impl IntoIterator<Item = usize>) -> &mut Command {
+        self.attributes.affinity = cpus.into_iter().collect();
+        self
+    }
+
+    /// Sets how the kernel likes to kill it when out of memory: -1000 (never) to 1000 (proc_pid_oom_score_adj(5)). `EACCES` below
+    /// the caller's without `CAP_SYS_RESOURCE`; `ENOENT` without `/proc`.
+    pub fn oom_score_adj(&mut self, score: i32) -> &mut Command {
+        self.attributes.oom_score_adj = Some(score);
+        self
+    }
+
+    /// Sets its execution domain (personality(2)), such as `0x0040000` for addresses that are not randomised.
+    pub fn personality(&mut self, persona: u32) -> &mut Command {
+        self.attributes.personality = Some(persona);
+        self
+    }
+}
+
+/// Signals and tracing.
+impl Command {
+    /// Sets which signals it begins with as blocked. Otherwise: those of the thread that spawns it.
+    pub fn signal_mask(&mut self, blocked: SignalSet) -> &mut Command {
+        self.attributes.signal_mask = Some(blocked);
+        self
+    }
+
+    /// Has it ignore a signal, or not ignore one that this process ignores. Otherwise: what this process ignores stays ignored,
+    /// but for `SIGPIPE`; all else is at its default.
+    pub fn signal_disposition(&mut self, signal: Signal, disposition: Disposition) -> &mut Command {
+        self.attributes.dispositions.retain(|(other, _)| *other != signal);
+        self.attributes.dispositions.push((signal, disposition));
+        self
+    }
+
+    /// Sends it this signal when the thread that spawns it ends (`PR_SET_PDEATHSIG`), or at once if that has happened before the
+    /// program starts. A program with a set-user-ID bit or file capabilities loses it.
+    ///
+    /// The *thread* that spawns it, not this process: spawn it from one that lasts.
+    pub fn parent_death_signal(&mut self, signal: Signal) -> &mut Command {
+        self.attributes.parent_death_signal = Some(signal);
+        self
+    }
+
+    /// Whether it is traced by the thread that spawns it (`PTRACE_TRACEME`, ptrace(2)): it stops with `SIGTRAP` when it has
+    /// executed the program. `EPERM` if it is traced already.
+    pub fn trace_me(&mut self, trace: bool) -> &mut Command {
+        self.attributes.trace_me = trace;
+        self
+    }
+}

@@ -1,0 +1,384 @@
+//! [`Command`]: std's builder, for a process with a handle.
+
+mod attributes;
+mod shown;
+
+pub use shown::{CommandArgs, CommandEnvs};
+
+use crate::output::{Capture, Captured};
+use crate::stdio::Source;
+use crate::{Child, ExitStatus, Output, Process, Stdio, System};
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use steadfast_core::{Attributes, Errno, Error, Hook, Plan, PlanStdio, Result, Stage};
+use steadfast_linux::CommandExt;
+
+/// Starts processes, with the methods of `std::process::Command` and of its Unix extension, and [more](#beyond-std).
+///
+/// The child shares this process's memory until it executes the program, so that its price does not grow with the size of this
+/// process, whatever attributes it is given; see ARCHITECTURE.md. It begins with this thread's signal mask, handlers at their
+/// defaults, and `SIGPIPE`, which Rust ignores, at its default too.
+///
+/// How each item of std's maps to ours, and where we differ on purpose: [`coming_from_std`](crate::coming_from_std).
+///
+/// ```
+/// use steadfast::Command;
+/// let output = Command::new("sh").args(["-c", "echo $GREETING"]).env("GREETING", "hello").output()?;
+/// assert_eq!(output.stdout, b"hello\n");
+/// # Ok::<(), steadfast::Error>(())
+/// ```
+///
+/// # Beyond std
+///
+/// ```no_run
+/// use steadfast::{Command, Limit, Resource, Signal};
+/// use std::fs::File;
+///
+/// let server = Command::new("server")
+///     .uid(1000)
+///     .gid(1000)
+///     .groups(&[4, 24])
+///     .setsid(true)
+///     .fd(3, File::open("/run/server.sock")?)           // the child's descriptor 3
+///     .close_fds(true)                                   // and no other above 2
+///     .rlimit(Resource::NOFILE, 65_536)
+///     .rlimit(Resource::CORE, Limit::new(0, Limit::INFINITY))
+///     .no_new_privileges(true)
+///     .parent_death_signal(Signal::TERM)
+///     .spawn()?;
+/// # drop(server);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// Settings that contradict each other are refused before anything is tried, with both named. A step that fails in the child is
+/// named by the error: ``spawn `server`: setuid 1000: Operation not permitted (os error 1)``. The steps are taken in this order,
+/// whatever the order of the calls here:
+///
+/// 1. [`cgroup`](Self::cgroup)
+/// 2. [`setsid`](Self::setsid), [`process_group`](Self::process_group), [`foreground`](Self::foreground),
+///    [`detach_terminal`](Self::detach_terminal), [`controlling_terminal`](Self::controlling_terminal)
+/// 3. [`unshare`](Self::unshare) ([`namespaces`](Self::namespaces) it is born into)
+/// 4. [`oom_score_adj`](Self::oom_score_adj), [`scheduling`](Self::scheduling), [`nice`](Self::nice),
+///    [`cpu_affinity`](Self::cpu_affinity), [`personality`](Self::personality); hard limits that are raised
+/// 5. [`chroot`](Self::chroot)
+/// 6. [`groups`](Self::groups), then [`gid`](Self::gid), then [`uid`](Self::uid), then
+///    [`ambient_capabilities`](Self::ambient_capabilities)
+/// 7. [`parent_death_signal`](Self::parent_death_signal)
+/// 8. [`current_dir_fd`](Self::current_dir_fd), [`current_dir`](Self::current_dir), [`umask`](Self::umask)
+/// 9. the standard streams, [`fd`](Self::fd), [`close_fds`](Self::close_fds)
+/// 10. [`no_new_privileges`](Self::no_new_privileges)
+/// 11. [`signal_disposition`](Self::signal_disposition), [`signal_mask`](Self::signal_mask)
+/// 12. [`pre_exec`](CommandExt::pre_exec)
+/// 13. [`rlimit`](Self::rlimit)
+/// 14. [`trace_me`](Self::trace_me)
+#[derive(Clone)]
+pub struct Command {
+    program: OsString,
+    arg0: Option<OsString>,
+    args: Vec<OsString>,
+    clear_env: bool,
+    /// Set, or with `None` removed.
+    env: BTreeMap<OsString, Option<OsString>>,
+    /// Set, and nothing else.
+    env_exact: Option<Vec<(OsString, OsString)>>,
+    current_dir: Option<PathBuf>,
+    stdin: Option<Stdio>,
+    stdout: Option<Stdio>,
+    stderr: Option<Stdio>,
+    kill_on_drop: bool,
+    create_pidfd: bool,
+    attributes: Attributes,
+}
+
+impl Command {
+    /// A command that runs `program` with no arguments, this process's environment, directory and streams. A name without a
+    /// slash is searched in the `PATH` that the child will have, or in `/bin:/usr/bin` if it will have none.
+    pub fn new(program: impl AsRef<OsStr>) -> Command {
+        Command {
+            program: program.as_ref().to_owned(),
+            arg0: None,
+            args: Vec::new(),
+            clear_env: false,
+            env: BTreeMap::new(),
+            env_exact: None,
+            current_dir: None,
+            stdin: None,
+            stdout: None,
+            stderr: None,
+            kill_on_drop: false,
+            create_pidfd: false,
+            attributes: Attributes::default(),
+        }
+    }
+
+    /// Adds an argument.
+    pub fn arg(&mut self, arg: impl AsRef<OsStr>) -> &mut Command {
+        self.args.push(arg.as_ref().to_owned());
+        self
+    }
+
+    /// Adds arguments.
+    pub fn args(&mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> &mut Command {
+        self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
+    }
+
+    /// Sets the name that the program sees as its own, `argv[0]`. Otherwise: the program as it was given.
+    pub fn arg0(&mut self, arg: impl AsRef<OsStr>) -> &mut Command {
+        self.arg0 = Some(arg.as_ref().to_owned());
+        self
+    }
+
+    /// Sets a variable of its environment.
+    pub fn env(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Command {
+        self.env.insert(name.as_ref().to_owned(), Some(value.as_ref().to_owned()));
+        self
+    }
+
+    /// Sets variables of its environment.
+    pub fn envs(&mut self, vars: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>) -> &mut Command {
+        for (name, value) in vars {
+            self.env(name, value);
+        }
+        self
+    }
+
+    /// Removes a variable, inherited or set before.
+    pub fn env_remove(&mut self, name: impl AsRef<OsStr>) -> &mut Command {
+        if self.clear_env {
+            self.env.remove(name.as_ref());
+        } else {
+            self.env.insert(name.as_ref().to_owned(), None);
+        }
+        self
+    }
+
+    /// Removes all variables, inherited or set before.
+    pub fn env_clear(&mut self) -> &mut Command {
+        self.clear_env = true;
+        self.env.clear();
+        self
+    }
+
+    /// Sets its whole environment: these variables, in this order, even one that comes twice. (With `env_clear` and `env` the
+    /// child gets them sorted by name, as std has it.) Not to be had together with the other `env` methods.
+    ///
+    /// ```
+    /// use steadfast::Command;
+    /// let output = Command::new("/usr/bin/env").env_exact([("B", "2"), ("A", "1")]).output()?;
+    /// assert_eq!(output.stdout, b"B=2\nA=1\n");
+    /// # Ok::<(), steadfast::Error>(())
+    /// ```
+    pub fn env_exact(&mut self, vars: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>) -> &mut Command {
+        let owned = |(name, value): (_, _)| (AsRef::<OsStr>::as_ref(&name).to_owned(), AsRef::<OsStr>::as_ref(&value).to_owned());
+        self.env_exact = Some(vars.into_iter().map(owned).collect());
+        self
+    }
+
+    /// Sets its working directory. A program given as a relative path is looked up from there.
+    pub fn current_dir(&mut self, dir: impl AsRef<Path>) -> &mut Command {
+        self.current_dir = Some(dir.as_ref().to_owned());
+        self
+    }
+
+    /// Sets its stdin. Otherwise: this process's; with [`output`](Command::output), `/dev/null`.
+    pub fn stdin(&mut self, stdio: impl Into<Stdio>) -> &mut Command {
+        self.stdin = Some(stdio.into());
+        self
+    }
+
+    /// Sets its stdout. Otherwise: this process's; with [`output`](Command::output), a pipe.
+    pub fn stdout(&mut self, stdio: impl Into<Stdio>) -> &mut Command {
+        self.stdout = Some(stdio.into());
+        self
+    }
+
+    /// Sets its stderr. Otherwise: this process's; with [`output`](Command::output), a pipe.
+    pub fn stderr(&mut self, stdio: impl Into<Stdio>) -> &mut Command {
+        self.stderr = Some(stdio.into());
+        self
+    }
+
+    /// Whether a [`Child`] that is dropped while it runs is killed. Otherwise it goes on. It is reaped in the background in
+    /// both cases.
+    pub fn kill_on_drop(&mut self, kill: bool) -> &mut Command {
+        self.kill_on_drop = kill;
+        self
+    }
+
+    /// Whether a pidfd of the caller's own comes with the child, for [`Child::take_pidfd`]: close-on-exec, and valid whatever
+    /// becomes of the handle. A backend without pidfds refuses such a spawn.
+    pub fn create_pidfd(&mut self, wish: bool) -> &mut Command {
+        self.create_pidfd = wish;
+        self
+    }
+
+    /// Starts it on the current system; returns once the program runs.
+    ///
+    /// # Errors
+    /// [`Error::InvalidPlan`] for an empty program name, a NUL byte, or two settings that contradict each other; [`Error::Spawn`]
+    /// with the step that failed, the path and the errno, such as `ENOENT` for a missing program, `EPERM` for an attribute that
+    /// takes privileges, or `EAGAIN` for too many processes; [`Error::Unsupported`] for a wish that the backend cannot fulfil; as
+    /// [`System::current`]. Nothing is left behind then.
+    pub fn spawn(&self) -> Result<Child> {
+        self.spawn_on(&System::current()?)
+    }
+
+    /// Starts it, waits for it and gives its status.
+    ///
+    /// ```
+    /// let status = steadfast::Command::new("sh").args(["-c", "exit 3"]).status()?;
+    /// assert_eq!(status.code(), Some(3));
+    /// # Ok::<(), steadfast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`spawn`](Command::spawn) and [`Child::wait`].
+    pub fn status(&self) -> Result<ExitStatus> {
+        self.spawn()?.wait()
+    }
+
+    /// Starts it, reads its stdout and stderr to the end, and waits for it. That end comes when the last process that has them
+    /// open is gone; where that may be a grandchild, use [`output_timeout`](Command::output_timeout) or
+    /// [`capture`](Command::capture).
+    ///
+    /// # Errors
+    /// As [`spawn`](Command::spawn) and [`Child::wait_with_output`].
+    pub fn output(&self) -> Result<Output> {
+        self.spawn_captured()?.wait_with_output()
+    }
+
+    /// Starts it and reads its stdout and stderr until it exits, for `timeout` at the most: then it is killed, and what was read
+    /// so far is returned all the same. It never takes longer, not even if a grandchild keeps the pipes open.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use steadfast::Command;
+    /// let captured = Command::new("sh").args(["-c", "echo begun; sleep 60"]).output_timeout(Duration::from_millis(200))?;
+    /// assert!(captured.timed_out);
+    /// assert_eq!(captured.stdout.to_vec(), b"begun\n");
+    /// # Ok::<(), steadfast::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`spawn`](Command::spawn) and [`Child::capture`].
+    pub fn output_timeout(&self, timeout: Duration) -> Result<Captured> {
+        self.capture(&Capture::new().timeout(timeout).kill_on_timeout(true))
+    }
+
+    /// Starts it and reads its stdout and stderr as the options say.
+    ///
+    /// # Errors
+    /// As [`spawn`](Command::spawn) and [`Child::capture`].
+    pub fn capture(&self, options: &Capture) -> Result<Captured> {
+        self.spawn_captured()?.capture(options)
+    }
+
+    /// Replaces this process by the program, as `std::os::unix::process::CommandExt::exec`. Returns only if that fails.
+    ///
+    /// The steps that a child would take are taken by this process; those before the one that failed are not undone. What changes
+    /// one thread only (user, groups, scheduling) has then been changed for this thread only.
+    ///
+    /// # Errors
+    /// As [`spawn`](Command::spawn); [`Error::Unsupported`] in a simulation.
+    pub fn exec(&self) -> Error {
+        let plan = System::current().and_then(|system| {
+            if !system.capabilities().real {
+                let what = "exec would replace the process that runs the simulation".into();
+                return Err(Error::Unsupported { backend: system.backend_name(), what });
+            }
+            self.plan(&system, Default::default())
+        });
+        match plan {
+            Ok(plan) => steadfast_linux::exec(&plan),
+            Err(error) => error,
+        }
+    }
+
+    pub(crate) fn spawn_on(&self, system: &System) -> Result<Child> {
+        self.spawn_with(system, Default::default())
+    }
+
+    /// Its stdin and stdout, if it says what they are.
+    pub(crate) fn own_streams(&self) -> (Option<&Stdio>, Option<&Stdio>) {
+        (self.stdin.as_ref(), self.stdout.as_ref())
+    }
+
+    fn spawn_captured(&self) -> Result<Child> {
+        self.spawn_with(&System::current()?, [PlanStdio::Null, PlanStdio::Piped, PlanStdio::Piped])
+    }
+
+    pub(crate) fn spawn_with(&self, system: &System, defaults: [PlanStdio; 3]) -> Result<Child> {
+        let plan = self.plan(system, defaults)?;
+        let (process, pipes, pidfd) = steadfast_core::Process::spawn(system.backend(), &plan)?;
+        Ok(Child::new(Process::from(process), system.clone(), pipes, pidfd, self.kill_on_drop))
+    }
+
+    fn plan(&self, system: &System, defaults: [PlanStdio; 3]) -> Result<Plan> {
+        let [stdin, stdout, stderr] = defaults;
+        let stream = |number: i32, name: &'static str, stdio: &Option<Stdio>, default| match stdio {
+            // What was given by its number is no default's to take.
+            None if self.attributes.fds.iter().any(|(to, _)| *to == number) => Ok(PlanStdio::Inherit),
+            None => Ok(default),
+            Some(Stdio(Source::Real(stdio))) => Ok(stdio.clone()),
+            Some(Stdio(Source::Simulated)) => Err(Error::Unsupported {
+                backend: system.backend_name(),
+                what: "the pipe of a simulated process cannot be given to another process".into(),
+            }),
+            Some(Stdio(Source::Closed)) => {
+                Err(Error::Spawn { program: self.program.clone(), stage: Stage::Open { stream: name }, source: Errno::BADF })
+            }
+        };
+        let mut plan = Plan::builder(&self.program)
+            .args(&self.args)
+            .stdin(stream(0, "stdin", &self.stdin, stdin)?)
+            .stdout(stream(1, "stdout", &self.stdout, stdout)?)
+            .stderr(stream(2, "stderr", &self.stderr, stderr)?)
+            .create_pidfd(self.create_pidfd)
+            .attributes(self.attributes.clone());
+        if let Some(arg0) = &self.arg0 {
+            plan = plan.arg0(arg0);
+        }
+        if let Some(env) = self.captured_env()? {
+            plan = plan.env(env);
+        }
+        if let Some(dir) = &self.current_dir {
+            plan = plan.current_dir(dir);
+        }
+        plan.build()
+    }
+
+    /// The environment as it shall be; `None`: as this process's.
+    fn captured_env(&self) -> Result<Option<Vec<(OsString, OsString)>>> {
+        let changed = self.clear_env || !self.env.is_empty();
+        if let Some(exact) = &self.env_exact {
+            let other = if self.clear_env { "env_clear" } else { "env or env_remove" };
+            let why = format!("env_exact and {other}: the exact environment has nothing to be changed: drop one");
+            let program = self.program.clone();
+            return if changed { Err(Error::InvalidPlan { program, why }) } else { Ok(Some(exact.clone())) };
+        }
+        if !changed {
+            return Ok(None);
+        }
+        let mut env = BTreeMap::new();
+        if !self.clear_env {
+            env.extend(std::env::vars_os());
+        }
+        for (name, value) in &self.env {
+            match value {
+                Some(value) => drop(env.insert(name.clone(), value.clone())),
+                None => drop(env.remove(name)),
+            }
+        }
+        Ok(Some(env.into_iter().collect()))
+    }
+}
+
+impl CommandExt for Command {
+    fn add_hook(&mut self, hook: Hook) -> &mut Command {
+        self.attributes.hooks.push(hook);
+        self
+    }
+}
