@@ -2,6 +2,7 @@
 //! are global. What cannot be tested here is skipped, with the reason, and counted.
 #![forbid(unsafe_code)]
 
+mod attributes;
 mod contract;
 mod errors;
 mod leaks;
@@ -41,7 +42,15 @@ impl Test {
 }
 
 fn main() {
-    let tests = [contract::tests(), errors::tests(), leaks::tests(), probing::tests(), recycling::tests(), scenarios::tests()];
+    let tests = [
+        attributes::tests(),
+        contract::tests(),
+        errors::tests(),
+        leaks::tests(),
+        probing::tests(),
+        recycling::tests(),
+        scenarios::tests(),
+    ];
     let tests: Vec<Test> = tests.into_iter().flatten().collect();
     if let Some(code) = stage::perform_if_asked(&tests) {
         std::process::exit(code);

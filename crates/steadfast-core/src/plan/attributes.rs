@@ -32,7 +32,7 @@ pub struct Attributes {
     pub controlling_terminal: Option<Arc<OwnedFd>>,
     /// Its process group becomes the foreground one of this terminal (`TIOCSPGRP`); without a `process_group` it gets its own.
     pub foreground: Option<Arc<OwnedFd>>,
-    /// Gives up the controlling terminal on the caller's stdin (`TIOCNOTTY`).
+    /// Gives up the controlling terminal (`TIOCNOTTY`).
     pub detach_terminal: bool,
 
     /// Root directory (chroot(2)).

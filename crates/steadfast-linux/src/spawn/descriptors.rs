@@ -29,6 +29,8 @@ struct Move {
     from: AtomicI32,
     to: c_int,
     aside: bool,
+    /// For an error: 0 to 2 a stream, from 3 on the plan's list.
+    index: usize,
 }
 
 /// A descriptor that the child uses under whatever number it then has.
@@ -52,17 +54,18 @@ impl Descriptors {
         channel: c_int,
         executable: c_int,
     ) -> Descriptors {
-        let streams = streams.into_iter().enumerate().filter(|(_, from)| *from >= 0).map(|(to, from)| (to as c_int, from));
-        let wanted: Vec<_> = streams.chain(fds.iter().map(|(to, from)| (*to, from.as_raw_fd()))).collect();
-        let is_target = |number: c_int| wanted.iter().any(|(to, _)| *to == number);
+        let streams = streams.into_iter().enumerate().map(|(index, from)| (index, index as c_int, from));
+        let fds = fds.iter().enumerate().map(|(index, (to, from))| (index + 3, *to, from.as_raw_fd()));
+        let wanted: Vec<_> = streams.filter(|(.., from)| *from >= 0).chain(fds).collect();
+        let is_target = |number: c_int| wanted.iter().any(|(_, to, _)| *to == number);
         let needed = |number: c_int| Needed { number: number.into(), aside: is_target(number) };
-        let moves = wanted.iter().map(|(to, from)| Move { from: (*from).into(), to: *to, aside: from != to && is_target(*from) });
-        let above = wanted.iter().map(|(to, _)| *to).max().unwrap_or(-1).saturating_add(1);
-        let mut kept: Vec<c_uint> = [0, 1, 2].into_iter().chain(wanted.iter().map(|(to, _)| to.unsigned_abs())).collect();
+        let one = |&(index, to, from)| Move { from: AtomicI32::new(from), to, aside: from != to && is_target(from), index };
+        let above = wanted.iter().map(|(_, to, _)| *to).max().unwrap_or(-1).saturating_add(1);
+        let mut kept: Vec<c_uint> = [0, 1, 2].into_iter().chain(wanted.iter().map(|(_, to, _)| to.unsigned_abs())).collect();
         kept.sort_unstable();
         kept.dedup();
         Descriptors {
-            moves: moves.collect(),
+            moves: wanted.iter().map(one).collect(),
             above,
             closed: if close_others { gaps(&kept) } else { Vec::new() },
             channel: needed(channel),
@@ -70,14 +73,14 @@ impl Descriptors {
         }
     }
 
-    /// In the child: puts everything in its place. On failure: which number could not be had.
-    pub(super) fn arrange(&self) -> Result<(), (c_int, Errno)> {
+    /// In the child: puts everything in its place. On failure: the index of what could not be.
+    pub(super) fn arrange(&self) -> Result<(), (usize, Errno)> {
         for needed in [&self.channel, &self.executable].into_iter().filter(|needed| needed.aside) {
-            let number = duplicate_above(needed.number(), self.above).map_err(|errno| (self.above, errno))?;
+            let number = duplicate_above(needed.number(), self.above).map_err(|errno| (3, errno))?;
             needed.number.store(number, Ordering::Relaxed);
         }
         for one in self.moves.iter().filter(|one| one.aside) {
-            let from = duplicate_above(one.from.load(Ordering::Relaxed), self.above).map_err(|errno| (one.to, errno))?;
+            let from = duplicate_above(one.from.load(Ordering::Relaxed), self.above).map_err(|errno| (one.index, errno))?;
             one.from.store(from, Ordering::Relaxed);
         }
         for one in &self.moves {
@@ -90,7 +93,7 @@ impl Descriptors {
                 // SAFETY: no pointer; the descriptor table is the child's own.
                 raw::check(unsafe { libc::syscall(libc::SYS_dup3, from, one.to, 0) })
             };
-            answer.map_err(|errno| (one.to, errno))?;
+            answer.map_err(|errno| (one.index, errno))?;
         }
         Ok(())
     }
@@ -180,9 +183,9 @@ fn fcntl(number: c_int, command: c_int, argument: c_long) -> Result<c_long, Errn
     raw::check(unsafe { libc::syscall(libc::SYS_fcntl, number, command, argument) })
 }
 
-/// For the error: which step a number belongs to.
-pub(super) fn step((number, errno): (c_int, Errno)) -> (super::step::Step, Errno) {
-    (What::Descriptor.number(number.unsigned_abs() as usize), errno)
+/// For the error: the step.
+pub(super) fn step((index, errno): (usize, Errno)) -> (super::step::Step, Errno) {
+    (What::Descriptor.number(index), errno)
 }
 
 #[cfg(test)]

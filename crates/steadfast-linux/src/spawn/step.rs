@@ -88,7 +88,7 @@ impl What {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Step {
     pub(super) what: What,
-    /// Which descriptor (its number in the child), limit, disposition, capability or file to execute; below 2²⁴.
+    /// Which descriptor, limit, disposition, capability or file to execute; below 2²⁴.
     pub(super) index: u32,
 }
 
@@ -157,9 +157,9 @@ impl Step {
             What::Fchdir => attribute("fchdir", String::new()),
             What::Chdir => Stage::Chdir { path: plan.current_dir().unwrap_or("".as_ref()).to_owned() },
             What::Personality => attribute("personality", a.personality.map(|p| format!("{p:#x}")).unwrap_or_default()),
-            What::Descriptor => match ["stdin", "stdout", "stderr"].get(index) {
-                Some(stream) if a.fds.iter().all(|(to, _)| *to != index as i32) => Stage::Stdio { stream },
-                _ => number("fd", Some(index as i64)),
+            What::Descriptor => match (["stdin", "stdout", "stderr"].get(index), a.fds.get(index.wrapping_sub(3))) {
+                (Some(stream), _) => Stage::Stdio { stream },
+                (None, to) => number("fd", to.map(|(to, _)| (*to).into())),
             },
             What::CloseFds => attribute("close_fds", String::new()),
             What::NoNewPrivileges => attribute("no_new_privs", String::new()),

@@ -88,7 +88,8 @@ impl Command {
         self
     }
 
-    /// Whether it gives up the controlling terminal on this process's stdin (`TIOCNOTTY`). `ENOTTY` if there is none.
+    /// Whether it gives up this session's controlling terminal and goes on without one (`TIOCNOTTY` on `/dev/tty`). `ENXIO` if
+    /// there is none.
     pub fn detach_terminal(&mut self, detach: bool) -> &mut Command {
         self.attributes.detach_terminal = detach;
         self

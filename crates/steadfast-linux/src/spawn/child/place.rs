@@ -29,12 +29,21 @@ pub(super) fn session(a: &Attributes) -> Result<(), Failure> {
         ioctl(terminal, libc::TIOCSPGRP, &raw const group as c_long).map_err(at(What::Foreground))?;
     }
     if a.detach_terminal {
-        syscall(libc::SYS_ioctl, [0, libc::TIOCNOTTY as c_long, 0]).map_err(at(What::DetachTerminal))?;
+        detach_terminal().map_err(at(What::DetachTerminal))?;
     }
     if let Some(terminal) = &a.controlling_terminal {
         ioctl(terminal, libc::TIOCSCTTY, 0).map_err(at(What::ControllingTerminal))?;
     }
     Ok(())
+}
+
+/// The controlling terminal, whichever it is, is `/dev/tty` (tty(4)).
+fn detach_terminal() -> Result<(), Errno> {
+    let flags = libc::O_RDWR | libc::O_CLOEXEC;
+    // SAFETY: a C string that lives for ever.
+    let tty = raw::check(unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, c"/dev/tty".as_ptr(), flags) })?;
+    syscall(libc::SYS_ioctl, [tty, libc::TIOCNOTTY as c_long, 0])?;
+    syscall(libc::SYS_close, [tty, 0, 0]).map(drop)
 }
 
 pub(super) fn namespaces(a: &Attributes) -> Result<(), Failure> {
@@ -145,10 +154,10 @@ fn prlimit(resource: u32, new: Option<&libc::rlimit64>, old: Option<&mut libc::r
 }
 
 pub(super) fn root(prepared: &Prepared<'_>) -> Result<(), Failure> {
-    match &prepared.chroot {
-        Some(dir) => path(libc::SYS_chroot, dir).map_err(at(What::Chroot)),
-        None => Ok(()),
-    }
+    let Some(dir) = &prepared.chroot else { return Ok(()) };
+    path(libc::SYS_chroot, dir).map_err(at(What::Chroot))?;
+    // Or else we are still outside, and a relative directory would stay there (chroot(2)).
+    path(libc::SYS_chdir, c"/").map_err(at(What::Chroot))
 }
 
 pub(super) fn directory(a: &Attributes, prepared: &Prepared<'_>) -> Result<(), Failure> {
