@@ -1,6 +1,7 @@
-//! What one does with this repository: `cargo xtask probe | test | tidy`. One file per command; the tests use some of them.
+//! What one does with this repository: `cargo xtask probe | test | bench | tidy`. One file per command; the tests use some of them.
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod namespace;
 pub mod probe;
 pub mod recycle;

@@ -3,7 +3,7 @@
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::{probe, recycle, test, tidy};
+use xtask::{bench, probe, recycle, test, tidy};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "What one does with steadfast's repository", arg_required_else_help = true)]
@@ -16,6 +16,7 @@ struct Args {
 enum Task {
     Probe(probe::Args),
     Test(test::Args),
+    Bench(bench::Args),
     Tidy(tidy::Args),
     #[command(hide = true)]
     RecyclePids(recycle::Args),
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
     match Args::parse().command {
         Task::Probe(args) => probe::run(&args),
         Task::Test(args) => test::run(&args),
+        Task::Bench(args) => bench::run(&args),
         Task::Tidy(args) => tidy::run(&args),
         Task::RecyclePids(args) => recycle::run(&args),
     }

@@ -13,6 +13,8 @@
 //! | `stack`, `arch`, `raw` | the stack of a child that shares our memory; `clone3` in assembly; system calls |
 
 mod arch;
+#[doc(hidden)]
+pub mod bare;
 mod clock;
 mod kill;
 mod pidfd;
