@@ -5,7 +5,7 @@ use std::any::Any;
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// What a new process is to be. Each field at its default leaves that as the caller has it.
 ///
@@ -88,6 +88,14 @@ pub struct Attributes {
     pub executable: Option<Arc<OwnedFd>>,
     /// The caller's code to run in the child just before the program; `pre_exec`.
     pub hooks: Vec<Hook>,
+}
+
+impl Attributes {
+    /// Those of the caller, all of them: one for everybody, so that a plan without any costs nothing.
+    pub fn none() -> Arc<Attributes> {
+        static NONE: LazyLock<Arc<Attributes>> = LazyLock::new(Arc::default);
+        Arc::clone(&NONE)
+    }
 }
 
 /// Code of the caller's, to be run in the child: of a type that the backend knows, or else the backend refuses it.

@@ -46,7 +46,7 @@ pub struct PlanBuilder {
     current_dir: Option<PathBuf>,
     stdio: [PlanStdio; 3],
     create_pidfd: bool,
-    attributes: Attributes,
+    attributes: Arc<Attributes>,
 }
 
 impl Plan {
@@ -60,7 +60,7 @@ impl Plan {
             current_dir: None,
             stdio: Default::default(),
             create_pidfd: false,
-            attributes: Attributes::default(),
+            attributes: Attributes::none(),
         }
     }
 
@@ -100,7 +100,7 @@ impl Plan {
     }
 
     /// What else it is to be.
-    pub fn attributes(&self) -> &Attributes {
+    pub fn attributes(&self) -> &Arc<Attributes> {
         &self.inner.attributes
     }
 }
@@ -161,8 +161,8 @@ impl PlanBuilder {
     }
 
     /// Sets what else it is to be.
-    pub fn attributes(mut self, attributes: Attributes) -> Self {
-        self.attributes = attributes;
+    pub fn attributes(mut self, attributes: impl Into<Arc<Attributes>>) -> Self {
+        self.attributes = attributes.into();
         self
     }
 

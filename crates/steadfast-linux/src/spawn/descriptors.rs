@@ -61,13 +61,16 @@ impl Descriptors {
         let needed = |number: c_int| Needed { number: number.into(), aside: is_target(number) };
         let one = |&(index, to, from)| Move { from: AtomicI32::new(from), to, aside: from != to && is_target(from), index };
         let above = wanted.iter().map(|(_, to, _)| *to).max().unwrap_or(-1).saturating_add(1);
-        let mut kept: Vec<c_uint> = [0, 1, 2].into_iter().chain(wanted.iter().map(|(_, to, _)| to.unsigned_abs())).collect();
-        kept.sort_unstable();
-        kept.dedup();
+        let kept = || {
+            let mut kept: Vec<c_uint> = [0, 1, 2].into_iter().chain(wanted.iter().map(|(_, to, _)| to.unsigned_abs())).collect();
+            kept.sort_unstable();
+            kept.dedup();
+            kept
+        };
         Descriptors {
             moves: wanted.iter().map(one).collect(),
             above,
-            closed: if close_others { gaps(&kept) } else { Vec::new() },
+            closed: if close_others { gaps(&kept()) } else { Vec::new() },
             channel: needed(channel),
             executable: needed(executable),
         }

@@ -1,5 +1,9 @@
 //! [`Image`]: program, arguments and environment as `execve` wants them, made while allocating is still allowed.
+//!
+//! All strings lie in one buffer and all pointers to them in another, which a thread keeps for its next spawn: what a spawn costs
+//! beyond the kernel's part is mostly the allocator's work.
 
+use std::cell::Cell;
 use std::ffi::{CString, OsStr, OsString, c_char};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
@@ -9,14 +13,43 @@ use steadfast_core::Plan;
 /// What execvp(3) searches when there is no `PATH`.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
+/// A buffer that has grown beyond this is not kept.
+const KEEP: usize = 64 * 1024;
+
+thread_local! {
+    static KEPT: Cell<Option<Buffers>> = const { Cell::new(None) };
+}
+
+#[derive(Default)]
+struct Buffers {
+    /// The strings, each with its NUL.
+    strings: Vec<u8>,
+    /// Where each begins.
+    starts: Vec<usize>,
+    /// The files to try and null; a free slot; argv and null; envp and null.
+    pointers: Vec<*const c_char>,
+}
+
+impl Buffers {
+    fn push(&mut self, parts: [&[u8]; 3]) {
+        self.starts.push(self.strings.len());
+        for part in parts {
+            self.strings.extend_from_slice(part);
+        }
+        self.strings.push(0);
+    }
+
+    /// The address of the string of this index. To be asked for when no string is added any more.
+    fn address(&self, index: usize) -> *const c_char {
+        self.strings.as_ptr().wrapping_add(self.starts[index]).cast()
+    }
+}
+
 pub(super) struct Image {
-    candidates: Vec<CString>,
-    candidate_pointers: Vec<*const c_char>,
-    argv: Vec<*const c_char>,
-    envp: Vec<*const c_char>,
+    buffers: Buffers,
+    candidates: usize,
+    args: usize,
     search_path: Option<OsString>,
-    /// What `argv` and `envp` point into.
-    _strings: Vec<CString>,
 }
 
 /// The program and its surroundings as `execve` wants them; valid as long as the image.
@@ -38,44 +71,51 @@ impl Image {
                 &inherited
             }
         };
-        let search_path = (!plan.program().as_bytes().contains(&b'/')).then(|| {
+        let program = plan.program().as_bytes();
+        let search_path = (!program.contains(&b'/')).then(|| {
             let path = env.iter().find(|(name, _)| name == "PATH");
             path.map_or_else(|| DEFAULT_PATH.into(), |(_, value)| value.clone())
         });
-        let candidates = match &search_path {
-            Some(path) => path.as_bytes().split(|b| *b == b':').map(|dir| join(dir, plan.program())).collect(),
-            None => vec![c_string(plan.program())],
-        };
 
-        let mut strings = Vec::with_capacity(1 + plan.args().len() + env.len());
-        let mut keep = |string: CString| {
-            let pointer = string.as_ptr();
-            strings.push(string);
-            pointer
-        };
-        let mut argv = vec![ptr::null(), keep(c_string(plan.arg0()))];
-        argv.extend(plan.args().iter().map(|arg| keep(c_string(arg))));
-        argv.push(ptr::null());
-        let mut envp = Vec::with_capacity(env.len() + 1);
-        envp.extend(env.iter().map(|(name, value)| keep(variable(name, value))));
-        envp.push(ptr::null());
-
-        let mut candidate_pointers: Vec<_> = candidates.iter().map(|path| path.as_ptr()).collect();
-        candidate_pointers.push(ptr::null());
-        Image { candidates, candidate_pointers, argv, envp, search_path, _strings: strings }
+        let mut buffers = KEPT.try_with(Cell::take).ok().flatten().unwrap_or_default();
+        buffers.strings.clear();
+        buffers.starts.clear();
+        match &search_path {
+            // An empty directory in `PATH` is the current one.
+            Some(path) => path.as_bytes().split(|b| *b == b':').for_each(|dir| match dir {
+                [] => buffers.push([b"", b"", program]),
+                dir => buffers.push([dir, b"/", program]),
+            }),
+            None => buffers.push([program, b"", b""]),
+        }
+        let candidates = buffers.starts.len();
+        buffers.push([plan.arg0().as_bytes(), b"", b""]);
+        plan.args().iter().for_each(|arg| buffers.push([arg.as_bytes(), b"", b""]));
+        let args = buffers.starts.len() - candidates;
+        env.iter().for_each(|(name, value)| buffers.push([name.as_bytes(), b"=", value.as_bytes()]));
+        Image { buffers, candidates, args, search_path }
     }
 
     pub(super) fn pointers(&mut self) -> Pointers {
-        Pointers {
-            candidates: self.candidate_pointers.as_ptr(),
-            argv_after_slot: self.argv.as_mut_ptr().wrapping_add(1),
-            envp: self.envp.as_ptr(),
-        }
+        let mut pointers = std::mem::take(&mut self.buffers.pointers);
+        pointers.clear();
+        let behind_args = self.candidates + self.args;
+        pointers.extend((0..self.candidates).map(|index| self.buffers.address(index)));
+        pointers.extend([ptr::null(), ptr::null()]);
+        pointers.extend((self.candidates..behind_args).map(|index| self.buffers.address(index)));
+        pointers.push(ptr::null());
+        pointers.extend((behind_args..self.buffers.starts.len()).map(|index| self.buffers.address(index)));
+        pointers.push(ptr::null());
+        self.buffers.pointers = pointers;
+        let candidates = self.buffers.pointers.as_mut_ptr();
+        let argv_after_slot = candidates.wrapping_add(self.candidates + 2);
+        Pointers { candidates, argv_after_slot, envp: argv_after_slot.wrapping_add(self.args + 1) }
     }
 
     pub(super) fn candidate(&self, index: usize) -> Option<PathBuf> {
-        let path = self.candidates.get(index)?;
-        Some(OsString::from_vec(path.as_bytes().to_vec()).into())
+        let start = *self.buffers.starts.get(index).filter(|_| index < self.candidates)?;
+        let path = self.buffers.strings[start..].split(|byte| *byte == 0).next()?;
+        Some(OsString::from_vec(path.to_vec()).into())
     }
 
     /// The directories searched, if the program has no slash.
@@ -84,28 +124,57 @@ impl Image {
     }
 }
 
-/// An empty directory in `PATH` is the current one.
-fn join(dir: &[u8], program: &OsStr) -> CString {
-    let mut path = dir.to_vec();
-    if !dir.is_empty() {
-        path.push(b'/');
+impl Drop for Image {
+    fn drop(&mut self) {
+        if self.buffers.strings.capacity() <= KEEP {
+            let buffers = std::mem::take(&mut self.buffers);
+            // A thread that is ending has no room for it any more.
+            _ = KEPT.try_with(|kept| kept.set(Some(buffers)));
+        }
     }
-    path.extend_from_slice(program.as_bytes());
-    terminated(path)
 }
 
-fn variable(name: &OsStr, value: &OsStr) -> CString {
-    let mut text = name.as_bytes().to_vec();
-    text.push(b'=');
-    text.extend_from_slice(value.as_bytes());
-    terminated(text)
-}
-
+/// A plan has no NUL byte.
 pub(super) fn c_string(text: &OsStr) -> CString {
-    terminated(text.as_bytes().to_vec())
+    CString::new(text.as_bytes()).unwrap_or_default()
 }
 
-/// A plan has no NUL byte; an inherited `PATH` or environment cannot have one.
-fn terminated(bytes: Vec<u8>) -> CString {
-    CString::new(bytes).unwrap_or_default()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::CStr;
+
+    /// A null-terminated list, as the kernel reads it.
+    fn read(mut list: *const *const c_char) -> Vec<String> {
+        let mut read = Vec::new();
+        loop {
+            // SAFETY: the lists of an image end with null.
+            let string = unsafe { *list };
+            if string.is_null() {
+                return read;
+            }
+            // SAFETY: the strings of an image end with NUL.
+            read.push(unsafe { CStr::from_ptr(string) }.to_str().unwrap().to_owned());
+            list = list.wrapping_add(1);
+        }
+    }
+
+    #[test]
+    fn the_lists_are_what_execve_wants() {
+        let env = vec![("PATH".into(), "/a::/b/".into()), ("X".into(), "".into())];
+        let plan = Plan::builder("p").arg0("zero").args(["one", ""]).env(env).build().unwrap();
+        // The second one has the buffers of the first.
+        for _ in 0..2 {
+            let mut image = Image::new(&plan);
+            let pointers = image.pointers();
+            assert_eq!(read(pointers.candidates), ["/a/p", "p", "/b//p"]);
+            assert_eq!(read(pointers.argv_after_slot), ["zero", "one", ""]);
+            assert_eq!(read(pointers.envp), ["PATH=/a::/b/", "X="]);
+            assert_eq!(image.candidate(1), Some("p".into()));
+            assert_eq!((image.candidate(3), image.search_path()), (None, Some("/a::/b/".as_ref())));
+        }
+        let mut image = Image::new(&Plan::builder("./p").env(Vec::new()).build().unwrap());
+        assert_eq!(read(image.pointers().candidates), ["./p"]);
+        assert_eq!(image.search_path(), None);
+    }
 }

@@ -79,8 +79,8 @@ pub fn spawn(plan: &Plan, want: WantPidfd, door: Door) -> Result<Child, Error> {
     let channel = if door == Door::Fork { Some(stdio::pipe().map_err(clone_failed)?) } else { None };
     let go = if maps::wanted(a) { Some(stdio::pipe().map_err(clone_failed)?) } else { None };
     // Where pidfds do not work, even to ask for one may be fatal.
-    let own_pidfd = match (a.parent_death_signal, want, Pid::new(std::process::id() as i32)) {
-        (Some(_), WantPidfd::Yes, Ok(own)) => pidfd_open(own).ok(),
+    let own_pidfd = match (a.parent_death_signal, want) {
+        (Some(_), WantPidfd::Yes) => Pid::new(std::process::id() as i32).ok().and_then(|own| pidfd_open(own).ok()),
         _ => None,
     };
     let channel_number = channel.as_ref().map_or(-1, |(_, ours)| ours.as_raw_fd());
@@ -148,7 +148,7 @@ pub fn spawn(plan: &Plan, want: WantPidfd, door: Door) -> Result<Child, Error> {
 pub fn exec(plan: &Plan) -> Error {
     let failed = |stage, source| Error::Spawn { program: plan.program().to_owned(), stage, source };
     let refused = |why: &str| Error::InvalidPlan { program: plan.program().to_owned(), why: why.into() };
-    let mut a = plan.attributes().clone();
+    let mut a = plan.attributes().as_ref().clone();
     if a.namespaces.contains(Namespaces::PID) {
         return refused("namespaces(Namespaces::PID) and exec: a process keeps its PID for life: spawn it");
     }

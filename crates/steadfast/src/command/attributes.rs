@@ -7,7 +7,13 @@ use super::Command;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
-use steadfast_core::{Capability, Disposition, IdMap, Limit, Namespaces, Resource, Scheduling, Signal, SignalSet};
+use steadfast_core::{Attributes, Capability, Disposition, IdMap, Limit, Namespaces, Resource, Scheduling, Signal, SignalSet};
+
+impl Command {
+    fn changed(&mut self) -> &mut Attributes {
+        Arc::make_mut(&mut self.attributes)
+    }
+}
 
 /// Who it is.
 impl Command {
@@ -15,25 +21,25 @@ impl Command {
     /// [`keep_groups`](Self::keep_groups) say otherwise, or the caller may not. `EPERM` without `CAP_SETUID`, but for the caller's
     /// own IDs.
     pub fn uid(&mut self, id: u32) -> &mut Command {
-        self.attributes.uid = Some(id);
+        self.changed().uid = Some(id);
         self
     }
 
     /// Sets its group (setgid(2)). `EPERM` without `CAP_SETGID`, but for the caller's own IDs.
     pub fn gid(&mut self, id: u32) -> &mut Command {
-        self.attributes.gid = Some(id);
+        self.changed().gid = Some(id);
         self
     }
 
     /// Sets its supplementary groups (setgroups(2)). `EPERM` without `CAP_SETGID`.
     pub fn groups(&mut self, groups: &[u32]) -> &mut Command {
-        self.attributes.groups = Some(groups.to_vec());
+        self.changed().groups = Some(groups.to_vec());
         self
     }
 
     /// Whether it keeps this process's supplementary groups, even with another [`uid`](Self::uid).
     pub fn keep_groups(&mut self, keep: bool) -> &mut Command {
-        self.attributes.keep_groups = keep;
+        self.changed().keep_groups = keep;
         self
     }
 
@@ -46,14 +52,14 @@ impl Command {
     /// # Ok::<(), steadfast::Error>(())
     /// ```
     pub fn ambient_capabilities(&mut self, capabilities: impl IntoIterator<Item = Capability>) -> &mut Command {
-        self.attributes.ambient = capabilities.into_iter().collect();
+        self.changed().ambient = capabilities.into_iter().collect();
         self
     }
 
     /// Whether neither it nor what it executes can get more privileges by a set-user-ID bit or file capabilities
     /// (`PR_SET_NO_NEW_PRIVS`, Linux 3.5).
     pub fn no_new_privileges(&mut self, on: bool) -> &mut Command {
-        self.attributes.no_new_privileges = on;
+        self.changed().no_new_privileges = on;
         self
     }
 }
@@ -63,20 +69,20 @@ impl Command {
     /// Whether it leads a session of its own, without a terminal (setsid(2)). Not together with
     /// [`process_group`](Self::process_group): a session's leader leads its own group.
     pub fn setsid(&mut self, setsid: bool) -> &mut Command {
-        self.attributes.setsid = setsid;
+        self.changed().setsid = setsid;
         self
     }
 
     /// Puts it into a process group, 0: one of its own (setpgid(2)). `EPERM` if there is no such group in this session.
     pub fn process_group(&mut self, pgroup: i32) -> &mut Command {
-        self.attributes.process_group = Some(pgroup);
+        self.changed().process_group = Some(pgroup);
         self
     }
 
     /// Makes this terminal the controlling one of its new session (`TIOCSCTTY`, ioctl_tty(2)). Needs [`setsid`](Self::setsid);
     /// refused for what is no terminal. `EPERM` if another session has it.
     pub fn controlling_terminal(&mut self, terminal: impl Into<OwnedFd>) -> &mut Command {
-        self.attributes.controlling_terminal = Some(Arc::new(terminal.into()));
+        self.changed().controlling_terminal = Some(Arc::new(terminal.into()));
         self
     }
 
@@ -84,14 +90,14 @@ impl Command {
     /// [`process_group`](Self::process_group) it gets one of its own. Refused for what is no terminal. `ENOTTY` if it is not this
     /// session's.
     pub fn foreground(&mut self, terminal: impl Into<OwnedFd>) -> &mut Command {
-        self.attributes.foreground = Some(Arc::new(terminal.into()));
+        self.changed().foreground = Some(Arc::new(terminal.into()));
         self
     }
 
     /// Whether it gives up this session's controlling terminal and goes on without one (`TIOCNOTTY` on `/dev/tty`). `ENXIO` if
     /// there is none.
     pub fn detach_terminal(&mut self, detach: bool) -> &mut Command {
-        self.attributes.detach_terminal = detach;
+        self.changed().detach_terminal = detach;
         self
     }
 }
@@ -101,7 +107,7 @@ impl Command {
     /// Sets its root directory (chroot(2)), and its working directory to that root if none is set yet. A program that is given as
     /// a path is looked up inside. `EPERM` without `CAP_SYS_CHROOT`.
     pub fn chroot(&mut self, dir: impl AsRef<Path>) -> &mut Command {
-        self.attributes.chroot = Some(dir.as_ref().to_owned());
+        self.changed().chroot = Some(dir.as_ref().to_owned());
         if self.current_dir.is_none() && self.attributes.current_dir_fd.is_none() {
             self.current_dir("/");
         }
@@ -111,13 +117,13 @@ impl Command {
     /// Sets its working directory by descriptor (fchdir(2)); a relative [`current_dir`](Self::current_dir) starts there, and so
     /// does a program given as a relative path. `ENOTDIR` for what is no directory.
     pub fn current_dir_fd(&mut self, dir: impl Into<OwnedFd>) -> &mut Command {
-        self.attributes.current_dir_fd = Some(Arc::new(dir.into()));
+        self.changed().current_dir_fd = Some(Arc::new(dir.into()));
         self
     }
 
     /// Sets its file mode creation mask (umask(2)), such as `0o027`.
     pub fn umask(&mut self, mask: u32) -> &mut Command {
-        self.attributes.umask = Some(mask);
+        self.changed().umask = Some(mask);
         self
     }
 
@@ -132,7 +138,7 @@ impl Command {
     /// # Ok::<(), steadfast::Error>(())
     /// ```
     pub fn namespaces(&mut self, new: Namespaces) -> &mut Command {
-        self.attributes.namespaces = new;
+        self.changed().namespaces = new;
         self
     }
 
@@ -140,7 +146,7 @@ impl Command {
     /// [`Namespaces::PID`] is then for its children, and on older kernels so is [`Namespaces::TIME`]. `EPERM` as for
     /// [`namespaces`](Self::namespaces).
     pub fn unshare(&mut self, new: Namespaces) -> &mut Command {
-        self.attributes.unshare = new;
+        self.changed().unshare = new;
         self
     }
 
@@ -148,27 +154,27 @@ impl Command {
     ///
     /// Such a child has a copy of this process's memory while the map is written, and takes the time of a fork(2).
     pub fn uid_map(&mut self, map: impl IntoIterator<Item = IdMap>) -> &mut Command {
-        self.attributes.uid_map = map.into_iter().collect();
+        self.changed().uid_map = map.into_iter().collect();
         self
     }
 
     /// Maps group IDs of its new user namespace; as [`uid_map`](Self::uid_map). setgroups(2) is denied there first, as Linux 3.19
     /// wants it of whoever has no privileges, unless [`allow_setgroups`](Self::allow_setgroups).
     pub fn gid_map(&mut self, map: impl IntoIterator<Item = IdMap>) -> &mut Command {
-        self.attributes.gid_map = map.into_iter().collect();
+        self.changed().gid_map = map.into_iter().collect();
         self
     }
 
     /// Whether setgroups(2) stays allowed in its new user namespace.
     pub fn allow_setgroups(&mut self, allow: bool) -> &mut Command {
-        self.attributes.allow_setgroups = allow;
+        self.changed().allow_setgroups = allow;
         self
     }
 
     /// Gives birth to it in the cgroup of this directory (`CLONE_INTO_CGROUP`, Linux 5.7), or has it join before all other steps
     /// where that cannot be (an older kernel, a cgroup of version 1). `EACCES` without the right to write its `cgroup.procs`.
     pub fn cgroup(&mut self, dir: impl Into<OwnedFd>) -> &mut Command {
-        self.attributes.cgroup = Some(Arc::new(dir.into()));
+        self.changed().cgroup = Some(Arc::new(dir.into()));
         self
     }
 }
@@ -190,7 +196,7 @@ impl Command {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn fd(&mut self, number: i32, fd: impl Into<OwnedFd>) -> &mut Command {
-        self.attributes.fds.push((number, Arc::new(fd.into())));
+        self.changed().fds.push((number, Arc::new(fd.into())));
         self
     }
 
@@ -198,14 +204,14 @@ impl Command {
     /// starts, even those that somebody has opened without close-on-exec. By close_range(2) (Linux 5.11), else as `/proc/self/fd`
     /// lists them, else one by one up to the limit.
     pub fn close_fds(&mut self, close: bool) -> &mut Command {
-        self.attributes.close_fds = close;
+        self.changed().close_fds = close;
         self
     }
 
     /// Executes this open file (execveat(2), Linux 3.19), whatever is at its path by now; the program's name is then only its
     /// name. A script with `#!` works if there is a `/dev/fd`, and finds itself open under this number.
     pub fn executable(&mut self, file: impl Into<OwnedFd>) -> &mut Command {
-        self.attributes.executable = Some(Arc::new(file.into()));
+        self.changed().executable = Some(Arc::new(file.into()));
         self
     }
 }
@@ -216,39 +222,39 @@ impl Command {
     /// changed and lowered last, so that a limit does not stand in the way of another setting. `EPERM` for a hard limit above the
     /// caller's without `CAP_SYS_RESOURCE`.
     pub fn rlimit(&mut self, resource: Resource, limit: impl Into<Limit>) -> &mut Command {
-        self.attributes.limits.retain(|(other, _)| *other != resource);
-        self.attributes.limits.push((resource, limit.into()));
+        self.changed().limits.retain(|(other, _)| *other != resource);
+        self.changed().limits.push((resource, limit.into()));
         self
     }
 
     /// Sets its nice value, -20 (most favoured) to 19 (setpriority(2)). `EACCES` below the caller's without `CAP_SYS_NICE`.
     pub fn nice(&mut self, nice: i32) -> &mut Command {
-        self.attributes.nice = Some(nice);
+        self.changed().nice = Some(nice);
         self
     }
 
     /// Sets its scheduling policy (sched(7)). `EPERM` for a real-time one without `CAP_SYS_NICE`.
     pub fn scheduling(&mut self, scheduling: Scheduling) -> &mut Command {
-        self.attributes.scheduling = Some(scheduling);
+        self.changed().scheduling = Some(scheduling);
         self
     }
 
     /// Sets the CPUs that it may run on, numbered from 0 (sched_setaffinity(2)). `EINVAL` if there is none of them here.
     pub fn cpu_affinity(&mut self, cpus: impl IntoIterator<Item = usize>) -> &mut Command {
-        self.attributes.affinity = cpus.into_iter().collect();
+        self.changed().affinity = cpus.into_iter().collect();
         self
     }
 
     /// Sets how the kernel likes to kill it when out of memory: -1000 (never) to 1000 (proc_pid_oom_score_adj(5)). `EACCES` below
     /// the caller's without `CAP_SYS_RESOURCE`; `ENOENT` without `/proc`.
     pub fn oom_score_adj(&mut self, score: i32) -> &mut Command {
-        self.attributes.oom_score_adj = Some(score);
+        self.changed().oom_score_adj = Some(score);
         self
     }
 
     /// Sets its execution domain (personality(2)), such as `0x0040000` for addresses that are not randomised.
     pub fn personality(&mut self, persona: u32) -> &mut Command {
-        self.attributes.personality = Some(persona);
+        self.changed().personality = Some(persona);
         self
     }
 }
@@ -257,15 +263,15 @@ impl Command {
 impl Command {
     /// Sets which signals it begins with as blocked. Otherwise: those of the thread that spawns it.
     pub fn signal_mask(&mut self, blocked: SignalSet) -> &mut Command {
-        self.attributes.signal_mask = Some(blocked);
+        self.changed().signal_mask = Some(blocked);
         self
     }
 
     /// Has it ignore a signal, or not ignore one that this process ignores. Otherwise: what this process ignores stays ignored,
     /// but for `SIGPIPE`; all else is at its default.
     pub fn signal_disposition(&mut self, signal: Signal, disposition: Disposition) -> &mut Command {
-        self.attributes.dispositions.retain(|(other, _)| *other != signal);
-        self.attributes.dispositions.push((signal, disposition));
+        self.changed().dispositions.retain(|(other, _)| *other != signal);
+        self.changed().dispositions.push((signal, disposition));
         self
     }
 
@@ -274,14 +280,14 @@ impl Command {
     ///
     /// The *thread* that spawns it, not this process: spawn it from one that lasts.
     pub fn parent_death_signal(&mut self, signal: Signal) -> &mut Command {
-        self.attributes.parent_death_signal = Some(signal);
+        self.changed().parent_death_signal = Some(signal);
         self
     }
 
     /// Whether it is traced by the thread that spawns it (`PTRACE_TRACEME`, ptrace(2)): it stops with `SIGTRAP` when it has
     /// executed the program. `EPERM` if it is traced already.
     pub fn trace_me(&mut self, trace: bool) -> &mut Command {
-        self.attributes.trace_me = trace;
+        self.changed().trace_me = trace;
         self
     }
 }

@@ -11,6 +11,7 @@ use crate::{Child, ExitStatus, Output, Process, Stdio, System};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use steadfast_core::{Attributes, Errno, Error, Hook, Plan, PlanStdio, Result, Stage};
 use steadfast_linux::CommandExt;
@@ -89,7 +90,8 @@ pub struct Command {
     stderr: Option<Stdio>,
     kill_on_drop: bool,
     create_pidfd: bool,
-    attributes: Attributes,
+    /// Shared with its clones and plans.
+    attributes: Arc<Attributes>,
 }
 
 impl Command {
@@ -109,7 +111,7 @@ impl Command {
             stderr: None,
             kill_on_drop: false,
             create_pidfd: false,
-            attributes: Attributes::default(),
+            attributes: Attributes::none(),
         }
     }
 
@@ -337,7 +339,7 @@ impl Command {
             .stdout(stream(1, "stdout", &self.stdout, stdout)?)
             .stderr(stream(2, "stderr", &self.stderr, stderr)?)
             .create_pidfd(self.create_pidfd)
-            .attributes(self.attributes.clone());
+            .attributes(Arc::clone(&self.attributes));
         if let Some(arg0) = &self.arg0 {
             plan = plan.arg0(arg0);
         }
@@ -378,7 +380,7 @@ impl Command {
 
 impl CommandExt for Command {
     fn add_hook(&mut self, hook: Hook) -> &mut Command {
-        self.attributes.hooks.push(hook);
+        Arc::make_mut(&mut self.attributes).hooks.push(hook);
         self
     }
 }
