@@ -6,6 +6,9 @@ use crate::{Attributes, Disposition, Limit, Namespaces, Scheduling, Signal};
 /// What is wrong, and what to do; `None`: nothing.
 pub(super) fn conflict(plan: &PlanBuilder) -> Option<String> {
     let a = &plan.attributes;
+    if a.is_none() {
+        return None;
+    }
     pair(a).or_else(|| namespaces(a)).or_else(|| descriptors(plan)).or_else(|| values(a))
 }
 

@@ -40,6 +40,8 @@ use steadfast_core::{Attributes, Disposition, Errno, Signal};
 /// What to do. All that it borrows is the parent's, which the parent keeps as it is until the child has left it.
 pub(super) struct Order<'a> {
     pub(super) attributes: &'a Attributes,
+    /// There are none.
+    pub(super) plain: bool,
     pub(super) prepared: &'a Prepared<'a>,
     pub(super) mask: raw::SignalSet,
     pub(super) reset_handlers: bool,
@@ -113,6 +115,12 @@ pub(super) fn become_program(order: &mut Order<'_>) -> Failure {
 
 fn prepare(order: &mut Order<'_>) -> Result<(), Failure> {
     let a = order.attributes;
+    if order.plain {
+        // The usual case, in as little code as possible: none of it is in a cache by now.
+        place::directory(a, order.prepared)?;
+        order.prepared.descriptors.arrange().map_err(descriptors::step)?;
+        return signals(order);
+    }
     await_maps(order)?;
     if order.join_cgroup {
         place::join_cgroup(a)?;

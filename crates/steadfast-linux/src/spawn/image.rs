@@ -3,6 +3,7 @@
 //! All strings lie in one buffer and all pointers to them in another, which a thread keeps for its next spawn: what a spawn costs
 //! beyond the kernel's part is mostly the allocator's work.
 
+use super::environ::Inherited;
 use std::cell::Cell;
 use std::ffi::{CString, OsStr, OsString, c_char};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -50,6 +51,8 @@ pub(super) struct Image {
     candidates: usize,
     args: usize,
     search_path: Option<OsString>,
+    /// Instead of an environment among the strings.
+    inherited: Option<&'static Inherited>,
 }
 
 /// The program and its surroundings as `execve` wants them; valid as long as the image.
@@ -63,18 +66,20 @@ pub(super) struct Pointers {
 
 impl Image {
     pub(super) fn new(plan: &Plan) -> Image {
-        let inherited;
-        let env = match plan.env() {
-            Some(env) => env,
-            None => {
-                inherited = std::env::vars_os().collect::<Vec<_>>();
-                &inherited
+        let inherited = if plan.env().is_none() { Inherited::unchanged() } else { None };
+        let copied;
+        let env = match (plan.env(), inherited) {
+            (Some(env), _) => env,
+            (None, Some(_)) => &[],
+            (None, None) => {
+                copied = std::env::vars_os().collect::<Vec<_>>();
+                &copied
             }
         };
         let program = plan.program().as_bytes();
         let search_path = (!program.contains(&b'/')).then(|| {
-            let path = env.iter().find(|(name, _)| name == "PATH");
-            path.map_or_else(|| DEFAULT_PATH.into(), |(_, value)| value.clone())
+            let copied = env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
+            copied.or_else(|| inherited?.path()).unwrap_or(DEFAULT_PATH.as_ref()).to_owned()
         });
 
         let mut buffers = KEPT.try_with(Cell::take).ok().flatten().unwrap_or_default();
@@ -93,7 +98,7 @@ impl Image {
         plan.args().iter().for_each(|arg| buffers.push([arg.as_bytes(), b"", b""]));
         let args = buffers.starts.len() - candidates;
         env.iter().for_each(|(name, value)| buffers.push([name.as_bytes(), b"=", value.as_bytes()]));
-        Image { buffers, candidates, args, search_path }
+        Image { buffers, candidates, args, search_path, inherited }
     }
 
     pub(super) fn pointers(&mut self) -> Pointers {
@@ -109,7 +114,8 @@ impl Image {
         self.buffers.pointers = pointers;
         let candidates = self.buffers.pointers.as_mut_ptr();
         let argv_after_slot = candidates.wrapping_add(self.candidates + 2);
-        Pointers { candidates, argv_after_slot, envp: argv_after_slot.wrapping_add(self.args + 1) }
+        let own = argv_after_slot.wrapping_add(self.args + 1).cast_const();
+        Pointers { candidates, argv_after_slot, envp: self.inherited.map_or(own, Inherited::pointers) }
     }
 
     pub(super) fn candidate(&self, index: usize) -> Option<PathBuf> {

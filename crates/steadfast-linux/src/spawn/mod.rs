@@ -15,7 +15,7 @@
 //! | --- | --- |
 //! | `mod.rs` | [`spawn`], [`exec`] |
 //! | `clone.rs` | the doors |
-//! | `image.rs`, `prepare.rs`, `stdio.rs`, `descriptors.rs` | what is laid out before the child is born |
+//! | `image.rs`, `environ.rs`, `prepare.rs`, `stdio.rs`, `descriptors.rs` | what is laid out before the child is born |
 //! | `child.rs` | what the child does, step by step |
 //! | `step.rs` | which step failed, in one word and for people |
 //! | `maps.rs` | the ID maps of a user namespace |
@@ -26,6 +26,7 @@ mod child;
 mod clone;
 mod descriptors;
 mod dumpable;
+mod environ;
 mod hook;
 mod image;
 mod maps;
@@ -90,6 +91,7 @@ pub fn spawn(plan: &Plan, want: WantPidfd, door: Door) -> Result<Child, Error> {
 
     let mut order = Order {
         attributes: a,
+        plain: a.is_none(),
         prepared: &prepared,
         mask: 0,
         reset_handlers: door != Door::Clone3,
@@ -170,6 +172,7 @@ pub fn exec(plan: &Plan) -> Error {
     // Handlers are not reset: a program that is executed has none, and if this fails, they are still ours.
     let mut order = Order {
         attributes: &a,
+        plain: false,
         prepared: &prepared,
         mask: 0,
         reset_handlers: false,
