@@ -43,7 +43,8 @@ pub(super) struct Order<'a> {
     /// There are none.
     pub(super) plain: bool,
     pub(super) prepared: &'a Prepared<'a>,
-    pub(super) mask: raw::SignalSet,
+    /// What was blocked before we blocked all; `None`: we did not, and the mask is as it shall be.
+    pub(super) mask: Option<raw::SignalSet>,
     pub(super) reset_handlers: bool,
     /// The cgroup is to be joined; otherwise there is none, or the child was born in it.
     pub(super) join_cgroup: bool,
@@ -218,7 +219,7 @@ fn signals(order: &Order<'_>) -> Result<(), Failure> {
             }
         }
     }
-    raw::set_signal_mask(a.signal_mask.map_or(order.mask, |mask| mask.as_raw()));
+    a.signal_mask.map(|mask| mask.as_raw()).or(order.mask).map(raw::set_signal_mask);
     Ok(())
 }
 

@@ -93,7 +93,7 @@ pub fn spawn(plan: &Plan, want: WantPidfd, door: Door) -> Result<Child, Error> {
         attributes: a,
         plain: a.is_none(),
         prepared: &prepared,
-        mask: 0,
+        mask: None,
         reset_handlers: door != Door::Clone3,
         join_cgroup: false,
         parent: match (&own_pidfd, a.parent_death_signal) {
@@ -106,13 +106,16 @@ pub fn spawn(plan: &Plan, want: WantPidfd, door: Door) -> Result<Child, Error> {
         report: &report,
     };
     let dumpable = Dumpable::keep(a, door);
-    // From here until the mask is restored no handler runs on this thread: in the child it would run in our memory, on the
-    // child's stack.
-    order.mask = raw::set_signal_mask(raw::ALL_BUT_SIGSYS);
+    // No handler of ours may run in the child, in our memory and on its stack. `clone3` gives it none. Elsewhere signals wait from
+    // here on until the child has reset them; and with attributes everywhere, for then they might come between two steps. (A signal
+    // that finds the child without a handler does to it what it would do to the program a moment later.)
+    if door != Door::Clone3 || !order.plain {
+        order.mask = Some(raw::set_signal_mask(raw::ALL_BUT_SIGSYS));
+    }
     // SAFETY: `order` and all that it borrows live in this function, past the call; the stack is ours; with shared memory the
     // child has left both by the time it returns.
     let made = unsafe { clone::make(door, want, &stack, &mut order) };
-    raw::set_signal_mask(order.mask);
+    order.mask.map(raw::set_signal_mask);
     drop((dumpable, order));
     stack.keep();
 
@@ -174,7 +177,7 @@ pub fn exec(plan: &Plan) -> Error {
         attributes: &a,
         plain: false,
         prepared: &prepared,
-        mask: 0,
+        mask: None,
         reset_handlers: false,
         join_cgroup: a.cgroup.is_some(),
         parent: Parent::Whoever,
@@ -182,9 +185,9 @@ pub fn exec(plan: &Plan) -> Error {
         hooks,
         report: &report,
     };
-    order.mask = raw::set_signal_mask(raw::ALL_BUT_SIGSYS);
+    order.mask = Some(raw::set_signal_mask(raw::ALL_BUT_SIGSYS));
     let (step, errno) = child::become_program(&mut order);
-    raw::set_signal_mask(order.mask);
+    order.mask.map(raw::set_signal_mask);
     drop(order);
     failed(step.stage(plan, &image), errno)
 }
