@@ -6,12 +6,13 @@ use crate::program::Noop;
 use rustix::event::{PollFd, PollFlags, poll};
 use std::ffi::{CStr, CString};
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use steadfast::{Capture, Limit, Resource};
+use steadfast_linux::bare::{Calls, spawn_and_wait};
 
 pub(crate) struct Subject<'a> {
     pub(crate) name: &'static str,
@@ -37,8 +38,7 @@ fn limit(path: &Path) -> Result<Subject<'static>> {
 }
 
 fn bare(path: &CStr) -> Result<()> {
-    let status = steadfast_linux::bare::spawn_and_wait(path)?;
-    succeeded(status)
+    succeeded(spawn_and_wait(path, None)?)
 }
 
 fn succeeded(status: std::process::ExitStatus) -> Result<()> {
@@ -89,12 +89,27 @@ fn attributes(path: &Path) -> Result<Vec<Subject<'_>>> {
     if uid == USER {
         ours.groups(&groups);
     }
+    let null = File::open("/dev/null")?;
     for number in [10, 11, 12] {
-        ours.fd(number, File::open("/dev/null")?);
+        ours.fd(number, null.try_clone()?);
     }
     ours.rlimit(Resource::CORE, 0).rlimit(Resource::NOFILE, Limit::new(256, 1024));
+    let (number, c_path) = (null.as_raw_fd(), CString::new(path.as_os_str().as_bytes())?);
+    let calls = Calls {
+        uid,
+        gid,
+        groups,
+        dir: c"/".to_owned(),
+        fds: [10, 11, 12].map(|to| (number, to)).into(),
+        limits: vec![(Resource::CORE.as_raw(), 0, 0), (Resource::NOFILE.as_raw(), 256, 1024)],
+    };
     Ok(vec![
-        limit(path)?,
+        // What this much work takes at the least; and what none of it takes.
+        subject("limit", move || {
+            let _open = &null;
+            succeeded(spawn_and_wait(&c_path, Some(&calls))?)
+        }),
+        Subject { name: "limit of plain", ..limit(path)? },
         subject("steadfast", move || succeeded(ours.status()?)),
         // They have no groups, sessions, descriptors and limits but by `pre_exec`: the user and the directory must do.
         subject("std", move || succeeded(std::process::Command::new(path).uid(uid).gid(gid).current_dir("/").status()?)),

@@ -388,7 +388,7 @@ fn limit_order(system: &System) {
     let effective = own.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap();
     if u64::from_str_radix(effective.trim(), 16).unwrap() & 1 << 24 == 0 {
         let error = system.spawn(cat("-").rlimit(Resource::MEMLOCK, Limit::INFINITY)).unwrap_err();
-        assert_eq!(error.to_string(), "spawn `cat`: prlimit RLIMIT_MEMLOCK to unlimited: Operation not permitted (os error 1)");
+        assert_eq!(error.to_string(), "spawn `cat`: setrlimit RLIMIT_MEMLOCK to unlimited: Operation not permitted (os error 1)");
         return;
     }
     let (_, hard) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_MEMLOCK).unwrap();
@@ -533,7 +533,7 @@ fn as_plain_user() -> Outcome {
             (|c| c.unshare(Namespaces::MOUNT), Errno::PERM, "unshare MOUNT"),
             (|c| c.process_group(1), Errno::PERM, "setpgid 1"),
             (|c| c.detach_terminal(true), Errno::NXIO, "TIOCNOTTY"),
-            (|c| c.rlimit(Resource::NICE, 40), Errno::PERM, "prlimit RLIMIT_NICE to 40"),
+            (|c| c.rlimit(Resource::NICE, 40), Errno::PERM, "setrlimit RLIMIT_NICE to 40"),
             (
                 |c| c.uid_map([IdMap { inside: 0, outside: 0, count: 1 }]).namespaces(Namespaces::USER),
                 Errno::PERM,

@@ -218,7 +218,7 @@ pub enum Stage {
         /// The call, or the file that is written: `setgid`, `setuid`, `setgroups`, `capset`, `setsid`, `setpgid`, `TIOCSCTTY`,
         /// `TIOCSPGRP`, `TIOCNOTTY`, `clone` (with namespaces), `unshare`, `mount`, `uid_map`, `gid_map`, `setgroups file`,
         /// `cgroup`, `setpriority`, `sched_setscheduler`, `sched_setaffinity`, `oom_score_adj`, `personality`, `setrlimit`,
-        /// `prlimit`, `chroot`, `fchdir`, `fd`, `close_fds`, `no_new_privs`, `sigaction`, `parent_death_signal`, `ptrace` or
+        /// `chroot`, `fchdir`, `fd`, `close_fds`, `no_new_privs`, `sigaction`, `parent_death_signal`, `ptrace` or
         /// `pre_exec`.
         call: &'static str,
         /// Its argument, such as the group ID; empty if it has none.

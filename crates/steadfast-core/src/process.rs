@@ -122,6 +122,11 @@ impl Process {
         Ok(Process::new(backend, pid, process, Origin::Spawned))
     }
 
+    /// The backend that it came from.
+    pub fn backend(&self) -> &Arc<dyn ProcessBackend> {
+        &self.inner.backend
+    }
+
     /// A handle that is Done, for a process that other code has spawned and waited for.
     pub fn done(backend: &Arc<dyn ProcessBackend>, exit: Exit) -> Process {
         let state = State { phase: Phase::Done(Some(exit)), calls: 0, reap_due: false, process: None };

@@ -3,7 +3,7 @@
 use crate::raw;
 use crate::stack::Stack;
 use crate::wait::{Blocking, Reaping, Target, waitid};
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::process::ExitStatus;
 use std::ptr;
@@ -13,16 +13,35 @@ unsafe extern "C" {
     static environ: *const *const c_char;
 }
 
+/// The system calls of a spawn with attributes, one after the other.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, clippy::exhaustive_structs, reason = "for the benchmark alone")]
+pub struct Calls {
+    pub uid: u32,
+    pub gid: u32,
+    pub groups: Vec<u32>,
+    pub dir: CString,
+    /// Pairs of a descriptor and the number that it gets.
+    pub fds: Vec<(i32, i32)>,
+    /// Resource, soft and hard.
+    pub limits: Vec<(u32, u64, u64)>,
+}
+
+struct Order<'a> {
+    argv: [*const c_char; 2],
+    calls: Option<&'a Calls>,
+}
+
 /// Starts a program with this process's environment and no arguments, and waits for it by its pidfd.
 ///
 /// # Errors
 /// What the calls say. A program that cannot be executed exits with 127.
-pub fn spawn_and_wait(path: &CStr) -> Result<ExitStatus, Errno> {
-    let argv = [path.as_ptr(), ptr::null()];
+pub fn spawn_and_wait(path: &CStr, calls: Option<&Calls>) -> Result<ExitStatus, Errno> {
+    let order = Order { argv: [path.as_ptr(), ptr::null()], calls };
     let stack = Stack::take()?;
     let mut pidfd: c_int = -1;
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
-    let arg = (&raw const argv).cast_mut().cast::<c_void>();
+    let arg = (&raw const order).cast_mut().cast::<c_void>();
     // SAFETY: the stack is ours alone and large enough; `run` executes or exits; what is pointed to outlives the call.
     let made = unsafe { raw::clone(flags, stack.top(), run, arg, &raw mut pidfd) };
     stack.keep();
@@ -33,13 +52,39 @@ pub fn spawn_and_wait(path: &CStr) -> Result<ExitStatus, Errno> {
     exit.map(|exit| exit.status).ok_or(Errno::CHILD)
 }
 
-extern "C" fn run(argv: *mut c_void) -> c_int {
-    let argv = argv.cast::<*const c_char>().cast_const();
-    // SAFETY: the first of the two pointers that `spawn_and_wait` passes.
-    let path = unsafe { *argv };
+extern "C" fn run(order: *mut c_void) -> c_int {
+    // SAFETY: `spawn_and_wait` passes its order, and keeps it until we have executed or exited.
+    let order = unsafe { &*order.cast::<Order<'_>>() };
+    let [path, _] = order.argv;
+    if let Some(calls) = order.calls {
+        make(calls);
+    }
     // SAFETY: the C library's own list, which this process does not change meanwhile: the benchmark sets no variables.
     let envp = unsafe { environ };
     // SAFETY: a C string and two null-terminated lists of such, which live on in the parent.
-    unsafe { libc::syscall(libc::SYS_execve, path, argv, envp) };
+    unsafe { libc::syscall(libc::SYS_execve, path, order.argv.as_ptr(), envp) };
     raw::exit_now(127)
+}
+
+fn make(calls: &Calls) {
+    // SAFETY: no pointer.
+    unsafe { libc::syscall(libc::SYS_setsid) };
+    // SAFETY: as many IDs as is said.
+    unsafe { libc::syscall(libc::SYS_setgroups, calls.groups.len(), calls.groups.as_ptr()) };
+    // SAFETY: no pointer.
+    unsafe { libc::syscall(libc::SYS_setgid, calls.gid) };
+    // SAFETY: no pointer.
+    unsafe { libc::syscall(libc::SYS_setuid, calls.uid) };
+    // SAFETY: a C string.
+    unsafe { libc::syscall(libc::SYS_chdir, calls.dir.as_ptr()) };
+    for (from, to) in &calls.fds {
+        // SAFETY: no pointer.
+        unsafe { libc::syscall(libc::SYS_dup3, *from, *to, 0) };
+    }
+    for (resource, soft, hard) in &calls.limits {
+        let limit = [*soft, *hard];
+        let none = ptr::null::<u64>();
+        // SAFETY: `struct rlimit64` is these two numbers; the old one is not asked for.
+        unsafe { libc::syscall(libc::SYS_prlimit64, 0, *resource, limit.as_ptr(), none) };
+    }
 }

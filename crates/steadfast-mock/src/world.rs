@@ -189,7 +189,7 @@ impl World {
             number: program.runs,
             args: plan.args().to_vec(),
             env: plan.env().map(<[_]>::to_vec),
-            attributes: plan.attributes().as_ref().clone(),
+            attributes: plan.attributes().clone(),
         };
         let script = Arc::clone(&program.script);
         let pid = self.next_pid().ok_or((Stage::Clone, Errno::AGAIN))?;

@@ -5,7 +5,7 @@ use crate::pipe::{ChildStderr, ChildStdin, ChildStdout};
 use crate::{ExitStatus, Output, Process, System};
 use std::ops::Deref;
 use std::os::fd::OwnedFd;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use steadfast_core::{Error, PipeEnd, Result, Signal};
 
@@ -32,7 +32,6 @@ pub struct Child {
     /// The read end of its stderr, if that is piped.
     pub stderr: Option<ChildStderr>,
     process: Process,
-    system: System,
     /// What was read by calls that a timeout ended.
     captured: Mutex<[CapturedStream; 2]>,
     pidfd: Option<OwnedFd>,
@@ -40,20 +39,13 @@ pub struct Child {
 }
 
 impl Child {
-    pub(crate) fn new(
-        process: Process,
-        system: System,
-        pipes: [Option<PipeEnd>; 3],
-        pidfd: Option<OwnedFd>,
-        kill_on_drop: bool,
-    ) -> Child {
+    pub(crate) fn new(process: Process, pipes: [Option<PipeEnd>; 3], pidfd: Option<OwnedFd>, kill_on_drop: bool) -> Child {
         let [stdin, stdout, stderr] = pipes;
         Child {
             stdin: stdin.map(ChildStdin::new),
             stdout: stdout.map(ChildStdout::new),
             stderr: stderr.map(ChildStderr::new),
             process,
-            system,
             captured: Mutex::default(),
             pidfd,
             kill_on_drop,
@@ -141,7 +133,7 @@ impl Child {
             Reading::new("stdout", self.stdout.as_ref().map(ChildStdout::end), stdout),
             Reading::new("stderr", self.stderr.as_ref().map(ChildStderr::end), stderr),
         ];
-        let (status, timed_out) = output::capture(&self.process, &self.system, streams, options)?;
+        let (status, timed_out) = output::capture(&self.process, &self.system(), streams, options)?;
         // What is finished is handed out; what goes on stays, for the next call.
         let [stdout, stderr] = if status.is_some() { std::mem::take(&mut *captured) } else { captured.clone() };
         Ok(Captured { status, timed_out, stdout, stderr })
@@ -167,8 +159,9 @@ impl Child {
         &self.process
     }
 
-    pub(crate) fn system(&self) -> &System {
-        &self.system
+    /// The one that it was spawned on.
+    pub(crate) fn system(&self) -> System {
+        System::with_backend(Arc::clone(self.process.backend()))
     }
 
     fn close_stdin(&self) {

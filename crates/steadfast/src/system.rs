@@ -170,7 +170,7 @@ impl System {
     /// [`Error::NoChild`] if somebody else has reaped it, [`Error::Unsupported`] on a simulated system, else as
     /// [`find`](System::find).
     pub fn adopt(&self, child: std::process::Child) -> Result<Child> {
-        self.adopt_parts(child).map(|(process, pipes)| Child::new(process, self.clone(), pipes, None, false))
+        self.adopt_parts(child).map(|(process, pipes)| Child::new(process, pipes, None, false))
     }
 
     pub(crate) fn adopt_parts(&self, mut child: std::process::Child) -> Result<(Process, [Option<steadfast_core::PipeEnd>; 3])> {

@@ -90,17 +90,17 @@ pub struct Attributes {
     pub hooks: Vec<Hook>,
 }
 
-static NONE: LazyLock<Arc<Attributes>> = LazyLock::new(Arc::default);
+static NONE: LazyLock<Attributes> = LazyLock::new(Attributes::default);
 
 impl Attributes {
     /// Those of the caller, all of them: one for everybody, so that a plan without any costs nothing.
-    pub fn none() -> Arc<Attributes> {
-        Arc::clone(&NONE)
+    pub fn none() -> &'static Attributes {
+        &NONE
     }
 
     /// Whether these are [`none`](Self::none), so that there is nothing to be looked at. (Others may say the same in more words.)
     pub fn is_none(&self) -> bool {
-        std::ptr::eq(self, &raw const **NONE)
+        std::ptr::eq(self, &raw const *NONE)
     }
 }
 

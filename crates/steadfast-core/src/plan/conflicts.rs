@@ -5,7 +5,7 @@ use crate::{Attributes, Disposition, Limit, Namespaces, Scheduling, Signal};
 
 /// What is wrong, and what to do; `None`: nothing.
 pub(super) fn conflict(plan: &PlanBuilder) -> Option<String> {
-    let a = &plan.attributes;
+    let a = plan.attributes_or_none();
     if a.is_none() {
         return None;
     }
@@ -77,7 +77,7 @@ fn namespaces(a: &Attributes) -> Option<String> {
 }
 
 fn descriptors(plan: &PlanBuilder) -> Option<String> {
-    let fds = &plan.attributes.fds;
+    let fds = &plan.attributes_or_none().fds;
     for (index, (number, _)) in fds.iter().enumerate() {
         if *number < 0 {
             return Some(format!("fd {number}: descriptors are numbered from 0"));

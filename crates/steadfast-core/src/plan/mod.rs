@@ -46,7 +46,7 @@ pub struct PlanBuilder {
     current_dir: Option<PathBuf>,
     stdio: [PlanStdio; 3],
     create_pidfd: bool,
-    attributes: Arc<Attributes>,
+    attributes: Option<Arc<Attributes>>,
 }
 
 impl Plan {
@@ -60,7 +60,7 @@ impl Plan {
             current_dir: None,
             stdio: Default::default(),
             create_pidfd: false,
-            attributes: Attributes::none(),
+            attributes: None,
         }
     }
 
@@ -100,8 +100,8 @@ impl Plan {
     }
 
     /// What else it is to be.
-    pub fn attributes(&self) -> &Arc<Attributes> {
-        &self.inner.attributes
+    pub fn attributes(&self) -> &Attributes {
+        self.inner.attributes_or_none()
     }
 }
 
@@ -162,8 +162,12 @@ impl PlanBuilder {
 
     /// Sets what else it is to be.
     pub fn attributes(mut self, attributes: impl Into<Arc<Attributes>>) -> Self {
-        self.attributes = attributes.into();
+        self.attributes = Some(attributes.into());
         self
+    }
+
+    fn attributes_or_none(&self) -> &Attributes {
+        self.attributes.as_deref().unwrap_or_else(|| Attributes::none())
     }
 
     /// Checks it all.
@@ -177,7 +181,7 @@ impl PlanBuilder {
             return invalid("the program's name is empty".into());
         }
         let dir = self.current_dir.as_ref().map(|dir| ("working directory", dir.as_os_str()));
-        let root = self.attributes.chroot.as_ref().map(|dir| ("root directory", dir.as_os_str()));
+        let root = self.attributes_or_none().chroot.as_ref().map(|dir| ("root directory", dir.as_os_str()));
         let arg0 = self.arg0.iter().map(|arg| ("argument 0", arg.as_os_str()));
         let args = self.args.iter().map(|arg| ("argument", arg.as_os_str()));
         let env = self.env.iter().flatten();

@@ -54,25 +54,28 @@ impl Descriptors {
         channel: c_int,
         executable: c_int,
     ) -> Descriptors {
-        let streams = streams.into_iter().enumerate().map(|(index, from)| (index, index as c_int, from));
-        let fds = fds.iter().enumerate().map(|(index, (to, from))| (index + 3, *to, from.as_raw_fd()));
-        let wanted: Vec<_> = streams.filter(|(.., from)| *from >= 0).chain(fds).collect();
-        let is_target = |number: c_int| wanted.iter().any(|(_, to, _)| *to == number);
-        let needed = |number: c_int| Needed { number: number.into(), aside: is_target(number) };
-        let one = |&(index, to, from)| Move { from: AtomicI32::new(from), to, aside: from != to && is_target(from), index };
-        let above = wanted.iter().map(|(_, to, _)| *to).max().unwrap_or(-1).saturating_add(1);
+        let one = |index, to, from| Move { from: AtomicI32::new(from), to, aside: false, index };
+        let streams = streams.into_iter().enumerate().filter(|(_, from)| *from >= 0);
+        let mut moves: Vec<Move> = streams.map(|(index, from)| one(index, index as c_int, from)).collect();
+        moves.extend(fds.iter().enumerate().map(|(index, (to, from))| one(index + 3, *to, from.as_raw_fd())));
+        for index in 0..moves.len() {
+            let Move { to, ref from, .. } = moves[index];
+            let from = from.load(Ordering::Relaxed);
+            moves[index].aside = from != to && moves.iter().any(|other| other.to == from);
+        }
+        let needed = |number: c_int| Needed { number: number.into(), aside: moves.iter().any(|one| one.to == number) };
         let kept = || {
-            let mut kept: Vec<c_uint> = [0, 1, 2].into_iter().chain(wanted.iter().map(|(_, to, _)| to.unsigned_abs())).collect();
+            let mut kept: Vec<c_uint> = [0, 1, 2].into_iter().chain(moves.iter().map(|one| one.to.unsigned_abs())).collect();
             kept.sort_unstable();
             kept.dedup();
             kept
         };
         Descriptors {
-            moves: wanted.iter().map(one).collect(),
-            above,
+            above: moves.iter().map(|one| one.to).max().unwrap_or(-1).saturating_add(1),
             closed: if close_others { gaps(&kept()) } else { Vec::new() },
             channel: needed(channel),
             executable: needed(executable),
+            moves,
         }
     }
 

@@ -107,9 +107,10 @@ pub fn spawn(plan: &Plan, want: WantPidfd, door: Door) -> Result<Child, Error> {
     };
     let dumpable = Dumpable::keep(a, door);
     // No handler of ours may run in the child, in our memory and on its stack. `clone3` gives it none. Elsewhere signals wait from
-    // here on until the child has reset them; and with attributes everywhere, for then they might come between two steps. (A signal
-    // that finds the child without a handler does to it what it would do to the program a moment later.)
-    if door != Door::Clone3 || !order.plain {
+    // here on until the child has reset them. (One that finds the child without a handler does to it what it would do to the
+    // program a moment later; where the program is not to be as we are in that, they wait too.)
+    let differs = !a.dispositions.is_empty() || a.signal_mask.is_some() || a.foreground.is_some();
+    if door != Door::Clone3 || differs {
         order.mask = Some(raw::set_signal_mask(raw::ALL_BUT_SIGSYS));
     }
     // SAFETY: `order` and all that it borrows live in this function, past the call; the stack is ours; with shared memory the
@@ -153,7 +154,7 @@ pub fn spawn(plan: &Plan, want: WantPidfd, door: Door) -> Result<Child, Error> {
 pub fn exec(plan: &Plan) -> Error {
     let failed = |stage, source| Error::Spawn { program: plan.program().to_owned(), stage, source };
     let refused = |why: &str| Error::InvalidPlan { program: plan.program().to_owned(), why: why.into() };
-    let mut a = plan.attributes().as_ref().clone();
+    let mut a = plan.attributes().clone();
     if a.namespaces.contains(Namespaces::PID) {
         return refused("namespaces(Namespaces::PID) and exec: a process keeps its PID for life: spawn it");
     }

@@ -21,7 +21,6 @@ pub(super) enum What {
     Nice,
     Scheduling,
     Affinity,
-    RaiseLimit,
     Chroot,
     KeepCapabilities,
     Setgroups,
@@ -46,7 +45,7 @@ pub(super) enum What {
 }
 
 impl What {
-    const ALL: [What; 34] = [
+    const ALL: [What; 33] = [
         What::Maps,
         What::Cgroup,
         What::Setsid,
@@ -60,7 +59,6 @@ impl What {
         What::Nice,
         What::Scheduling,
         What::Affinity,
-        What::RaiseLimit,
         What::Chroot,
         What::KeepCapabilities,
         What::Setgroups,
@@ -121,10 +119,6 @@ impl Step {
         let index = self.index as usize;
         let attribute = |call, value: String| Stage::Attribute { call, value };
         let number = |call, number: Option<i64>| attribute(call, number.map(|n| n.to_string()).unwrap_or_default());
-        let limit = |call| match a.limits.get(index) {
-            Some((resource, limit)) => attribute(call, format!("{resource} to {limit}")),
-            None => attribute(call, String::new()),
-        };
         match self.what {
             What::Maps => attribute("uid_map", String::new()),
             What::Cgroup => attribute("cgroup", String::new()),
@@ -139,7 +133,6 @@ impl Step {
             What::Nice => number("setpriority", a.nice.map(Into::into)),
             What::Scheduling => attribute("sched_setscheduler", a.scheduling.map(|s| format!("{s:?}")).unwrap_or_default()),
             What::Affinity => attribute("sched_setaffinity", format!("{:?}", a.affinity)),
-            What::RaiseLimit => limit("prlimit"),
             What::Chroot => {
                 attribute("chroot", a.chroot.as_ref().map(|dir| format!("to `{}`", dir.display())).unwrap_or_default())
             }
@@ -167,7 +160,10 @@ impl Step {
                 attribute("sigaction", a.dispositions.get(index).map(|(signal, _)| signal.to_string()).unwrap_or_default())
             }
             What::PreExec => attribute("pre_exec", String::new()),
-            What::Limit => limit("setrlimit"),
+            What::Limit => {
+                let limit = a.limits.get(index).map(|(resource, limit)| format!("{resource} to {limit}"));
+                attribute("setrlimit", limit.unwrap_or_default())
+            }
             What::Trace => attribute("ptrace", "PTRACE_TRACEME".into()),
             What::Exec if a.executable.is_some() => Stage::Exec { path: Some(plan.program().into()), search_path: None },
             What::Exec => Stage::Exec { path: image.candidate(index), search_path: image.search_path().map(ToOwned::to_owned) },

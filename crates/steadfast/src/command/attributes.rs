@@ -10,8 +10,8 @@ use std::sync::Arc;
 use steadfast_core::{Attributes, Capability, Disposition, IdMap, Limit, Namespaces, Resource, Scheduling, Signal, SignalSet};
 
 impl Command {
-    fn changed(&mut self) -> &mut Attributes {
-        Arc::make_mut(&mut self.attributes)
+    pub(super) fn changed(&mut self) -> &mut Attributes {
+        Arc::make_mut(self.attributes.get_or_insert_default())
     }
 }
 
@@ -108,7 +108,7 @@ impl Command {
     /// a path is looked up inside. `EPERM` without `CAP_SYS_CHROOT`.
     pub fn chroot(&mut self, dir: impl AsRef<Path>) -> &mut Command {
         self.changed().chroot = Some(dir.as_ref().to_owned());
-        if self.current_dir.is_none() && self.attributes.current_dir_fd.is_none() {
+        if self.current_dir.is_none() && self.changed().current_dir_fd.is_none() {
             self.current_dir("/");
         }
         self

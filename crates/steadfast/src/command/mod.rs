@@ -91,7 +91,7 @@ pub struct Command {
     kill_on_drop: bool,
     create_pidfd: bool,
     /// Shared with its clones and plans.
-    attributes: Arc<Attributes>,
+    attributes: Option<Arc<Attributes>>,
 }
 
 impl Command {
@@ -111,7 +111,7 @@ impl Command {
             stderr: None,
             kill_on_drop: false,
             create_pidfd: false,
-            attributes: Attributes::none(),
+            attributes: None,
         }
     }
 
@@ -315,14 +315,14 @@ impl Command {
     pub(crate) fn spawn_with(&self, system: &System, defaults: [PlanStdio; 3]) -> Result<Child> {
         let plan = self.plan(system, defaults)?;
         let (process, pipes, pidfd) = steadfast_core::Process::spawn(system.backend(), &plan)?;
-        Ok(Child::new(Process::from(process), system.clone(), pipes, pidfd, self.kill_on_drop))
+        Ok(Child::new(Process::from(process), pipes, pidfd, self.kill_on_drop))
     }
 
     fn plan(&self, system: &System, defaults: [PlanStdio; 3]) -> Result<Plan> {
         let [stdin, stdout, stderr] = defaults;
         let stream = |number: i32, name: &'static str, stdio: &Option<Stdio>, default| match stdio {
             // What was given by its number is no default's to take.
-            None if self.attributes.fds.iter().any(|(to, _)| *to == number) => Ok(PlanStdio::Inherit),
+            None if self.attributes.as_ref().is_some_and(|a| a.fds.iter().any(|(to, _)| *to == number)) => Ok(PlanStdio::Inherit),
             None => Ok(default),
             Some(Stdio(Source::Real(stdio))) => Ok(stdio.clone()),
             Some(Stdio(Source::Simulated)) => Err(Error::Unsupported {
@@ -338,8 +338,10 @@ impl Command {
             .stdin(stream(0, "stdin", &self.stdin, stdin)?)
             .stdout(stream(1, "stdout", &self.stdout, stdout)?)
             .stderr(stream(2, "stderr", &self.stderr, stderr)?)
-            .create_pidfd(self.create_pidfd)
-            .attributes(Arc::clone(&self.attributes));
+            .create_pidfd(self.create_pidfd);
+        if let Some(attributes) = &self.attributes {
+            plan = plan.attributes(Arc::clone(attributes));
+        }
         if let Some(arg0) = &self.arg0 {
             plan = plan.arg0(arg0);
         }
@@ -380,7 +382,7 @@ impl Command {
 
 impl CommandExt for Command {
     fn add_hook(&mut self, hook: Hook) -> &mut Command {
-        Arc::make_mut(&mut self.attributes).hooks.push(hook);
+        self.changed().hooks.push(hook);
         self
     }
 }

@@ -126,8 +126,15 @@ fn schedule(scheduling: Scheduling) -> Result<(), Errno> {
 
 /// Raises hard limits while the caller's privileges are there; the soft ones wait for [`limits`].
 pub(super) fn raise_limits(a: &Attributes) -> Result<(), Failure> {
+    if a.uid.is_none() && a.unshare.is_empty() {
+        // They are still there at the end.
+        return Ok(());
+    }
     for (index, (resource, limit)) in a.limits.iter().enumerate() {
-        let failed = |errno| (What::RaiseLimit.number(index), errno);
+        let failed = |errno| (What::Limit.number(index), errno);
+        if limit.hard == 0 {
+            continue;
+        }
         let mut now = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
         prlimit(resource.as_raw(), None, Some(&mut now)).map_err(failed)?;
         if limit.hard > now.rlim_max {
