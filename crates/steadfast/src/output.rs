@@ -4,7 +4,7 @@
 //! the end of the streams blocks as long as any process has them open, a grandchild too; so who must return in time watches the
 //! child besides.
 
-use crate::pipe::End;
+use crate::pipe::{End, ROOM};
 use crate::{ExitStatus, Output, Process, System};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::fmt;
@@ -134,7 +134,7 @@ impl CapturedStream {
             surplus.append(&mut self.tail);
             self.tail = surplus;
         }
-        if self.tail.len() >= tail.max(64 * 1024) * 2 {
+        if self.tail.len() >= tail.max(ROOM) * 2 {
             self.trim();
         }
     }
@@ -207,12 +207,13 @@ pub(crate) struct Reading<'a> {
     name: &'static str,
     end: Option<&'a End>,
     kept: &'a mut CapturedStream,
+    enlarged: bool,
 }
 
 impl<'a> Reading<'a> {
     pub(crate) fn new(name: &'static str, end: Option<&'a End>, kept: &'a mut CapturedStream) -> Reading<'a> {
         kept.complete |= end.is_none();
-        Reading { name, end, kept }
+        Reading { name, end, kept, enlarged: false }
     }
 
     fn open_end(&self) -> Option<&'a End> {
@@ -227,6 +228,10 @@ impl<'a> Reading<'a> {
         self.kept.complete |= read == Some(0);
         self.kept.total += read.unwrap_or(0) as u64;
         self.kept.settle();
+        if read >= Some(ROOM) && !self.enlarged {
+            self.enlarged = true;
+            end.enlarge();
+        }
         Ok(read.is_some_and(|read| read > 0))
     }
 
@@ -466,11 +471,11 @@ fn failed(call: &'static str, what: &str, source: Errno) -> Error {
 mod tests {
     use super::*;
 
-    fn kept(limit: usize, pieces: &[&[u8]]) -> CapturedStream {
+    fn kept<'a>(limit: usize, pieces: impl IntoIterator<Item = &'a [u8]>) -> CapturedStream {
         let mut kept = CapturedStream::default();
         kept.set_limit(Some(limit));
         for piece in pieces {
-            kept.room().extend(*piece);
+            kept.room().extend(piece);
             kept.total += piece.len() as u64;
             kept.settle();
         }
@@ -481,15 +486,15 @@ mod tests {
     fn the_first_and_the_last_part_are_kept_and_the_rest_is_counted() {
         let all: Vec<u8> = (0..1_000_000_u32).map(|n| (n % 251) as u8).collect();
         for limit in [0, 1, 2, 5, 1000, 400_000] {
-            let kept = kept(limit, &[&all[..7], &all[7..70_000], &all[70_000..]]);
+            let kept = kept(limit, [&all[..7]].into_iter().chain(all[7..].chunks(ROOM)));
             let (head, tail) = (limit - limit / 2, limit / 2);
             assert_eq!((kept.head(), kept.tail()), (&all[..head], &all[all.len() - tail..]), "{limit}");
             assert_eq!((kept.total(), kept.omitted()), (1_000_000, 1_000_000 - limit as u64));
             assert!(kept.tail.capacity() < 1_000_000);
         }
-        let short = kept(10, &[b"12345678"]);
+        let short = kept(10, [&b"12345678"[..]]);
         assert_eq!((short.to_vec(), short.omitted(), short.to_string()), (b"12345678".to_vec(), 0, "12345678".into()));
-        assert_eq!(kept(2, &[b"abc"]).to_string(), "a\n[… 1 bytes left out …]\nc");
+        assert_eq!(kept(2, [&b"abc"[..]]).to_string(), "a\n[… 1 bytes left out …]\nc");
     }
 
     #[test]
