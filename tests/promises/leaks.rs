@@ -123,8 +123,14 @@ fn threads() -> usize {
     fs::read_dir("/proc/self/task").unwrap().count()
 }
 
+/// Whether a process that is not our child has ended: nobody knows when its parent reaps it.
+pub(crate) fn is_over(pid: steadfast::Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_none_or(|(_, behind)| behind.trim_start().starts_with(['Z', 'X']))
+}
+
 /// Waits for what has no event, as patiently as a test's time limit allows.
-fn until(what: &str, mut happened: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut happened: impl FnMut() -> bool) {
     let system = System::pid_legacy();
     let start = system.now();
     while !happened() {

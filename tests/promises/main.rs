@@ -3,13 +3,17 @@
 #![forbid(unsafe_code)]
 
 mod attributes;
+mod capture;
 mod contract;
 mod errors;
 mod leaks;
+mod like_std;
 mod probing;
 mod recycling;
 mod scenarios;
 mod stage;
+mod storm;
+mod surroundings;
 
 use libtest_mimic::Arguments;
 use stage::Outcome;
@@ -44,12 +48,16 @@ impl Test {
 fn main() {
     let tests = [
         attributes::tests(),
+        capture::tests(),
         contract::tests(),
         errors::tests(),
         leaks::tests(),
+        like_std::tests(),
         probing::tests(),
         recycling::tests(),
         scenarios::tests(),
+        storm::tests(),
+        surroundings::tests(),
     ];
     let tests: Vec<Test> = tests.into_iter().flatten().collect();
     if let Some(code) = stage::perform_if_asked(&tests) {

@@ -27,6 +27,9 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
+/// What a program started again does instead of a test.
+pub(crate) const ROLES: &[(&str, fn())] = &[("(SIGCHLD ignored)", with_sigchld_ignored)];
+
 fn sh(script: &str) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", script]);
@@ -211,7 +214,7 @@ fn sigchld_ignored(system: &System) {
 }
 
 /// What the program started by `sigchld_ignored` does.
-pub(crate) fn with_sigchld_ignored() {
+fn with_sigchld_ignored() {
     let system = System::detect().unwrap();
     let child = system.spawn(Command::new(ACTOR).args(["exit", "0"])).unwrap();
     assert_eq!(child.wait().unwrap_err().kind(), ErrorKind::NoChild);

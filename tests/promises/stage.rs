@@ -91,8 +91,9 @@ pub(crate) fn perform_if_asked(tests: &[Test]) -> Option<i32> {
             }
         });
     }
-    if name == "(SIGCHLD ignored)" {
-        crate::scenarios::with_sigchld_ignored();
+    let roles = crate::surroundings::ROLES.iter().chain(crate::scenarios::ROLES);
+    if let Some((_, play)) = roles.into_iter().find(|(role, _)| *role == name) {
+        play();
         return Some(PASSED);
     }
     let test = tests.iter().find(|test| test.name == name).expect("the runner names tests that there are");

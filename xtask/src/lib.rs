@@ -3,6 +3,7 @@
 
 pub mod bench;
 pub mod namespace;
+pub mod noop;
 pub mod probe;
 pub mod recycle;
 pub mod test;

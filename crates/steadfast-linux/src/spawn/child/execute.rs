@@ -20,13 +20,14 @@ pub(super) unsafe fn execute(prepared: &Prepared<'_>) -> Failure {
         return (What::Exec.into(), execute_file(executable, image));
     }
     let mut denied = None;
+    let mut last = Errno::NOENT;
     let mut index = 0;
     let mut candidate = image.candidates;
     loop {
         // SAFETY: `candidate` has not passed the null that ends the list.
         let path = unsafe { *candidate };
         if path.is_null() {
-            return denied.unwrap_or((What::NotFound.into(), Errno::NOENT));
+            return denied.unwrap_or((What::NotFound.into(), last));
         }
         let mut errno = execve(path, image.argv_after_slot, image.envp);
         if errno == Errno::NOEXEC {
@@ -36,7 +37,7 @@ pub(super) unsafe fn execute(prepared: &Prepared<'_>) -> Failure {
         match errno {
             Errno::ACCES => denied = Some((What::Exec.number(index), errno)),
             // The directory is missing, or away with its file server: look in the next one.
-            Errno::NOENT | Errno::NOTDIR | Errno::NODEV | Errno::STALE | Errno::TIMEDOUT => {}
+            Errno::NOENT | Errno::NOTDIR | Errno::NODEV | Errno::STALE | Errno::TIMEDOUT => last = errno,
             errno => return (What::Exec.number(index), errno),
         }
         index += 1;
