@@ -3,9 +3,10 @@
 use crate::Test;
 use crate::errors::each_system;
 use crate::leaks::{children, descriptors, is_over, until};
+use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 use steadfast::mock::{Kernel, Script, Simulated};
-use steadfast::{Capture, Command, ErrorKind, Pid, Pipeline, Process, Stdio, System};
+use steadfast::{Capture, Captured, Child, Command, ErrorKind, Pid, Pipeline, Process, Stdio, System};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -59,17 +60,30 @@ fn goes_on(system: &System) {
     assert_eq!((nothing.stdout.total(), nothing.status.unwrap().success()), (0, true));
 }
 
+/// Captures with a short timeout again and again, until it has read what is wanted.
+fn until_read(child: &Child, options: &Capture, enough: impl Fn(&Captured) -> bool) -> Captured {
+    loop {
+        let some = child.capture(&options.clone().timeout(Duration::from_millis(5))).unwrap();
+        if enough(&some) {
+            return some;
+        }
+    }
+}
+
 fn killed(system: &System) {
-    let _here = system.enter();
-    let captured =
-        Command::new("sh").args(["-c", "echo begun; exec sleep 1000"]).output_timeout(Duration::from_millis(300)).unwrap();
+    let child = system.spawn(&sh("echo begun; exec sleep 1000")).unwrap();
+    until_read(&child, &Capture::new(), |some| some.stdout.total() == 6);
+    let captured = child.capture(&Capture::new().timeout(Duration::ZERO).kill_on_timeout(true)).unwrap();
     assert!(captured.timed_out);
-    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&captured.status.unwrap()), Some(9));
+    assert_eq!(captured.status.unwrap().signal(), Some(9));
     assert_eq!(captured.stdout.to_vec(), b"begun\n");
+
+    let _here = system.enter();
     let in_time = Command::new("echo").arg("quick").output_timeout(PATIENCE).unwrap();
     assert_eq!((in_time.timed_out, in_time.into_output().unwrap().stdout), (false, b"quick\n".to_vec()));
     // A timeout of nothing, and one of for ever.
-    assert!(Command::new("sleep").arg("1000").output_timeout(Duration::ZERO).unwrap().timed_out);
+    let late = Command::new("sleep").arg("1000").output_timeout(Duration::ZERO).unwrap();
+    assert_eq!((late.timed_out, late.status.unwrap().signal()), (true, Some(9)));
     assert!(Command::new("true").output_timeout(Duration::MAX).unwrap().status.unwrap().success());
 }
 
@@ -83,7 +97,7 @@ fn grandchild(system: &System) {
 
 fn all_of_it(system: &System) {
     let _here = system.enter();
-    for _ in 0..50 {
+    for _ in 0..20 {
         // As much as a pipe holds, at the last moment, while somebody else keeps it open.
         let captured = sh("sleep 1000 2>&- & echo $! >&2; exec head -c 65536 /dev/zero").output_timeout(PATIENCE).unwrap();
         assert_eq!((captured.stdout.total(), captured.stdout.to_vec().len()), (65536, 65536));
@@ -102,8 +116,9 @@ fn wait_delay(system: &System) {
     assert!(captured.status.unwrap().success() && !captured.stdout.is_complete());
     end(&captured.stdout.to_vec());
     // To the end, and that does not come.
-    let captured = sh("sleep 1000 & echo $!").capture(&Capture::new().to_the_end().timeout(Duration::from_millis(100))).unwrap();
-    assert!(captured.timed_out && captured.status.is_some());
+    let child = sh("sleep 1000 & echo $!").spawn().unwrap();
+    let captured = until_read(&child, &Capture::new().to_the_end(), |some| some.status.is_some());
+    assert!(captured.timed_out && !captured.stdout.is_complete());
     end(&captured.stdout.to_vec());
 }
 
@@ -112,9 +127,11 @@ fn writes_for_ever(system: &System) {
     let captured = sh("yes & echo $! >&2").output_timeout(PATIENCE).unwrap();
     assert!(captured.status.unwrap().success());
     end(&captured.stderr.to_vec());
-    let captured =
-        Command::new("yes").capture(&Capture::new().timeout(Duration::from_millis(100)).kill_on_timeout(true).limit(10)).unwrap();
-    assert!(captured.timed_out && captured.stdout.total() > 10);
+    let yes = Command::new("yes").stdout(Stdio::piped()).spawn().unwrap();
+    let limit = Capture::new().limit(10);
+    until_read(&yes, &limit, |some| some.stdout.total() > 10);
+    let captured = yes.capture(&limit.timeout(Duration::ZERO).kill_on_timeout(true)).unwrap();
+    assert!(captured.timed_out && captured.status.is_some());
     assert_eq!(captured.stdout.head(), b"y\ny\ny");
     assert_eq!(captured.stdout.tail().len(), 5);
 }
@@ -168,7 +185,6 @@ fn pipeline(system: &System) {
     assert_eq!((output.stdout.trim_ascii(), output.success()), (&b"271"[..], true));
     // The first one is told by SIGPIPE that nobody reads any more; the middle one's status is its own.
     let codes = |pipeline: &Pipeline| -> Vec<_> {
-        use std::os::unix::process::ExitStatusExt;
         pipeline.status().unwrap().iter().map(|status| status.code().unwrap_or_else(|| -status.signal().unwrap())).collect()
     };
     let null = || std::fs::File::options().write(true).open("/dev/null").unwrap();
