@@ -35,6 +35,7 @@ pub(crate) fn tests() -> Vec<Test> {
         any("fd: circles, chains, and a number beyond", fd_circles),
         any("fd: beside the standard streams, and instead of them", fd_streams),
         any("close_fds: nothing but what was given, and given all the same", close_fds),
+        any("close_fds: without close_range, and without /proc too", close_fds_otherwise),
         any("rlimit: soft and hard", limits),
         root("rlimit: raised before the user changes, lowered last", limit_order),
         root("nice, scheduling, cpu_affinity", scheduling),
@@ -369,6 +370,22 @@ fn close_fds(system: &System) {
     let by_file = listed(system, Command::new("script").executable(script).close_fds(true));
     assert!(!by_file.contains(&100) && !by_file.contains(&250), "{by_file:?}");
     drop(leaked);
+}
+
+/// A filter answers for close_range(2); and in a root without `/proc` nobody lists what is open.
+fn close_fds_otherwise(system: &System) {
+    crate::probing::answer_with_enosys(nix::libc::SYS_close_range);
+    close_fds(system);
+    if Uid::current().is_root() && fs::read_link("/bin").is_ok_and(|to| to.ends_with("usr/bin")) {
+        let leaked = rustix::io::fcntl_dupfd_cloexec(File::open("/dev/null").unwrap(), 4).unwrap();
+        rustix::io::fcntl_setfd(&leaked, rustix::io::FdFlags::empty()).unwrap();
+        let number = leaked.as_raw_fd();
+        assert!(number < 9, "a shell knows descriptors of one digit");
+        let mut command = sh(&format!("(: <&{number}) 2>&- && echo leaked; (: <&9) && echo given"));
+        command.chroot("/usr").fd(9, file("x"));
+        assert_eq!(said(system, &mut command), "leaked\ngiven\n");
+        assert_eq!(said(system, command.close_fds(true)), "given\n");
+    }
 }
 
 fn limits(system: &System) {

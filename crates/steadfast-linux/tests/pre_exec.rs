@@ -6,9 +6,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use steadfast_core::{Attributes, Errno, Error, Hook, Plan, PlanBuilder, PlanStdio, Signal, Stage};
-use steadfast_linux::{
-    Blocking, Child, CommandExt, Door, Probe, Reaping, Target, WantPidfd, pidfd_send_signal, spawn, waitid,
-};
+use steadfast_linux::{Blocking, Child, CommandExt, Door, Probe, Reaping, Target, WantPidfd, pidfd_send_signal, spawn, waitid};
 
 /// As much of a command as the trait needs.
 #[derive(Default)]
@@ -102,9 +100,14 @@ fn it_sees_the_process_as_the_program_will_but_for_the_limits() {
     hooks.0.umask = Some(0o22);
     hooks.0.setsid = true;
     let check = || {
-        // SAFETY: no pointer in any of them.
-        let (mask, session, own) = unsafe { (libc::umask(0), libc::getsid(0), libc::getpid()) };
-        // SAFETY: as above; above the limit that comes.
+        // SAFETY: no pointer.
+        let mask = unsafe { libc::umask(0) };
+        // SAFETY: no pointer.
+        let session = unsafe { libc::getsid(0) };
+        // SAFETY: no pointer.
+        let own = unsafe { libc::getpid() };
+        // Above the limit that comes.
+        // SAFETY: no pointer.
         let far = unsafe { libc::dup2(0, 50) };
         if (mask, session, far) == (0o22, own, 50) { Ok(()) } else { Err(io::Error::from_raw_os_error(1)) }
     };
