@@ -5,7 +5,7 @@ use crate::{Act, Subject};
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
-use steadfast_core::{Errno, Error, ErrorKind, Pid, Plan, Process, Result, Signal, Stage};
+use steadfast_core::{Errno, Error, ErrorKind, Pid, Plan, PlanStdio, Process, Result, Signal, Stage};
 
 pub(crate) const PROMISES: &[Promise] = &[
     promise("signal: running: it is delivered", signal_running),
@@ -33,6 +33,7 @@ pub(crate) const PROMISES: &[Promise] = &[
     promise("find: our child: can be signalled and waited for", find_own),
     promise("find: a zombie: is found", find_zombie),
     promise("spawn: a missing program: ENOENT, with its name and stage", spawn_missing),
+    promise("run: spawned and waited for in one: status and PID, and nothing is left", run),
     promise("backend: a second reap gives ECHILD", reap_twice),
 ];
 
@@ -287,6 +288,18 @@ fn spawn_missing(subject: &Subject) {
         assert!(matches!(&error, Error::Spawn { stage: Stage::Exec { .. }, source: Errno::NOENT, .. }), "{error:?}");
         assert!(error.to_string().contains(program), "{error}");
     }
+}
+
+fn run(subject: &Subject) {
+    for code in [0, 7, 255] {
+        let plan = Plan::builder(&subject.actor).args(Act::Exit(code).to_args()).build().unwrap();
+        let exit = Process::run(&subject.backend, &plan).unwrap();
+        assert_eq!(exit.status.code(), Some(code.into()));
+        assert_eq!(kind(Process::find(&subject.backend, exit.pid)), ErrorKind::ProcessDone);
+    }
+    // Its stdin is closed first, so it ends.
+    let plan = Plan::builder(&subject.actor).args(Act::UntilEof(3).to_args()).stdin(PlanStdio::Piped).stdout(PlanStdio::Piped);
+    assert_eq!(Process::run(&subject.backend, &plan.build().unwrap()).unwrap().status.code(), Some(3));
 }
 
 fn reap_twice(subject: &Subject) {

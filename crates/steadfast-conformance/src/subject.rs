@@ -13,7 +13,7 @@ type Arrange<A, R> = Box<dyn Fn(A) -> R + Send + Sync>;
 /// A backend under test. What cannot be arranged for it is left out, and the promises that need it are skipped.
 pub struct Subject {
     pub(crate) backend: Arc<dyn ProcessBackend>,
-    actor: OsString,
+    pub(crate) actor: OsString,
     pub(crate) reap_behind: Option<Arrange<Pid, ()>>,
     pub(crate) foreigner: Option<Arrange<(), Pid>>,
     pub(crate) next_pid: Option<Arrange<Pid, ()>>,

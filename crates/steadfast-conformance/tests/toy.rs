@@ -191,6 +191,12 @@ impl BackendProcess for ToyProcess {
         })
     }
 
+    fn collect(&self) -> Result<Exit> {
+        let exit = self.wait_exited(None)?;
+        self.reap()?;
+        exit.ok_or_else(|| Error::on_process("wait", self.pid, Errno::CHILD))
+    }
+
     fn handle(&self) -> Option<BorrowedFd<'_>> {
         None
     }

@@ -46,7 +46,8 @@ pub trait ProcessBackend: Send + Sync {
 ///
 /// # For authors
 /// [`Process`](crate::Process) calls these from many threads at once and promises: [`reap`](Self::reap) is called at most
-/// once after an exit was seen, when no other call on this object is in progress, and nothing is called after it. Report
+/// once after an exit was seen, when no other call on this object is in progress, and nothing is called after it; or
+/// [`collect`](Self::collect), and then nothing else at all. Report
 /// the system's errors as they are ([`Error::System`](crate::Error::System) with the errno): `ESRCH`, `ECHILD` and `EINTR`
 /// get their meaning above. Dropping the object frees what it holds, and does nothing to the process.
 pub trait BackendProcess: Send + Sync {
@@ -68,6 +69,13 @@ pub trait BackendProcess: Send + Sync {
     /// # Errors
     /// `ECHILD` when it was reaped already, by whomever.
     fn reap(&self) -> Result<Option<Exit>>;
+
+    /// Blocks until the process has exited, reaps it, and tells how it ended: [`wait_exited`](Self::wait_exited) and
+    /// [`reap`](Self::reap) in one, for a child that nobody else has a handle of or ever will.
+    ///
+    /// # Errors
+    /// As [`wait_exited`](Self::wait_exited).
+    fn collect(&self) -> Result<Exit>;
 
     /// Lends the descriptor that stands for the process, if this backend has one.
     fn handle(&self) -> Option<BorrowedFd<'_>>;

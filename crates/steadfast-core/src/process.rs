@@ -16,7 +16,7 @@
 //! What was tried first, a lock that signals share and the reaper takes for itself (as Go does), blocks a thread where a
 //! simulated kernel cannot see it, and needs a second mechanism to hand the status to the other waiters.
 
-use crate::{BackendProcess, Errno, Error, Exit, Pid, PipeEnd, Plan, ProcessBackend, Result, Signal};
+use crate::{BackendProcess, Errno, Error, Exit, Pid, PipeEnd, Plan, ProcessBackend, Result, Signal, Spawned};
 use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::process::ExitStatus;
@@ -101,6 +101,27 @@ impl Process {
         let spawned = backend.spawn(plan)?;
         let process = Process::new(backend, spawned.pid, spawned.process, Origin::Spawned);
         Ok((process, spawned.pipes, spawned.pidfd))
+    }
+
+    /// Spawns a plan, closes the stdin that it may have piped, and waits for the process, which nobody has a handle of: no
+    /// other call can be in progress, and so it is waited for and reaped in one.
+    ///
+    /// # Errors
+    /// As [`ProcessBackend::spawn`] and [`wait`](Process::wait).
+    pub fn run(backend: &Arc<dyn ProcessBackend>, plan: &Plan) -> Result<Exit> {
+        let Spawned { pid, process, pipes: [stdin, stdout, stderr], pidfd } = backend.spawn(plan)?;
+        drop(stdin);
+        let answer = retry_interrupted(|| process.collect());
+        // What it writes has a reader until it ends.
+        drop((stdout, stderr, pidfd));
+        match answer {
+            Err(error) if error.errno() == Some(Errno::CHILD) => Err(Error::NoChild { pid }),
+            Err(error) => {
+                process.abandon();
+                Err(error)
+            }
+            answer => answer,
+        }
     }
 
     /// Finds a process by its PID.

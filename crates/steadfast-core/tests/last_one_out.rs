@@ -76,6 +76,16 @@ impl BackendProcess for Scripted {
         Ok(Some(exit()))
     }
 
+    fn collect(&self) -> Result<Exit> {
+        self.0.note("collect");
+        let mut interrupt = self.0.interrupt.lock().unwrap();
+        if *interrupt > 0 {
+            *interrupt -= 1;
+            return Err(Error::on_process("wait", Pid::MAX, Errno::INTR));
+        }
+        Ok(exit())
+    }
+
     fn handle(&self) -> Option<BorrowedFd<'_>> {
         None
     }
@@ -190,4 +200,14 @@ fn an_interrupted_wait_goes_on() {
     *script.interrupt.lock().unwrap() = 100;
     assert_eq!(process.wait().unwrap().code(), Some(7));
     assert_eq!((script.count("wait"), script.count("reap")), (101, 1));
+}
+
+#[test]
+fn run_collects_in_one_call_and_again_after_a_signal() {
+    let script = Arc::new(Script::default());
+    *script.interrupt.lock().unwrap() = 2;
+    let backend: Arc<dyn ProcessBackend> = Arc::new(Scripted(Arc::clone(&script)));
+    let seen = Process::run(&backend, &Plan::builder("x").build().unwrap()).unwrap();
+    assert_eq!(seen, exit());
+    assert_eq!((script.count("collect"), script.count("reap"), script.count("abandon")), (3, 0, 0));
 }

@@ -186,6 +186,12 @@ impl BackendProcess for MockProcess {
         reaped.map_err(self.failed("waitid"))
     }
 
+    fn collect(&self) -> Result<Exit> {
+        let exit = self.wait_exited(None)?;
+        self.reap()?;
+        exit.ok_or_else(|| self.failed("waitid")(Errno::CHILD))
+    }
+
     fn handle(&self) -> Option<BorrowedFd<'_>> {
         None
     }

@@ -107,6 +107,16 @@ impl BackendProcess for LegacyProcess {
         .map_err(self.failed("waitid"))
     }
 
+    fn collect(&self) -> Result<Exit> {
+        match &self.waiting {
+            // Our own child, and nobody else's to reap: the number is its own until this call gives it back.
+            Waiting::Waitid(_) => waitid(Target::Pid(self.pid), Blocking::Block, Reaping::Reap),
+            Waiting::Wait4(collector) => collector.wait_until(None),
+        }
+        .and_then(|exit| exit.ok_or(Errno::CHILD))
+        .map_err(self.failed("waitid"))
+    }
+
     fn handle(&self) -> Option<BorrowedFd<'_>> {
         None
     }

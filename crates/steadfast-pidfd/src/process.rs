@@ -93,6 +93,11 @@ impl BackendProcess for PidfdProcess {
         self.waitid(Blocking::Now, Reaping::Reap).map_err(|errno| Error::on_process("waitid", self.pid, errno))
     }
 
+    fn collect(&self) -> Result<Exit> {
+        let exit = self.waitid(Blocking::Block, Reaping::Reap).and_then(|exit| exit.ok_or(Errno::CHILD));
+        exit.map_err(|errno| Error::on_process("waitid", self.pid, errno))
+    }
+
     fn handle(&self) -> Option<BorrowedFd<'_>> {
         Some(self.pidfd())
     }

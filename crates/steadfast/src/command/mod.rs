@@ -239,7 +239,9 @@ impl Command {
     /// # Errors
     /// As [`spawn`](Command::spawn) and [`Child::wait`].
     pub fn status(&self) -> Result<ExitStatus> {
-        self.spawn()?.wait()
+        let system = System::current()?;
+        let plan = self.plan(&system, Default::default())?;
+        Ok(steadfast_core::Process::run(system.backend(), &plan)?.status)
     }
 
     /// Starts it, reads its stdout and stderr to the end, and waits for it. That end comes when the last process that has them
