@@ -26,7 +26,7 @@ pub(crate) enum Case {
 
 /// No subject gets more time than this in a cell: some take a thousand times as long as others.
 const BUDGET: Duration = Duration::from_secs(4);
-/// And each gets this many rounds at least.
+/// And each gets this many rounds at least, if so many are asked for.
 const LEAST: usize = 12;
 
 pub(crate) fn run(cell: &Cell) -> Result<()> {

@@ -99,7 +99,7 @@ fn spawn(args: &Spawn) -> Result<()> {
             }
         }
     }
-    rows.extend(measure(cell::Case::Output, 0, 1, 15)?);
+    rows.extend(measure(cell::Case::Output, 0, 1, args.rounds.min(15))?);
     match args.format {
         Format::Text => print!("{}", table::render(&rows)),
         Format::Json => println!("{}", serde_json::json!({ "bench": "spawn", "rows": rows })),

@@ -197,6 +197,8 @@ fn directory_fd(system: &System) {
     let dir = || File::open("/usr").unwrap();
     assert_eq!(said(system, sh("pwd -P").current_dir_fd(dir())), "/usr\n");
     assert_eq!(said(system, sh("pwd -P").current_dir_fd(dir()).current_dir("bin")), "/usr/bin\n");
+    // The program too is looked for there.
+    assert_eq!(said(system, Command::new("./sh").args(["-c", "pwd -P"]).current_dir_fd(dir()).current_dir("bin")), "/usr/bin\n");
     let error = system.spawn(sh("pwd").current_dir_fd(File::open("/etc/passwd").unwrap())).unwrap_err();
     assert_eq!(error.to_string(), "spawn `sh`: fchdir: Not a directory (os error 20)");
 }

@@ -65,6 +65,18 @@ fn stdio(system: &System) {
     file.read_to_string(&mut text).unwrap();
     assert_eq!(text, "out\nerr\n");
 
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let cat = Command::new("cat").stdin(std::os::fd::OwnedFd::from(theirs)).stdout(Stdio::piped()).spawn().unwrap();
+    (&ours).write_all(b"by socket").unwrap();
+    drop(ours);
+    assert_eq!(cat.wait_with_output().unwrap().stdout, b"by socket");
+    // This process's own stream, and a pipe that std has made.
+    assert!(sh("exit 0").stdout(std::io::stderr()).stderr(std::io::stdout()).status().unwrap().success());
+    let mut std_child = std::process::Command::new("echo").arg("std's").stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let cat = Command::new("cat").stdin(std_child.stdout.take().unwrap()).output().unwrap();
+    assert_eq!(cat.stdout, b"std's\n");
+    std_child.wait().unwrap();
+
     // stdout given as this process's own stderr: a source below 3 must not be overwritten before it is used.
     let own_stderr = std::os::fd::AsFd::as_fd(&std::io::stderr()).try_clone_to_owned().unwrap();
     assert!(sh("test -e /proc/self/fd/1").stdout(own_stderr).status().unwrap().success());
