@@ -102,6 +102,12 @@ fn all_of_it(system: &System) {
         let captured = sh("sleep 1000 2>&- & echo $! >&2; exec head -c 65536 /dev/zero").output_timeout(PATIENCE).unwrap();
         assert_eq!((captured.stdout.total(), captured.stdout.to_vec().len()), (65536, 65536));
         end(&captured.stderr.to_vec());
+    } // More than is read at once, in a pipe that has been made larger.
+    for _ in 0..20 {
+        let script = sh("sleep 1000 2>&- & echo $! >&2; exec head -c 3000000 /dev/zero");
+        let captured = script.capture(&Capture::new().limit(1000).timeout(PATIENCE)).unwrap();
+        assert_eq!(captured.stdout.total(), 3_000_000);
+        end(&captured.stderr.to_vec());
     }
 }
 

@@ -157,7 +157,7 @@ fn parent_is_dead() -> Outcome {
     // One door of each backend: what is asked for is the same behind all.
     for system in [System::pidfd().ok(), Some(System::pid_legacy())].into_iter().flatten() {
         let mut command = Command::new("strace");
-        command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=prctl", "-e", "inject=prctl:delay_enter=100ms"]);
+        command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=prctl", "-e", "inject=prctl:delay_enter=500ms"]);
         command
             .arg(std::env::current_exe().unwrap())
             .env("STEADFAST_TEST", "(parent)")
@@ -170,11 +170,14 @@ fn parent_is_dead() -> Outcome {
             let children = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
             children.collect::<String>().split_ascii_whitespace().last().and_then(|pid| pid.parse::<Pid>().ok())
         };
+        // Held up means: in that call (proc_pid_syscall(5)), whose first argument is PR_SET_PDEATHSIG.
+        let call = format!("{} 0x1 ", nix::libc::SYS_prctl);
+        let is_held_up =
+            |pid: &Pid| std::fs::read_to_string(format!("/proc/{pid}/syscall")).is_ok_and(|now| now.starts_with(&call));
         let mut found = None;
-        until("the child is born", || {
-            let is_parent =
-                |pid: &Pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.starts_with("promises"));
-            found = only_child(strace.pid()).filter(is_parent).and_then(|parent| Some((parent, only_child(parent)?)));
+        until("the child is held up", || {
+            let parent = only_child(strace.pid());
+            found = parent.and_then(|parent| Some((parent, only_child(parent).filter(is_held_up)?)));
             found.is_some()
         });
         let (parent, child) = found.unwrap();

@@ -110,7 +110,8 @@ pub fn spawn(plan: &Plan, want: WantPidfd, door: Door) -> Result<Child, Error> {
     // here on until the child has reset them. (One that finds the child without a handler does to it what it would do to the
     // program a moment later; where the program is not to be as we are in that, they wait too.)
     let differs = !a.dispositions.is_empty() || a.signal_mask.is_some() || a.foreground.is_some();
-    if door != Door::Clone3 || differs {
+    // Without a pidfd it could not be told whether a child that such a signal ended at once was ever born.
+    if door != Door::Clone3 || differs || want == WantPidfd::No {
         order.mask = Some(raw::set_signal_mask(raw::ALL_BUT_SIGSYS));
     }
     // SAFETY: `order` and all that it borrows live in this function, past the call; the stack is ours; with shared memory the
@@ -121,7 +122,7 @@ pub fn spawn(plan: &Plan, want: WantPidfd, door: Door) -> Result<Child, Error> {
     stack.keep();
 
     let (pid, pidfd) = made.map_err(|errno| failed(clone_stage(plan), errno))?;
-    if door != Door::Fork && !report.child_ran() {
+    if door != Door::Fork && !report.child_ran() && pidfd < 0 {
         // A SIGSYS handler that merely returns makes a filtered clone "return" its own number. Nobody was born.
         return Err(failed(Stage::Clone, Errno::NOSYS));
     }
