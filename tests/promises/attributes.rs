@@ -4,6 +4,7 @@
 use crate::Test;
 use crate::errors::each_system;
 use crate::leaks::{children, descriptors};
+use crate::scenarios::sh;
 use crate::stage::Outcome;
 use nix::unistd::{Gid, Uid, setgroups, setuid};
 use std::fs::{self, File};
@@ -71,12 +72,6 @@ pub(crate) fn said(system: &System, command: &mut Command) -> String {
     let output = system.spawn(command).unwrap().wait_with_output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", output.status);
     String::from_utf8(output.stdout).unwrap()
-}
-
-fn sh(script: &str) -> Command {
-    let mut command = Command::new("sh");
-    command.args(["-c", script]);
-    command
 }
 
 fn cat(path: &str) -> Command {
@@ -262,14 +257,7 @@ fn cgroup() -> Outcome {
         }
         tried = true;
         each_system(|system| {
-            let name = format!("steadfast-{}", std::process::id());
-            let find = |kind: &str| {
-                let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-                let mount =
-                    mounts.lines().find(|line| line.contains(kind)).and_then(|line| line.split(' ').nth(4)).map(str::to_owned);
-                mount.map(|mount| std::path::Path::new(&mount).join(&name)).filter(|dir| dir.exists())
-            };
-            let dir = find(" - cgroup2 ").or_else(|| find(" - cgroup ")).unwrap();
+            let dir = &cgroup.0;
             let text = said(system, cat("/proc/self/cgroup").cgroup(File::open(dir).unwrap()));
             assert!(text.lines().any(|line| line.ends_with(&format!("/{name}"))), "{text}");
         });

@@ -22,7 +22,7 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 /// Runs a check on both real backends through every door that is open.
-pub(crate) fn each_system(check: fn(&System)) {
+pub(crate) fn each_system(check: impl Fn(&System)) {
     for door in steadfast::Probe::once().expect("this machine can be probed").doors() {
         check(&System::pid_legacy_through(*door));
         match System::pidfd_through(*door) {

@@ -2,13 +2,13 @@
 
 use crate::Test;
 use crate::contract::ACTOR;
+use crate::errors::each_system;
 use crate::stage::Outcome;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use steadfast::System;
 use tempfile::TempDir;
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -250,15 +250,15 @@ fn compare(case: &Case) {
     let by_std: Seen =
         by_std.map(|o| (o.status.code(), o.status.signal(), o.stdout, o.stderr)).map_err(|e| (e.kind(), e.raw_os_error()));
     for attempt in 0..3 {
-        let seen = std::sync::Mutex::new(Vec::new());
-        each_system_with(|system| {
+        let seen = std::cell::RefCell::new(Vec::new());
+        each_system(|system| {
             let _here = system.enter();
             let ours = (case.ours)(&stage).output().map_err(std::io::Error::from);
             let ours: Seen =
                 ours.map(|o| (o.status.code(), o.status.signal(), o.stdout, o.stderr)).map_err(|e| (e.kind(), e.raw_os_error()));
-            seen.lock().unwrap().push((system.backend_name(), ours));
+            seen.borrow_mut().push((system.backend_name(), ours));
         });
-        for (backend, ours) in seen.into_inner().unwrap() {
+        for (backend, ours) in seen.into_inner() {
             assert_eq!(ours, by_std, "{backend}, attempt {attempt}: {:?}", (case.ours)(&stage));
         }
     }
@@ -271,16 +271,6 @@ fn compare(case: &Case) {
         assert!(ours.get_envs().eq(std.get_envs()));
         assert_eq!(ours.get_current_dir(), std.get_current_dir());
     }
-}
-
-/// As [`each_system`], for a check that borrows.
-fn each_system_with(check: impl Fn(&System)) {
-    let systems = std::cell::RefCell::new(Vec::new());
-    for door in steadfast::Probe::once().unwrap().doors() {
-        systems.borrow_mut().push(System::pid_legacy_through(*door));
-        systems.borrow_mut().extend(System::pidfd_through(*door));
-    }
-    systems.into_inner().iter().for_each(check);
 }
 
 fn shows() {

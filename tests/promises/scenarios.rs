@@ -30,7 +30,7 @@ pub(crate) fn tests() -> Vec<Test> {
 /// What a program started again does instead of a test.
 pub(crate) const ROLES: &[(&str, fn())] = &[("(SIGCHLD ignored)", with_sigchld_ignored)];
 
-fn sh(script: &str) -> Command {
+pub(crate) fn sh(script: &str) -> Command {
     let mut command = Command::new("sh");
     command.args(["-c", script]);
     command

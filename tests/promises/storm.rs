@@ -121,8 +121,7 @@ fn storm() {
     });
     assert!(handled.load(Ordering::Relaxed) > 0);
     assert_eq!(children(), Vec::<String>::new());
-    let sockets_of_signal_hook = |names: &std::collections::BTreeSet<String>| names.len();
-    assert_eq!(sockets_of_signal_hook(&descriptors()), sockets_of_signal_hook(&before));
+    assert_eq!(descriptors().len(), before.len());
 }
 
 fn out_of_address_space() {

@@ -49,6 +49,12 @@ pub(crate) fn check(answer: c_long) -> Result<c_long, Errno> {
     if answer == -1 { Err(errno()) } else { Ok(answer) }
 }
 
+/// A system call that takes numbers only, three at the most; some want the rest of theirs to be zero.
+pub(crate) fn call(number: c_long, [a, b, c]: [c_long; 3]) -> Result<c_long, Errno> {
+    // SAFETY: the calls made through here take no pointer, or one that their caller vouches for.
+    check(unsafe { libc::syscall(number, a, b, c, 0_usize, 0_usize) })
+}
+
 /// The errno of the call just made on this thread. After a clone with `CLONE_VM` this is the suspended parent's, which it
 /// does not mind.
 pub(crate) fn errno() -> Errno {

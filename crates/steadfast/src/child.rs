@@ -91,9 +91,8 @@ impl Child {
     /// # Errors
     /// As [`wait`](Child::wait); [`Error::System`] if a pipe cannot be read.
     pub fn wait_with_output(self) -> Result<Output> {
-        let Captured { status, stdout, stderr, .. } = self.capture(&Capture::new().to_the_end())?;
-        let status = status.ok_or(Error::NoChild { pid: self.pid() })?;
-        Ok(Output { status, stdout: stdout.into_vec(), stderr: stderr.into_vec() })
+        let captured = self.capture(&Capture::new().to_the_end())?;
+        captured.into_output().ok_or(Error::NoChild { pid: self.pid() })
     }
 
     /// As [`capture`](Self::capture) with this timeout and nothing else: if it runs on, call it again, or kill it.

@@ -3,7 +3,7 @@
 use super::Answer;
 use super::sacrifice::{Question, Surroundings};
 use crate::arch;
-use crate::raw::{self, CloneArgs};
+use crate::raw::{self, CloneArgs, call};
 use crate::wait::reap_whoever_wins;
 use std::ffi::{c_int, c_long, c_void};
 use std::ptr;
@@ -64,12 +64,6 @@ pub(super) const OPTIONAL: &[Question] = &[
     question("PIDFD_SELF_THREAD_GROUP", "6.17", |_| send_signal(-10_001, 0)),
     question("CLONE_AUTOREAP", "7.1", |s| clone3(s, raw::CLONE_AUTOREAP, 0)),
 ];
-
-/// A system call with three numbers.
-fn call(number: c_long, [a, b, c]: [c_long; 3]) -> Result<c_long, Errno> {
-    // SAFETY: the calls made through here take numbers only.
-    raw::check(unsafe { libc::syscall(number, a, b, c) })
-}
 
 fn expect(errno: Errno, answer: Result<(), Errno>) -> Result<(), Errno> {
     match answer {

@@ -11,12 +11,11 @@
 //! | cgroup | what follows is accounted there; it takes the caller's privileges |
 //! | session, process group, terminal | while the caller's descriptors still have their numbers |
 //! | unshare | before the root, so that mounts are private before anything is looked up |
-//! | OOM score, nice value, policy, affinity; hard limits upwards | they take the caller's privileges, and `/proc` |
+//! | OOM score, policy, nice value, affinity, personality; hard limits upwards | they take the caller's privileges, and `/proc` |
 //! | root directory | takes privileges too |
 //! | groups, then gid, then uid, then capabilities | each takes privileges that the next one drops |
 //! | parent-death signal | the kernel clears it when the IDs change (prctl(2)) |
 //! | directory, umask | inside the root, with the rights of the new user |
-//! | personality | no step minds it |
 //! | descriptors | nothing after this uses a caller's number |
 //! | no new privileges | an IDs change is not affected; a hook that installs a filter needs it |
 //! | dispositions, then the mask | a pending signal finds no handler of the caller's |
@@ -31,7 +30,7 @@ mod place;
 use super::descriptors;
 use super::prepare::Prepared;
 use super::step::{Step, What};
-use crate::raw::{self, KernelSigaction};
+use crate::raw::{self, KernelSigaction, call as syscall};
 use std::ffi::{c_int, c_long, c_void};
 use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
@@ -226,12 +225,6 @@ fn signals(order: &Order<'_>) -> Result<(), Failure> {
 /// For `map_err`: this step failed.
 fn at(what: What) -> impl Fn(Errno) -> Failure {
     move |errno| (what.into(), errno)
-}
-
-/// A system call with numbers only.
-fn syscall(number: c_long, [a, b, c]: [c_long; 3]) -> Result<c_long, Errno> {
-    // SAFETY: the calls made through here take no pointer, or null.
-    raw::check(unsafe { libc::syscall(number, a, b, c, 0_usize, 0_usize) })
 }
 
 fn prctl(option: c_int, value: c_long) -> Result<c_long, Errno> {

@@ -1,9 +1,9 @@
 //! Who the child is to be: groups, group, user, capabilities; by raw calls, for the C library's would change all threads of a
 //! process that is not the child's.
 
-use super::{Failure, at, prctl, syscall};
+use super::{Failure, at, prctl};
 use crate::arch::{SYS_SETGID, SYS_SETGROUPS, SYS_SETUID};
-use crate::raw;
+use crate::raw::{self, call as syscall};
 use crate::spawn::step::What;
 use steadfast_core::{Attributes, Errno};
 

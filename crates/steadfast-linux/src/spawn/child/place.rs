@@ -1,7 +1,7 @@
 //! Where the child is to live: cgroup, session and terminal, namespaces, scheduling, limits, root and directory.
 
-use super::{Failure, at, syscall};
-use crate::raw;
+use super::{Failure, at};
+use crate::raw::{self, call as syscall};
 use crate::spawn::prepare::Prepared;
 use crate::spawn::step::What;
 use std::ffi::{CStr, c_int, c_long, c_void};
