@@ -124,6 +124,10 @@ pub trait PipeRead: Send + Sync {
     /// # Errors
     /// What the simulation makes of it.
     fn read_deadline(&self, buffer: &mut [u8], deadline: Option<Instant>) -> std::io::Result<Option<usize>>;
+
+    /// Blocks until `ready` says so, or until `deadline`; asks it at first, and then whenever anything has happened in the
+    /// simulation. So one thread can wait for several pipes and processes at once: `ready` looks at them, and never blocks.
+    fn block_until(&self, deadline: Option<Instant>, ready: &mut dyn FnMut() -> bool);
 }
 
 /// Without a deadline.

@@ -2,15 +2,17 @@
 
 use crate::fault::Call;
 use crate::kernel::Kernel;
-use crate::world::{Born, Parent, World};
-use std::ffi::OsString;
-use std::io;
+use crate::stream::{ReadEnd, WriteEnd};
+use crate::table::{CALLER, Id, Slot};
+use crate::trace::{What, Who};
+use crate::turn::For;
+use crate::verdict::Verdict;
+use crate::world::World;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use steadfast_core::{
-    BackendProcess, Capabilities, Clock, Errno, Error, Exit, Pid, PipeEnd, PipeRead, Plan, PlanStdio, ProcessBackend, Result,
-    Signal, Spawned,
+    BackendProcess, Capabilities, Clock, Errno, Error, Exit, Pid, PipeEnd, Plan, PlanStdio, ProcessBackend, Result, Signal, Spawned,
 };
 
 /// What a handle holds.
@@ -35,20 +37,36 @@ struct MockProcess {
     identity: Identity,
     pid: Pid,
     /// Whom the handle was made for: what a pidfd goes by, and how a stranger is recognised.
-    serial: u64,
-    program: OsString,
+    id: Id,
+    who: Who,
     /// The tick in which it was started, if it was found by its number.
     start: Option<u64>,
 }
 
-/// A start time in `/proc` is this coarse.
-fn ticks(started: Duration) -> u64 {
-    (started.as_millis() / 10) as u64
+/// A start time in `/proc` is this coarse: 10 ms.
+fn ticks(started: u64) -> u64 {
+    started / 10_000_000
+}
+
+impl Kernel {
+    /// A deadline in the simulation's time.
+    pub(crate) fn nanos(&self, deadline: Instant) -> u64 {
+        deadline.saturating_duration_since(self.shared.epoch).as_nanos() as u64
+    }
 }
 
 impl MockBackend {
     pub(crate) fn new(kernel: Kernel, identity: Identity) -> MockBackend {
         MockBackend { clock: MockClock(kernel.clone()), kernel, identity }
+    }
+
+    /// A handle, which is one more descriptor if it is a pidfd.
+    fn process(&self, pid: Pid, id: Id, who: Who, start: Option<u64>) -> Arc<MockProcess> {
+        Arc::new(MockProcess { kernel: self.kernel.clone(), identity: self.identity, pid, id, who, start })
+    }
+
+    fn descriptors(&self) -> u32 {
+        u32::from(self.identity == Identity::Pidfd)
     }
 }
 
@@ -65,67 +83,78 @@ impl ProcessBackend for MockBackend {
     }
 
     fn spawn(&self, plan: &Plan) -> Result<Spawned> {
-        let backend = self.capabilities().name;
-        let unsupported = |what: &str| Err(Error::Unsupported { backend, what: what.into() });
-        if plan.create_pidfd() {
-            return unsupported("a pidfd was asked for, and a simulated process has no descriptors");
+        if let Some(what) = impossible(plan) {
+            return Err(Error::Unsupported { backend: self.capabilities().name, what: what.into() });
         }
-        if plan.stdio().iter().any(|stdio| matches!(stdio, PlanStdio::Fd(_))) {
-            return unsupported("a simulated process cannot be given a descriptor: use Stdio::piped()");
-        }
-        let a = plan.attributes();
-        let given = [&a.controlling_terminal, &a.foreground, &a.current_dir_fd, &a.cgroup, &a.executable];
-        if !a.fds.is_empty() || given.iter().any(|fd| fd.is_some()) {
-            return unsupported("a simulated process cannot be given a descriptor");
-        }
-        if !a.hooks.is_empty() {
-            return unsupported("a simulated process has no memory in which pre_exec could run");
-        }
-        let born = self.kernel.call(|world| world.spawn(plan, Parent::Caller));
+        let born = self.kernel.call(|world| {
+            let born = world.spawn(plan, CALLER)?;
+            world.open_files += self.descriptors() + born.pipes.iter().flatten().count() as u32;
+            Ok(born)
+        });
         let born = born.map_err(|(stage, source)| Error::Spawn { program: plan.program().to_owned(), stage, source })?;
-        let end = |pipe| Stream { kernel: self.kernel.clone(), pipe, reader: born };
         let [stdin, stdout, stderr] = born.pipes;
+        let read = |pipe| PipeEnd::Reader(Box::new(ReadEnd::new(&self.kernel, pipe, born.who)));
         let pipes = [
-            stdin.map(|pipe| PipeEnd::Writer(Box::new(WriteEnd(end(pipe))))),
-            stdout.map(|pipe| PipeEnd::Reader(Box::new(ReadEnd(end(pipe))))),
-            stderr.map(|pipe| PipeEnd::Reader(Box::new(ReadEnd(end(pipe))))),
+            stdin.map(|pipe| PipeEnd::Writer(Box::new(WriteEnd::new(&self.kernel, pipe, born.who)))),
+            stdout.map(read),
+            stderr.map(read),
         ];
-        let process = MockProcess {
-            kernel: self.kernel.clone(),
-            identity: self.identity,
-            pid: born.pid,
-            serial: born.serial,
-            program: plan.program().to_owned(),
-            start: None,
-        };
-        Ok(Spawned { pid: born.pid, process: Arc::new(process), pipes, pidfd: None })
+        let pid = Pid::new(born.who.pid)?;
+        Ok(Spawned { pid, process: self.process(pid, born.id, born.who, None), pipes, pidfd: None })
     }
 
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
         let found = self.kernel.call(|world| {
-            let found = world.by_pid(pid).map(|p| (p.serial, p.program.clone(), p.started));
-            let (serial, program, started) = found.ok_or(Errno::SRCH)?;
-            world.enter(Call::Find, &program)?;
-            world.by_identity(pid, serial).ok_or(Errno::SRCH)?;
-            Ok((serial, program, started))
+            let slot = world.table.by_pid(pid.as_raw()).ok_or(Errno::SRCH)?;
+            world.enter(Call::Find, world.table[slot].name)?;
+            // What happened just before the call may have changed whose it is.
+            let slot = world.table.by_pid(pid.as_raw()).ok_or(Errno::SRCH)?;
+            let who = world.who(slot);
+            if world.open_files + self.descriptors() > world.max_open_files() {
+                return Err(Errno::MFILE);
+            }
+            world.open_files += self.descriptors();
+            world.note_call(What::Finds(who));
+            Ok((world.table.id(slot), who, world.table[slot].started))
         });
-        let (serial, program, started) = found.map_err(|errno| match errno {
+        let (id, who, started) = found.map_err(|errno| match errno {
             Errno::SRCH => Error::ProcessDone { pid },
             errno => Error::on_process("find", pid, errno),
         })?;
         let start = (self.identity == Identity::Number).then(|| ticks(started));
-        let (kernel, identity) = (self.kernel.clone(), self.identity);
-        Ok(Arc::new(MockProcess { kernel, identity, pid, serial, program, start }))
+        Ok(self.process(pid, id, who, start))
     }
 }
 
+/// What a plan asks for that a simulated process cannot have.
+fn impossible(plan: &Plan) -> Option<&'static str> {
+    if plan.create_pidfd() {
+        return Some("a pidfd was asked for, and a simulated process has no descriptors");
+    }
+    if plan.stdio().iter().any(|stdio| matches!(stdio, PlanStdio::Fd(_))) {
+        return Some("a simulated process cannot be given a descriptor: use Stdio::piped()");
+    }
+    let a = plan.attributes();
+    if a.is_none() {
+        return None;
+    }
+    let given = [&a.controlling_terminal, &a.foreground, &a.current_dir_fd, &a.cgroup, &a.executable];
+    if !a.fds.is_empty() || given.iter().any(|fd| fd.is_some()) {
+        return Some("a simulated process cannot be given a descriptor");
+    }
+    (!a.hooks.is_empty()).then_some("a simulated process has no memory in which pre_exec could run")
+}
+
 impl MockProcess {
-    /// Whether the handle still leads somewhere: to its process or, for a number, to whoever has it and looks the same.
-    fn leads_somewhere(&self, world: &World) -> bool {
-        match (self.identity, self.start) {
-            (Identity::Pidfd, _) => world.by_identity(self.pid, self.serial).is_some(),
-            (Identity::Number, None) => world.by_pid(self.pid).is_some(),
-            (Identity::Number, Some(start)) => world.by_pid(self.pid).is_some_and(|p| ticks(p.started) == start),
+    /// Where the handle leads: to its process or, for a number, to whoever has it and looks the same.
+    fn target(&self, world: &World) -> Option<Slot> {
+        match self.identity {
+            Identity::Pidfd => world.table.by_id(self.id),
+            Identity::Number => {
+                let slot = world.table.by_pid(self.pid.as_raw())?;
+                let looks_the_same = self.start.is_none_or(|start| ticks(world.table[slot].started) == start);
+                looks_the_same.then_some(slot)
+            }
         }
     }
 
@@ -133,55 +162,75 @@ impl MockProcess {
         let pid = self.pid;
         move |errno| Error::on_process(call, pid, errno)
     }
+
+    /// Who was hit and who was meant, if that is not the same.
+    fn stranger(&self, world: &World, slot: Slot, signal: Signal) -> Option<String> {
+        let name = |who: Who| format!("{:?}", world.name(who.name));
+        let (pid, ours, hit) = (self.pid, name(self.who), name(world.who(slot)));
+        if world.table.id(slot) != self.id {
+            return Some(format!(
+                "{signal} for process {pid}, {ours}, which is gone, has hit a stranger that has its PID now: {hit}"
+            ));
+        }
+        let is_stranger = world.table[slot].is_stranger;
+        is_stranger.then(|| format!("{signal} has hit process {pid}, {hit}, a stranger that the program has no business with"))
+    }
 }
 
 impl BackendProcess for MockProcess {
     fn signal(&self, signal: Signal) -> Result<()> {
         let sent = self.kernel.call(|world| {
-            world.enter(Call::Signal, &self.program)?;
-            if !self.leads_somewhere(world) {
-                return Err(Errno::SRCH);
-            }
-            let stranger = match world.by_identity(self.pid, self.serial) {
-                None => world.by_pid(self.pid).map(|stranger| stranger.program.clone()),
-                Some(_) => None,
-            };
-            world.signal(self.pid, signal)?;
+            world.enter(Call::Signal, self.who.name)?;
+            let slot = self.target(world).ok_or(Errno::SRCH)?;
+            let stranger = self.stranger(world, slot, signal);
+            world.note_call(What::Signals(signal, world.who(slot)));
+            world.send(slot, signal);
             Ok(stranger)
         });
-        if let Some(stranger) = sent.map_err(self.failed("kill"))? {
-            // After the lock is gone: others may still want the trace.
-            panic!(
-                "{signal} for process {pid}, {ours:?}, which is gone, has hit a stranger that has its PID now: {stranger:?}\n{trace}",
-                pid = self.pid,
-                ours = self.program,
-                trace = self.kernel.trace(),
-            );
+        if let Some(hit) = sent.map_err(self.failed("kill"))? {
+            self.kernel.judge(Verdict::Stranger { hit });
         }
         Ok(())
     }
 
     fn wait_exited(&self, deadline: Option<Instant>) -> Result<Option<Exit>> {
-        let deadline = deadline.map(|deadline| deadline.saturating_duration_since(self.kernel.shared.epoch));
-        let failed = self.failed("waitid");
-        self.kernel.call(|world| world.enter(Call::Wait, &self.program)).map_err(&failed)?;
+        let deadline = deadline.map(|deadline| self.kernel.nanos(deadline));
         // waitid(2) looks the number up once, when it is called: from then on it means that process.
-        let target = self.kernel.call(|world| match self.leads_somewhere(world) {
-            true => world.by_pid(self.pid).map(|process| process.serial),
-            false => None,
+        let looked = self.kernel.call(|world| {
+            world.enter(Call::Wait, self.who.name)?;
+            let slot = self.target(world).ok_or(Errno::CHILD)?;
+            let exit = world.exit_of(slot)?;
+            match exit {
+                Some(_) => world.note_call(What::Sees(world.who(slot), world.table[slot].status)),
+                None if deadline.is_none_or(|deadline| deadline > world.now) => world.note_call(What::Waits(world.who(slot))),
+                None => {}
+            }
+            Ok((world.table.id(slot), exit))
         });
-        let serial = target.ok_or_else(|| failed(Errno::CHILD))?;
-        let seen = self.kernel.block(deadline, |world| match world.by_identity(self.pid, serial) {
-            Some(_) => world.exit_of(self.pid).transpose(),
+        let failed = self.failed("waitid");
+        let (id, exit) = looked.map_err(&failed)?;
+        if exit.is_some() {
+            return Ok(exit);
+        }
+        let seen = self.kernel.block(For::Process(id), deadline, |world| match world.table.by_id(id) {
+            Some(slot) => {
+                let exit = world.exit_of(slot).transpose()?;
+                world.note_call(What::Sees(world.who(slot), world.table[slot].status));
+                Some(exit)
+            }
             None => Some(Err(Errno::CHILD)),
         });
+        if seen.is_none() && deadline.is_some_and(|deadline| deadline > 0) {
+            self.kernel.note_time_out(self.who);
+        }
         seen.transpose().map_err(failed)
     }
 
     fn reap(&self) -> Result<Option<Exit>> {
         let reaped = self.kernel.call(|world| {
-            world.enter(Call::Reap, &self.program)?;
-            if self.leads_somewhere(world) { world.reap(self.pid) } else { Err(Errno::CHILD) }
+            world.enter(Call::Reap, self.who.name)?;
+            let slot = self.target(world).ok_or(Errno::CHILD)?;
+            world.reap(slot)
         });
         reaped.map_err(self.failed("waitid"))
     }
@@ -198,10 +247,19 @@ impl BackendProcess for MockProcess {
 
     fn abandon(self: Arc<Self>) {
         self.kernel.call(|world| {
-            if world.by_identity(self.pid, self.serial).is_some() {
-                world.abandon(self.pid);
+            if let Some(slot) = world.table.by_id(self.id) {
+                world.abandon(slot);
             }
         });
+    }
+}
+
+impl Drop for MockProcess {
+    fn drop(&mut self) {
+        if self.identity == Identity::Pidfd {
+            // Closing a descriptor is nobody's turn.
+            self.kernel.lock().open_files -= 1;
+        }
     }
 }
 
@@ -211,73 +269,15 @@ impl Clock for MockClock {
     }
 
     fn sleep_until(&self, deadline: Instant) {
-        let deadline = deadline.saturating_duration_since(self.0.shared.epoch);
-        self.0.block(Some(deadline), |world| (world.now() >= deadline).then_some(()));
+        let deadline = self.0.nanos(deadline);
+        self.0.call(|_| ());
+        self.0.block(For::Time, Some(deadline), |_| None::<()>);
     }
 }
 
-/// The test's end of a simulated pipe.
-struct Stream {
-    kernel: Kernel,
-    pipe: u64,
-    reader: Born,
-}
-
-struct ReadEnd(Stream);
-struct WriteEnd(Stream);
-
-impl PipeRead for ReadEnd {
-    fn read_deadline(&self, buffer: &mut [u8], deadline: Option<Instant>) -> io::Result<Option<usize>> {
-        if buffer.is_empty() {
-            return Ok(Some(0));
-        }
-        let Stream { kernel, pipe, .. } = &self.0;
-        let deadline = deadline.map(|deadline| deadline.saturating_duration_since(kernel.shared.epoch));
-        Ok(kernel.block(deadline, |world| {
-            let Some(pipe) = world.pipe(*pipe) else { return Some(0) };
-            if pipe.bytes.is_empty() {
-                return pipe.writer_gone.then_some(0);
-            }
-            let count = buffer.len().min(pipe.bytes.len());
-            for (to, from) in buffer.iter_mut().zip(pipe.bytes.drain(..count)) {
-                *to = from;
-            }
-            Some(count)
-        }))
-    }
-}
-
-impl Drop for ReadEnd {
-    fn drop(&mut self) {
-        self.0.kernel.call(|world| world.close_reader(self.0.pipe));
-    }
-}
-
-impl io::Write for WriteEnd {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let Stream { kernel, pipe, reader } = &self.0;
-        kernel.call(|world| {
-            // The process has ended, and with it the read end.
-            let Some(pipe) = world.pipe(*pipe) else { return Err(io::ErrorKind::BrokenPipe.into()) };
-            pipe.bytes.extend(bytes);
-            world.nudge(reader.pid, reader.serial);
-            Ok(bytes.len())
-        })
+impl Kernel {
+    fn note_time_out(&self, who: Who) {
+        self.lock().note_call(What::TimesOut(who));
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Drop for WriteEnd {
-    fn drop(&mut self) {
-        let Stream { kernel, pipe, reader } = &self.0;
-        kernel.call(|world| {
-            if let Some(pipe) = world.pipe(*pipe) {
-                pipe.writer_gone = true;
-            }
-            world.nudge(reader.pid, reader.serial);
-        });
-    }
 }

@@ -1,13 +1,14 @@
-//! [`Fault`]: a call that fails although the kernel could do it.
+//! [`Fault`]: a call that fails although the kernel could do it, or an exit that takes its time.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::time::Duration;
 use steadfast_core::Errno;
 
 /// A call to the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Call {
-    /// Making a process.
+    /// Making a process; a script's `spawn` too.
     Spawn,
     /// Taking hold of one.
     Find,
@@ -17,29 +18,45 @@ pub enum Call {
     Wait,
     /// Reaping.
     Reap,
+    /// Reading what a process has written.
+    Read,
+    /// Writing what a process shall read.
+    Write,
+    /// No call, but the end of a process: with [`delay`](Fault::delay), it hangs in its exit before it becomes a zombie.
+    Exit,
 }
 
 /// Makes calls fail. Without [`nth`](Fault::nth) and [`probability`](Fault::probability): every one.
 ///
 /// ```
+/// use std::time::Duration;
 /// use steadfast_core::Errno;
 /// use steadfast_mock::{Call, Fault};
 /// let fault = Fault::on(Call::Spawn).nth(2).program("server").errno(Errno::AGAIN);
+/// let slow_to_die = Fault::on(Call::Exit).probability(0.1).delay(Duration::from_secs(30));
 /// ```
 #[derive(Clone, Debug)]
 pub struct Fault {
-    call: Call,
+    pub(crate) call: Call,
     nth: Option<u64>,
     probability: f64,
     program: Option<OsString>,
     errno: Errno,
+    delay: Duration,
     seen: u64,
+}
+
+/// What comes of a fault.
+#[derive(Clone, Copy)]
+pub(crate) struct Struck {
+    pub(crate) errno: Errno,
+    pub(crate) delay: Duration,
 }
 
 impl Fault {
     /// Begins: calls of this kind fail with `EIO`.
     pub fn on(call: Call) -> Fault {
-        Fault { call, nth: None, probability: 1.0, program: None, errno: Errno::IO, seen: 0 }
+        Fault { call, nth: None, probability: 1.0, program: None, errno: Errno::IO, delay: Duration::ZERO, seen: 0 }
     }
 
     /// Only the `n`th of them, counted from 1.
@@ -47,8 +64,12 @@ impl Fault {
         Fault { nth: Some(n), ..self }
     }
 
-    /// Each of them with this probability, between 0 and 1, as the seed has it.
+    /// Each of them with this probability, as the seed has it.
+    ///
+    /// # Panics
+    /// If it is not between 0 and 1.
     pub fn probability(self, probability: f64) -> Fault {
+        assert!((0.0..=1.0).contains(&probability), "probability({probability}): give a number between 0 and 1");
         Fault { probability, ..self }
     }
 
@@ -62,13 +83,19 @@ impl Fault {
         Fault { errno, ..self }
     }
 
-    /// Whether this call fails now.
-    pub(crate) fn strikes(&mut self, call: Call, program: &OsString, rng: &mut fastrand::Rng) -> Option<Errno> {
+    /// For [`Call::Exit`]: how long a process that ends goes on to exist, and hears no signal.
+    pub fn delay(self, delay: Duration) -> Fault {
+        Fault { delay, ..self }
+    }
+
+    /// Whether this call fails now; `chance` decides.
+    pub(crate) fn strikes(&mut self, call: Call, program: &OsStr, chance: impl FnOnce(f64) -> bool) -> Option<Struck> {
         if self.call != call || self.program.as_ref().is_some_and(|only| only != program) {
             return None;
         }
         self.seen += 1;
         let chosen = self.nth.is_none_or(|n| n == self.seen);
-        (chosen && (self.probability >= 1.0 || rng.f64() < self.probability)).then_some(self.errno)
+        let struck = chosen && (self.probability >= 1.0 || chance(self.probability));
+        struck.then_some(Struck { errno: self.errno, delay: self.delay })
     }
 }

@@ -1,13 +1,22 @@
 //! [`Kernel`]: what a test says to the simulation and asks of it.
 
 use crate::backend::{Identity, MockBackend};
+use crate::chance::{Chance, Mode};
+use crate::expect::Expect;
 use crate::fault::Fault;
-use crate::script::Script;
-use crate::world::{Parent, Program, World};
-use std::ffi::OsString;
+use crate::log::Ran;
+use crate::process::{Life, Process};
+use crate::script::{Code, Script};
+use crate::table::Slot;
+use crate::trace::{Actor, What};
+use crate::turn::Threads;
+use crate::world::World;
+use std::cell::Cell;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use steadfast_core::{Attributes, Error, Pid, Plan, ProcessBackend, Result};
+use steadfast_core::{Attributes, Error, Pid, Plan, ProcessBackend, Result, Signal};
 
 /// A simulated kernel; clones are the same one.
 #[derive(Clone)]
@@ -16,36 +25,163 @@ pub struct Kernel {
 }
 
 pub(crate) struct Shared {
+    pub(crate) setup: Arc<Setup>,
     world: Mutex<World>,
     /// Something has happened that a blocked thread may wait for.
-    changed: Condvar,
+    pub(crate) changed: Condvar,
     /// What virtual time 0 is as an [`Instant`]; only distances from it mean anything.
     pub(crate) epoch: Instant,
+    /// The threads of the operating system that the test has started.
+    pub(crate) started: Mutex<Vec<std::thread::JoinHandle<()>>>,
+}
+
+/// What a kernel is built with: the same for each run of a test.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    pub(crate) seed: u64,
+    pub(crate) pid_max: i32,
+    pub(crate) pipe_capacity: usize,
+    pub(crate) max_processes: u32,
+    pub(crate) max_open_files: u32,
+    pub(crate) core_dumps: bool,
+    pub(crate) ignores_sigchld: bool,
+    pub(crate) trace_limit: usize,
+    /// By name, in order.
+    pub(crate) programs: Vec<(OsString, Program)>,
+    pub(crate) expectations: Vec<Expect>,
+    pub(crate) faults: Vec<Fault>,
+}
+
+#[derive(Clone)]
+pub(crate) enum Program {
+    Fixed(Code),
+    Decides(Arc<dyn Fn(&Run) -> Script + Send + Sync>),
+    NotExecutable,
 }
 
 /// What a program given as a closure learns about the run that it is asked for.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Run {
+    /// The program's name, as it was called.
+    pub program: OsString,
     /// How many runs of this program there were before.
     pub number: u64,
     /// Its arguments, without the program's own name.
     pub args: Vec<OsString>,
     /// Its environment, if it was given one of its own.
     pub env: Option<Vec<(OsString, OsString)>>,
-    /// What else it was to be: user, limits and the like, which the simulation notes and does not act upon.
+    /// The directory that it is started in, if it was given one.
+    pub current_dir: Option<PathBuf>,
+    /// What else it was to be: user, limits and the like. The simulation acts upon session, process group, signals, `RLIMIT_NPROC`,
+    /// `RLIMIT_CORE` and the parent-death signal, and notes the rest.
     pub attributes: Attributes,
+    pub(crate) random: Cell<u64>,
+}
+
+impl Run {
+    /// A number in this range, as the seed has it; another one at each call.
+    ///
+    /// # Panics
+    /// If there is no number in the range.
+    pub fn random(&self, range: std::ops::Range<u64>) -> u64 {
+        assert!(!range.is_empty(), "random({range:?}): there is no number in this range");
+        let mut rng = fastrand::Rng::with_seed(self.random.get());
+        let number = rng.u64(range);
+        self.random.set(rng.u64(..));
+        number
+    }
+
+    /// A time from 0 to so much, to the nanosecond.
+    pub fn random_time(&self, most: Duration) -> Duration {
+        Duration::from_nanos(self.random(0..(most.as_nanos() as u64).saturating_add(1)))
+    }
+
+    /// The value of a variable in the environment that it was given.
+    pub fn var(&self, name: impl AsRef<OsStr>) -> Option<&OsStr> {
+        let vars = self.env.iter().flatten();
+        vars.filter(|(key, _)| key == name.as_ref()).map(|(_, value)| value.as_os_str()).next_back()
+    }
+
+    pub(crate) fn words(&self) -> impl Iterator<Item = &OsString> {
+        [&self.program].into_iter().chain(&self.args)
+    }
+
+    /// Program and arguments, joined by spaces: for messages and patterns.
+    pub fn command_line(&self) -> String {
+        self.words().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// What `ps` would say of a simulated process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProcessInfo {
+    /// Its program's name.
+    pub program: OsString,
+    /// Whether it runs, is stopped, or is a zombie.
+    pub state: ProcessState,
+    /// Its parent; `None`: the program under test.
+    pub parent: Option<Pid>,
+    /// Its process group; 0 is that of the program under test.
+    pub group: i32,
+    /// Its session; 0 is that of the program under test.
+    pub session: i32,
+    /// The signals that are blocked: signal 1 is the lowest bit.
+    pub blocked: u64,
+    /// The signals that are pending.
+    pub pending: u64,
+    /// The signals that it ignores.
+    pub ignored: u64,
+    /// The signals that it has a handler for.
+    pub handled: u64,
+    /// What it does or waits for, in words.
+    pub occupation: &'static str,
+}
+
+/// See [`ProcessInfo`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "as proc_pid_stat(5) has them: R and S, T, Z")]
+pub enum ProcessState {
+    /// It runs or sleeps.
+    Running,
+    /// It was stopped by a signal.
+    Stopped,
+    /// It has ended, and nobody has waited for it.
+    Zombie,
 }
 
 /// Sets a [`Kernel`] up.
 pub struct Builder {
-    world: World,
+    setup: Setup,
 }
 
 impl Kernel {
     /// Begins: seed 0, the usual 32,768 PIDs, no programs.
     pub fn builder() -> Builder {
-        Builder { world: World::new() }
+        Builder {
+            setup: Setup {
+                seed: 0,
+                pid_max: 32_768,
+                pipe_capacity: 64 * 1024,
+                max_processes: u32::MAX,
+                max_open_files: u32::MAX,
+                core_dumps: true,
+                ignores_sigchld: false,
+                trace_limit: 100_000,
+                programs: Vec::new(),
+                expectations: Vec::new(),
+                faults: Vec::new(),
+            },
+        }
+    }
+
+    pub(crate) fn boot(setup: &Arc<Setup>, seed: u64, mode: Mode, threads: Threads) -> Kernel {
+        #[allow(clippy::disallowed_methods, reason = "an arbitrary origin: only virtual distances from it are seen")]
+        let epoch = Instant::now();
+        let world = Mutex::new(World::new(setup, Chance::new(seed, mode), threads));
+        let (changed, started) = (Condvar::new(), Mutex::default());
+        Kernel { shared: Arc::new(Shared { setup: Arc::clone(setup), world, changed, epoch, started }) }
     }
 
     /// This kernel with pidfds: a handle means its process for ever.
@@ -61,12 +197,12 @@ impl Kernel {
 
     /// Virtual time since the kernel was built.
     pub fn now(&self) -> Duration {
-        self.lock().now()
+        Duration::from_nanos(self.lock().now)
     }
 
-    /// What happened so far, a line each, with the virtual time: the same for the same seed and the same calls.
+    /// Who did what to whom, at which virtual time, a line each: the same for the same seed and the same calls.
     pub fn trace(&self) -> String {
-        self.lock().trace().to_owned()
+        self.lock().timeline()
     }
 
     /// Starts a process that is not the caller's child: init's, which reaps it as soon as it exits.
@@ -75,83 +211,160 @@ impl Kernel {
     /// As a spawn: no such program, no free PID.
     pub fn spawn_foreign(&self, program: &str) -> Result<Pid> {
         let plan = Plan::builder(program).build()?;
-        let mut world = self.lock();
-        let spawned =
-            world.spawn(&plan, Parent::Init).map_err(|(stage, source)| Error::Spawn { program: program.into(), stage, source });
-        drop(world);
-        self.shared.changed.notify_all();
-        spawned.map(|child| child.pid)
+        let spawned = self.call(|world| world.spawn(&plan, World::foreign_parent()));
+        let born = spawned.map_err(|(stage, source)| Error::Spawn { program: program.into(), stage, source })?;
+        Pid::new(born.who.pid)
+    }
+
+    /// Starts a foreign process that the program under test has no business with: a signal from it ends the run, with the verdict
+    /// *stranger*. Its children are strangers too.
+    ///
+    /// # Errors
+    /// As [`spawn_foreign`](Kernel::spawn_foreign).
+    pub fn spawn_stranger(&self, program: &str) -> Result<Pid> {
+        let pid = self.spawn_foreign(program)?;
+        self.change(pid, |world, slot| world.table[slot].is_stranger = true);
+        Ok(pid)
+    }
+
+    /// Makes a process do this now, as though its program had come to it; afterwards it goes on where it was. `false` if there is
+    /// no such process.
+    ///
+    /// ```
+    /// # use steadfast_core::{Plan, Process};
+    /// # use steadfast_mock::{Kernel, Script};
+    /// let kernel = Kernel::builder().program("server", Script::new().run_forever()).build();
+    /// let (server, ..) = Process::spawn(&kernel.backend(), &Plan::builder("server").build()?)?;
+    /// kernel.make(server.pid(), Script::new().abort());       // it crashes, now
+    /// assert_eq!(server.wait()?.code(), None);
+    /// # Ok::<(), steadfast_core::Error>(())
+    /// ```
+    ///
+    /// # Panics
+    /// If the script [contradicts itself](Script::check).
+    pub fn make(&self, pid: Pid, script: Script) -> bool {
+        self.change(pid, |world, slot| {
+            let is_alive = matches!(world.table[slot].life, Life::Running | Life::Stopped);
+            if is_alive {
+                world.make(slot, script);
+            }
+            is_alive
+        })
+        .unwrap_or(false)
+    }
+
+    /// Lets everything happen that happens by itself at this moment, without time passing: processes that can go on do.
+    pub fn settle(&self) {
+        self.call(|world| {
+            while world.next_event().is_some_and(|at| at <= world.now) {
+                world.happen();
+            }
+        });
+    }
+
+    /// What `ps` would say of it; `None` if there is no such process.
+    pub fn process(&self, pid: Pid) -> Option<ProcessInfo> {
+        self.change(pid, |world, slot| {
+            let process: &Process = &world.table[slot];
+            let state = match process.life {
+                Life::Stopped => ProcessState::Stopped,
+                Life::Zombie => ProcessState::Zombie,
+                Life::Running | Life::Exiting(_) | Life::Gone => ProcessState::Running,
+            };
+            ProcessInfo {
+                program: world.name(process.name).to_owned(),
+                state,
+                parent: Pid::new(world.table[process.parent].pid).ok(),
+                group: process.group,
+                session: process.session,
+                blocked: process.mask(),
+                pending: process.pending,
+                ignored: process.ignored,
+                handled: process.handled,
+                occupation: process.occupation(),
+            }
+        })
+    }
+
+    fn change<T>(&self, pid: Pid, change: impl FnOnce(&mut World, Slot) -> T) -> Option<T> {
+        self.call(|world| world.table.by_pid(pid.as_raw()).map(|slot| change(world, slot)))
     }
 
     /// Sets the PID after which the next one is searched, as writing to `/proc/sys/kernel/ns_last_pid` does.
     pub fn set_last_pid(&self, pid: i32) {
-        self.lock().set_last_pid(pid);
+        self.lock().table.last_pid = pid;
     }
 
     /// What a `waitpid(-1, WNOHANG)` elsewhere in the program does: reaps one exited child, if there is one.
     pub fn reap_any(&self) -> Option<Pid> {
-        let reaped = self.lock().reap_any();
-        self.shared.changed.notify_all();
-        reaped
+        self.call(World::reap_any).map(|exit| exit.pid)
     }
 
     /// Whether the caller ignores `SIGCHLD`, so that its children are reaped as they exit (sigaction(2)).
     pub fn ignore_sigchld(&self, ignore: bool) {
-        self.lock().ignore_sigchld(ignore);
+        self.lock().set_sigchld_ignored(ignore);
+    }
+
+    /// Whether the caller is a subreaper, so that orphaned descendants become its children (`PR_SET_CHILD_SUBREAPER`).
+    pub fn subreaper(&self, is_one: bool) {
+        self.lock().set_subreaper(is_one);
     }
 
     /// The processes that exist, zombies included, by PID.
     pub fn processes(&self) -> Vec<Pid> {
-        self.lock().pids()
+        let world = self.lock();
+        world.table.all().filter_map(|slot| Pid::new(world.table[slot].pid).ok()).collect()
     }
 
     /// The zombies among them.
     pub fn zombies(&self) -> Vec<Pid> {
-        self.lock().zombies()
+        let world = self.lock();
+        let zombies = world.table.all().filter(|slot| world.table[*slot].life == Life::Zombie);
+        zombies.filter_map(|slot| Pid::new(world.table[slot].pid).ok()).collect()
+    }
+
+    /// What was run, in order: with which arguments, environment and directory, which signals it was sent, how it ended. The last
+    /// 100,000 runs, or as many as the [trace's limit](Builder::trace_limit).
+    pub fn runs(&self) -> Vec<Ran> {
+        let world = self.lock();
+        world.log.all(|name| world.name(name).to_owned()).collect()
+    }
+
+    /// Those of one program.
+    pub fn runs_of(&self, program: impl AsRef<OsStr>) -> Vec<Ran> {
+        self.runs().into_iter().filter(|ran| ran.program == program.as_ref()).collect()
+    }
+
+    /// Checks that every expectation was met; an exploration does it at the end of each run.
+    ///
+    /// # Panics
+    /// If one was not, with those and how often each was run.
+    pub fn verify(&self) {
+        let unmet = self.lock().expectations.unmet();
+        assert!(unmet.is_empty(), "commands were expected and not run:\n  {}", unmet.join("\n  "));
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, World> {
         self.shared.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a call on the world, and wakes whoever waits for what it changed.
-    pub(crate) fn call<T>(&self, call: impl FnOnce(&mut World) -> T) -> T {
-        let answer = call(&mut self.lock());
-        self.shared.changed.notify_all();
-        answer
-    }
-
-    /// Blocks the calling thread until `look` finds what it waits for; lets events happen and time pass meanwhile. `None`: the
-    /// deadline passed first.
-    pub(crate) fn block<T>(&self, deadline: Option<Duration>, mut look: impl FnMut(&mut World) -> Option<T>) -> Option<T> {
-        let mut world = self.lock();
-        loop {
-            if let Some(found) = look(&mut world) {
-                return Some(found);
-            }
-            match (world.next_event(), deadline) {
-                (Some(at), deadline) if deadline.is_none_or(|deadline| at <= deadline) => {
-                    world.happen();
-                    self.shared.changed.notify_all();
-                }
-                (_, Some(deadline)) => {
-                    world.pass_until(deadline);
-                    self.shared.changed.notify_all();
-                    return None;
-                }
-                // Nothing will happen unless another thread does it.
-                (_, None) => {
-                    world = self.shared.changed.wait(world).unwrap_or_else(PoisonError::into_inner);
-                }
-            }
-        }
+    /// Sends a signal from the test itself, as another user of the machine would: nobody's handle is in question.
+    ///
+    /// # Errors
+    /// [`Error::ProcessDone`] if there is no such process.
+    pub fn signal(&self, pid: Pid, signal: Signal) -> Result<()> {
+        let sent = self.change(pid, |world, slot| {
+            world.note(Actor::Test, What::Signals(signal, world.who(slot)));
+            world.send(slot, signal);
+        });
+        sent.ok_or(Error::ProcessDone { pid })
     }
 }
 
 impl Builder {
     /// What the simulation leaves to chance, it takes from this number.
     pub fn seed(mut self, seed: u64) -> Builder {
-        self.world.set_seed(seed);
+        self.setup.seed = seed;
         self
     }
 
@@ -161,31 +374,96 @@ impl Builder {
     /// If it is below 4 or above 2^22, which no kernel allows either.
     pub fn pid_max(mut self, pid_max: i32) -> Builder {
         assert!((4..=1 << 22).contains(&pid_max), "pid_max({pid_max}): give a number between 4 and 4194304");
-        self.world.set_pid_max(pid_max);
+        self.setup.pid_max = pid_max;
         self
     }
 
-    /// Makes a program that does the same at every run.
-    pub fn program(self, name: impl Into<OsString>, script: Script) -> Builder {
-        self.program_with(name, move |_| script.clone())
+    /// How many bytes a pipe holds (64 KiB; pipe(7)): whoever writes more waits for the reader.
+    ///
+    /// # Panics
+    /// If it is none.
+    pub fn pipe_capacity(mut self, bytes: usize) -> Builder {
+        assert!(bytes > 0, "pipe_capacity(0): a pipe holds at least one byte");
+        self.setup.pipe_capacity = bytes;
+        self
     }
 
-    /// Makes a program that decides at each run what it does.
-    pub fn program_with(mut self, name: impl Into<OsString>, script: impl Fn(&Run) -> Script + Send + Sync + 'static) -> Builder {
-        self.world.install(name.into(), Program::new(script));
+    /// How many processes there may be (`RLIMIT_NPROC`): one more cannot be made, with `EAGAIN`.
+    pub fn max_processes(mut self, processes: u32) -> Builder {
+        self.setup.max_processes = processes;
+        self
+    }
+
+    /// How many descriptors the program under test may have (`RLIMIT_NOFILE`): a pidfd for each handle, and its ends of pipes. One
+    /// more cannot be had, with `EMFILE`.
+    pub fn max_open_files(mut self, descriptors: u32) -> Builder {
+        self.setup.max_open_files = descriptors;
+        self
+    }
+
+    /// Whether processes dump core (they do).
+    pub fn core_dumps(mut self, dumps: bool) -> Builder {
+        self.setup.core_dumps = dumps;
+        self
+    }
+
+    /// Whether the caller ignores `SIGCHLD` from the start; see [`Kernel::ignore_sigchld`].
+    pub fn ignore_sigchld(mut self, ignore: bool) -> Builder {
+        self.setup.ignores_sigchld = ignore;
+        self
+    }
+
+    /// How many of the last lines of the trace, and of the last runs, are kept (100,000).
+    pub fn trace_limit(mut self, lines: usize) -> Builder {
+        self.setup.trace_limit = lines;
+        self
+    }
+
+    /// Makes a program that does the same at every run. Other programs are not there (`ENOENT`).
+    ///
+    /// # Panics
+    /// If the script [contradicts itself](Script::check).
+    pub fn program(self, name: impl Into<OsString>, script: Script) -> Builder {
+        let name = name.into();
+        if let Err(contradiction) = script.check() {
+            panic!("program {name:?}: {contradiction}");
+        }
+        self.install(name, Program::Fixed(script.code()))
+    }
+
+    /// Makes a program that decides at each run what it does. A script that contradicts itself panics when it is run.
+    pub fn program_with(self, name: impl Into<OsString>, script: impl Fn(&Run) -> Script + Send + Sync + 'static) -> Builder {
+        self.install(name.into(), Program::Decides(Arc::new(script)))
+    }
+
+    /// Makes a file that cannot be executed (`EACCES`).
+    pub fn not_executable(self, name: impl Into<OsString>) -> Builder {
+        self.install(name.into(), Program::NotExecutable)
+    }
+
+    fn install(mut self, name: OsString, program: Program) -> Builder {
+        match self.setup.programs.binary_search_by(|(known, _)| known.cmp(&name)) {
+            Ok(index) => self.setup.programs[index].1 = program,
+            Err(index) => self.setup.programs.insert(index, (name, program)),
+        }
+        self
+    }
+
+    /// Expects a command.
+    pub fn expect(mut self, expect: Expect) -> Builder {
+        self.setup.expectations.push(expect);
         self
     }
 
     /// Makes calls fail.
     pub fn fault(mut self, fault: Fault) -> Builder {
-        self.world.add_fault(fault);
+        self.setup.faults.push(fault);
         self
     }
 
     /// Boots it.
     pub fn build(self) -> Kernel {
-        #[allow(clippy::disallowed_methods, reason = "an arbitrary origin: only virtual distances from it are seen")]
-        let epoch = Instant::now();
-        Kernel { shared: Arc::new(Shared { world: Mutex::new(self.world), changed: Condvar::new(), epoch }) }
+        let seed = self.setup.seed;
+        Kernel::boot(&Arc::new(self.setup), seed, Mode::Free, Threads::free())
     }
 }

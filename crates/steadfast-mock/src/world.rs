@@ -1,315 +1,386 @@
 //! [`World`]: the state of the simulation. Everything that changes it runs under one lock, so that it is one order of events.
 
-use crate::fault::{Call, Fault};
-use crate::kernel::Run;
-use crate::run::{Life, Process};
-use crate::script::Script;
+use crate::chance::Chance;
+use crate::expect::{Answer, Expectations};
+use crate::fault::{Call, Fault, Struck};
+use crate::kernel::{Program, Run, Setup};
+use crate::log::RunLog;
+use crate::pipe::{PipeId, Pipes};
+use crate::process::{Life, Process};
+use crate::script::{Code, Script};
+use crate::signals::bit;
+use crate::table::{CALLER, INIT, Id, Slot, Table};
+use crate::trace::{Actor, Trace, What, Who};
+use crate::turn::Threads;
+use std::cell::Cell;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
-use std::ffi::OsString;
-use std::fmt::Write as _;
+use std::collections::BinaryHeap;
+use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
-use std::time::Duration;
-use steadfast_core::{Errno, Exit, Pid, Plan, PlanStdio, Signal, Stage};
+use steadfast_core::{Disposition, Errno, Exit, Plan, PlanStdio, Resource, Signal, Stage};
+
+/// When, which of those at one moment, in the order in which they were scheduled; the process, and its timer's stamp.
+type Event = (u64, u8, u64, Slot, u32);
 
 pub(crate) struct World {
-    now: Duration,
-    rng: fastrand::Rng,
-    pid_max: i32,
-    last_pid: i32,
-    next_serial: u64,
-    /// All that have a PID, zombies too.
-    processes: BTreeMap<Pid, Process>,
-    /// When which process (by serial) goes on; the counter keeps equal times in order.
-    events: BinaryHeap<Reverse<(Duration, u64, u64)>>,
-    next_event: u64,
-    programs: HashMap<OsString, Program>,
+    /// Virtual nanoseconds since the kernel was built.
+    pub(crate) now: u64,
+    pub(crate) table: Table,
+    pub(crate) pipes: Pipes,
+    pub(crate) trace: Trace,
+    pub(crate) log: RunLog,
+    pub(crate) chance: Chance,
+    pub(crate) threads: Threads,
+    pub(crate) expectations: Expectations,
+    setup: Arc<Setup>,
+    events: BinaryHeap<Reverse<Event>>,
+    scheduled: u64,
     faults: Vec<Fault>,
-    pipes: HashMap<u64, Pipe>,
-    next_pipe: u64,
-    sigchld_ignored: bool,
-    trace: String,
-}
-
-pub(crate) struct Program {
-    script: Arc<dyn Fn(&Run) -> Script + Send + Sync>,
-    runs: u64,
-}
-
-impl Program {
-    pub(crate) fn new(script: impl Fn(&Run) -> Script + Send + Sync + 'static) -> Program {
-        Program { script: Arc::new(script), runs: 0 }
-    }
-}
-
-/// Whose child a process is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Parent {
-    /// The program under test.
-    Caller,
-    /// A child of the program's that it has given up: reaped as soon as it exits.
-    Nobody,
-    /// Init, which reaps as soon as a child exits.
-    Init,
-}
-
-/// Bytes on their way.
-#[derive(Default)]
-pub(crate) struct Pipe {
-    pub(crate) bytes: VecDeque<u8>,
-    pub(crate) writer_gone: bool,
+    /// How often each program was run, by its index in the setup.
+    runs: Vec<u64>,
+    /// Names that are not of the setup's programs.
+    names: Vec<OsString>,
+    /// Descriptors that the program under test has open: pidfds, and its ends of pipes.
+    pub(crate) open_files: u32,
 }
 
 /// A process that was just made.
 #[derive(Clone, Copy)]
 pub(crate) struct Born {
-    pub(crate) pid: Pid,
-    pub(crate) serial: u64,
-    pub(crate) pipes: [Option<u64>; 3],
+    pub(crate) id: Id,
+    pub(crate) who: Who,
+    pub(crate) pipes: [Option<PipeId>; 3],
 }
 
 impl World {
-    pub(crate) fn new() -> World {
+    pub(crate) fn new(setup: &Arc<Setup>, chance: Chance, threads: Threads) -> World {
+        let mut table = Table::new(setup.pid_max);
+        table[CALLER].ignored = if setup.ignores_sigchld { bit(Signal::CHLD) } else { 0 };
         World {
-            now: Duration::ZERO,
-            rng: fastrand::Rng::with_seed(0),
-            pid_max: 32_768,
-            last_pid: 1,
-            next_serial: 0,
-            processes: BTreeMap::new(),
+            now: 0,
+            table,
+            pipes: Pipes::new(setup.pipe_capacity),
+            trace: Trace::new(setup.trace_limit),
+            log: RunLog::new(setup.trace_limit),
+            chance,
+            threads,
+            expectations: Expectations::new(&setup.expectations),
             events: BinaryHeap::new(),
-            next_event: 0,
-            programs: HashMap::new(),
-            faults: Vec::new(),
-            pipes: HashMap::new(),
-            next_pipe: 0,
-            sigchld_ignored: false,
-            trace: String::new(),
+            scheduled: 0,
+            faults: setup.faults.clone(),
+            runs: vec![0; setup.programs.len()],
+            names: Vec::new(),
+            open_files: 0,
+            setup: Arc::clone(setup),
         }
     }
 
-    pub(crate) fn set_seed(&mut self, seed: u64) {
-        self.rng = fastrand::Rng::with_seed(seed);
+    pub(crate) fn note(&mut self, actor: Actor, what: What) {
+        self.trace.note(self.now, actor, what);
     }
 
-    pub(crate) fn set_pid_max(&mut self, pid_max: i32) {
-        self.pid_max = pid_max;
+    /// By whoever makes the call.
+    pub(crate) fn note_call(&mut self, what: What) {
+        let thread = self.threads.running();
+        self.note(Actor::Thread(thread), what);
     }
 
-    pub(crate) fn set_last_pid(&mut self, pid: i32) {
-        self.last_pid = pid;
+    pub(crate) fn timeline(&self) -> String {
+        self.trace.render(|name| self.name(name).display().to_string(), |thread| self.threads.name(thread))
     }
 
-    pub(crate) fn install(&mut self, name: OsString, program: Program) {
-        self.programs.insert(name, program);
+    pub(crate) fn who(&self, slot: Slot) -> Who {
+        let process = &self.table[slot];
+        Who { pid: process.pid, name: process.name }
     }
 
-    pub(crate) fn add_fault(&mut self, fault: Fault) {
-        self.faults.push(fault);
+    pub(crate) fn name(&self, name: u32) -> &OsStr {
+        let known = self.setup.programs.len();
+        match self.setup.programs.get(name as usize) {
+            Some((name, _)) => name,
+            None => self.names.get(name as usize - known).map_or(OsStr::new("?"), |name| name),
+        }
     }
 
-    pub(crate) fn ignore_sigchld(&mut self, ignore: bool) {
-        self.sigchld_ignored = ignore;
+    /// The number of a program's name.
+    pub(crate) fn intern(&mut self, name: &OsStr) -> u32 {
+        let known = self.setup.programs.len();
+        if let Ok(index) = self.setup.programs.binary_search_by(|(program, _)| program.as_os_str().cmp(name)) {
+            return index as u32;
+        }
+        let index = self.names.iter().position(|given| given == name).unwrap_or_else(|| {
+            self.names.push(name.to_owned());
+            self.names.len() - 1
+        });
+        (known + index) as u32
     }
 
-    pub(crate) fn now(&self) -> Duration {
-        self.now
+    /// What a program does at its next run; `None` if there is none of this name, or it cannot be executed.
+    pub(crate) fn program(&mut self, name: u32, args: &[OsString]) -> Option<Code> {
+        self.load(name, args, None).ok()
     }
 
-    pub(crate) fn trace(&self) -> &str {
-        &self.trace
-    }
-
-    pub(crate) fn note(&mut self, process: Option<(Pid, &OsString)>, what: impl std::fmt::Display) {
-        let seconds = self.now.as_secs_f64();
-        // Writing to a String cannot fail.
-        _ = match process {
-            Some((pid, program)) => {
-                writeln!(self.trace, "{seconds:12.6} {pid:>7} {}: {what}", std::path::Path::new(program).display())
+    fn load(&mut self, name: u32, args: &[OsString], plan: Option<&Plan>) -> Result<Code, Errno> {
+        let setup = Arc::clone(&self.setup);
+        let Some((_, program)) = setup.programs.get(name as usize) else { return Err(Errno::NOENT) };
+        let number = self.runs[name as usize];
+        let code = match program {
+            Program::NotExecutable => return Err(Errno::ACCES),
+            Program::Fixed(code) => Arc::clone(code),
+            Program::Decides(script) => {
+                let run = self.run(name, number, args, plan);
+                self.decided(&run, script(&run))
             }
-            None => writeln!(self.trace, "{seconds:12.6}         {what}"),
         };
+        self.runs[name as usize] += 1;
+        Ok(code)
     }
 
-    pub(crate) fn pids(&self) -> Vec<Pid> {
-        self.processes.keys().copied().collect()
+    /// What the program learns of its run.
+    fn run(&mut self, name: u32, number: u64, args: &[OsString], plan: Option<&Plan>) -> Run {
+        Run {
+            program: self.name(name).to_owned(),
+            number,
+            args: args.to_vec(),
+            env: plan.and_then(|plan| plan.env().map(<[_]>::to_vec)),
+            current_dir: plan.and_then(|plan| plan.current_dir().map(Into::into)),
+            attributes: plan.map(|plan| plan.attributes().clone()).unwrap_or_default(),
+            random: Cell::new(self.chance.number(0..u64::MAX)),
+        }
     }
 
-    pub(crate) fn zombies(&self) -> Vec<Pid> {
-        let zombie = |process: &&Process| matches!(process.life, Life::Zombie(_));
-        self.processes.values().filter(zombie).map(|process| process.pid).collect()
+    fn decided(&mut self, run: &Run, script: Script) -> Code {
+        if let Err(contradiction) = script.check() {
+            panic!("program {:?}, run {}: {contradiction}", run.program, run.number);
+        }
+        script.code()
     }
 
-    /// Whoever has the number now.
-    pub(crate) fn by_pid(&self, pid: Pid) -> Option<&Process> {
-        self.processes.get(&pid)
+    /// For scripts that are made while a process runs.
+    pub(crate) fn refuse_contradiction(&self, slot: Slot, script: &Script) {
+        if let Err(contradiction) = script.check() {
+            let who = self.who(slot);
+            panic!("process {} ({}): {contradiction}", who.pid, self.name(who.name).display());
+        }
     }
 
-    /// The process itself, if it still has its number.
-    pub(crate) fn by_identity(&self, pid: Pid, serial: u64) -> Option<&Process> {
-        self.by_pid(pid).filter(|process| process.serial == serial)
+    pub(crate) fn has_fault(&self, call: Call) -> bool {
+        self.faults.iter().any(|fault| fault.call == call)
     }
 
-    pub(crate) fn pipe(&mut self, id: u64) -> Option<&mut Pipe> {
-        self.pipes.get_mut(&id)
-    }
-
-    /// Nobody will read it any more.
-    pub(crate) fn close_reader(&mut self, id: u64) {
-        self.pipes.remove(&id);
+    /// Whether a fault says that this call fails.
+    pub(crate) fn fault(&mut self, call: Call, program: &OsStr) -> Option<Struck> {
+        let chance = &mut self.chance;
+        self.faults.iter_mut().find_map(|fault| fault.strikes(call, program, |probability| chance.is_so(probability)))
     }
 
     /// Called at the head of each system call: lets some of what is due now happen before it, as the seed has it, then fails
     /// the call if a fault says so.
-    pub(crate) fn enter(&mut self, call: Call, program: &OsString) -> Result<(), Errno> {
-        while self.next_event().is_some_and(|at| at <= self.now) && self.rng.bool() {
+    pub(crate) fn enter(&mut self, call: Call, name: u32) -> Result<(), Errno> {
+        while self.next_event().is_some_and(|at| at <= self.now) && self.chance.choose(2) == 1 {
             self.happen();
         }
-        let rng = &mut self.rng;
-        let struck = self.faults.iter_mut().find_map(|fault| fault.strikes(call, program, rng));
-        match struck {
-            Some(errno) => {
-                self.note(None, format_args!("fault: {call:?} fails with {errno:?}"));
+        if self.faults.is_empty() {
+            return Ok(());
+        }
+        let program = self.name(name).to_owned();
+        match self.fault(call, &program) {
+            Some(Struck { errno, .. }) => {
+                self.note_call(What::Fails(call, errno));
                 Err(errno)
             }
             None => Ok(()),
         }
     }
 
-    pub(crate) fn spawn(&mut self, plan: &Plan, parent: Parent) -> Result<Born, (Stage, Errno)> {
-        let name = plan.program().to_owned();
-        self.enter(Call::Spawn, &name).map_err(|errno| (Stage::Clone, errno))?;
-        let Some(program) = self.programs.get_mut(&name) else {
-            let searched = !name.as_encoded_bytes().contains(&b'/');
-            let search_path = searched.then(|| "the simulation's programs".into());
-            let path = (!searched).then(|| name.clone().into());
-            return Err((Stage::Exec { path, search_path }, Errno::NOENT));
+    /// Makes a process of the program under test's, or, as a foreign one, of init's.
+    pub(crate) fn spawn(&mut self, plan: &Plan, parent: Slot) -> Result<Born, (Stage, Errno)> {
+        let name = self.intern(plan.program());
+        let failed = |world: &mut World, stage, errno| {
+            world.note_call(What::CannotSpawn(name, errno));
+            Err((stage, errno))
         };
-        let run = Run {
-            number: program.runs,
-            args: plan.args().to_vec(),
-            env: plan.env().map(<[_]>::to_vec),
-            attributes: plan.attributes().clone(),
-        };
-        let script = Arc::clone(&program.script);
-        let pid = self.next_pid().ok_or((Stage::Clone, Errno::AGAIN))?;
-        if let Some(program) = self.programs.get_mut(&name) {
-            program.runs += 1;
+        if let Err(errno) = self.enter(Call::Spawn, name) {
+            return failed(self, Stage::Clone, errno);
         }
-        let pipes = plan.stdio().each_ref().map(|stdio| matches!(stdio, PlanStdio::Piped).then(|| self.new_pipe()));
-        let serial = self.next_serial;
-        self.next_serial += 1;
-        let process = Process::new(pid, serial, name.clone(), parent, script(&run), pipes, self.now);
-        self.last_pid = pid.as_raw();
-        self.processes.insert(pid, process);
-        self.note(Some((pid, &name)), "spawned");
-        self.schedule(self.now, serial);
-        Ok(Born { pid, serial, pipes })
+        let piped = plan.stdio().iter().filter(|stdio| matches!(stdio, PlanStdio::Piped)).count() as u32;
+        // Each pipe has two ends for a moment.
+        if self.open_files + 2 * piped > self.setup.max_open_files {
+            return failed(self, Stage::Open { stream: "stdio" }, Errno::MFILE);
+        }
+        if self.open_files + piped + 1 > self.setup.max_open_files {
+            return failed(self, Stage::Clone, Errno::MFILE);
+        }
+        if self.table.live() >= self.setup.max_processes {
+            return failed(self, Stage::Clone, Errno::AGAIN);
+        }
+        let Some(pid) = self.table.next_pid() else { return failed(self, Stage::Clone, Errno::AGAIN) };
+        let code = match self.code(name, plan) {
+            Ok(code) => code,
+            Err(errno) => {
+                let is_path = plan.program().as_encoded_bytes().contains(&b'/');
+                let search_path = (!is_path).then(|| "the simulation's programs".into());
+                let path = is_path.then(|| plan.program().into());
+                return failed(self, Stage::Exec { path, search_path }, errno);
+            }
+        };
+        let pipes = plan.stdio().each_ref().map(|stdio| matches!(stdio, PlanStdio::Piped).then(|| self.pipes.open()));
+        let (group, session) = (self.table[parent].group, self.table[parent].session);
+        let mut process = Process::new(pid, parent, name, group, session);
+        (process.streams, process.started) = (pipes, self.now);
+        process.max_processes = self.setup.max_processes;
+        process.may_dump_core = self.setup.core_dumps;
+        process.execute(code);
+        process.run = self.log.begin(pid, self.table[parent].pid, name, plan.args(), Some(plan));
+        let slot = self.table.insert(process);
+        self.note_call(What::Spawns(self.who(slot)));
+        if !plan.attributes().is_none() {
+            self.give_attributes(slot, plan);
+        }
+        self.schedule(slot, self.now);
+        Ok(Born { id: self.table.id(slot), who: self.who(slot), pipes })
     }
 
-    /// The next free number after the last one, starting again at 2, as Linux does in a namespace whose low numbers are free.
-    fn next_pid(&self) -> Option<Pid> {
-        let after = self.last_pid.saturating_add(1)..self.pid_max;
-        let mut candidates = after.chain(2..self.pid_max).filter_map(|raw| Pid::new(raw).ok());
-        candidates.find(|pid| pid.as_raw() > 1 && !self.processes.contains_key(pid))
+    /// What the command does: as an expectation says, or else the program of its name.
+    fn code(&mut self, name: u32, plan: &Plan) -> Result<Code, Errno> {
+        if self.expectations.are_none() {
+            return self.load(name, plan.args(), Some(plan));
+        }
+        let mut run = self.run(name, 0, plan.args(), Some(plan));
+        match self.expectations.answer(&mut run) {
+            Answer::Does(script) => Ok(self.decided(&run, script)),
+            Answer::Unexpected(report) => match self.load(name, plan.args(), Some(plan)) {
+                Err(Errno::NOENT) => panic!("{report}"),
+                loaded => loaded,
+            },
+        }
     }
 
-    fn new_pipe(&mut self) -> u64 {
-        let id = self.next_pipe;
-        self.next_pipe += 1;
-        self.pipes.insert(id, Pipe::default());
-        id
+    /// Those of its attributes that the simulation acts upon.
+    fn give_attributes(&mut self, slot: Slot, plan: &Plan) {
+        let attributes = plan.attributes();
+        let pid = self.table[slot].pid;
+        if attributes.setsid {
+            self.new_session(slot);
+        }
+        match attributes.process_group {
+            None => {}
+            Some(0) => self.table.set_group(slot, pid),
+            Some(group) if self.table.has_group(group) => self.table.set_group(slot, group),
+            Some(_) => {}
+        }
+        let process = &mut self.table[slot];
+        process.blocked = attributes.signal_mask.map_or(0, |mask| mask.as_raw() & !(bit(Signal::KILL) | bit(Signal::STOP)));
+        process.death_signal = attributes.parent_death_signal;
+        for (signal, disposition) in &attributes.dispositions {
+            if matches!(disposition, Disposition::Ignore) {
+                process.ignored |= bit(*signal);
+            }
+        }
+        for (resource, limit) in &attributes.limits {
+            match *resource {
+                Resource::NPROC => process.max_processes = process.max_processes.min(limit.soft.min(u32::MAX.into()) as u32),
+                Resource::CORE => process.may_dump_core &= limit.soft > 0,
+                _ => {}
+            }
+        }
     }
 
-    pub(crate) fn schedule(&mut self, at: Duration, serial: u64) {
-        self.events.push(Reverse((at, self.next_event, serial)));
-        self.next_event += 1;
+    /// Lets the process go on then, and not before.
+    pub(crate) fn schedule(&mut self, slot: Slot, at: u64) {
+        let process = &mut self.table[slot];
+        process.timer = process.timer.wrapping_add(1);
+        let stamp = process.timer;
+        self.scheduled += 1;
+        let rank = self.chance.rank();
+        self.events.push(Reverse((at, rank, self.scheduled, slot, stamp)));
     }
 
     /// When the next thing happens by itself.
-    pub(crate) fn next_event(&self) -> Option<Duration> {
-        self.events.peek().map(|Reverse((at, _, _))| *at)
+    pub(crate) fn next_event(&mut self) -> Option<u64> {
+        while let Some(Reverse((at, _, _, slot, stamp))) = self.events.peek() {
+            if self.table[*slot].timer == *stamp {
+                return Some(*at);
+            }
+            self.events.pop();
+        }
+        None
     }
 
     /// Lets it happen.
     pub(crate) fn happen(&mut self) {
-        if let Some(Reverse((at, _, serial))) = self.events.pop() {
+        if self.next_event().is_none() {
+            return;
+        }
+        if let Some(Reverse((at, _, _, slot, _))) = self.events.pop() {
             self.now = self.now.max(at);
-            let pid = self.processes.values().find(|process| process.serial == serial).map(|process| process.pid);
-            if let Some(pid) = pid {
-                self.change(pid, Process::go_on);
-            }
+            self.go_on(slot);
         }
     }
 
-    pub(crate) fn pass_until(&mut self, deadline: Duration) {
-        self.now = self.now.max(deadline);
-    }
-
-    /// Sends a signal to whoever has the number.
-    pub(crate) fn signal(&mut self, pid: Pid, signal: Signal) -> Result<(), Errno> {
-        let Some(process) = self.processes.get(&pid) else { return Err(Errno::SRCH) };
-        let program = process.program.clone();
-        self.note(Some((pid, &program)), format_args!("gets {signal}"));
-        self.change(pid, |process, world| process.receive(signal, world));
-        Ok(())
-    }
-
-    /// Tells a reader of its stdin that something has changed.
-    pub(crate) fn nudge(&mut self, pid: Pid, serial: u64) {
-        if self.by_identity(pid, serial).is_some() {
-            self.schedule(self.now, serial);
+    /// How the child of the program under test ended, if it has. One that was given up can still be waited for, while it is there.
+    pub(crate) fn exit_of(&self, slot: Slot) -> Result<Option<Exit>, Errno> {
+        if self.table[slot].parent != CALLER {
+            return Err(Errno::CHILD);
         }
+        Ok(self.exit(slot))
     }
 
-    /// Lets a process act on the world: it is out of the table meanwhile, and put back or reaped after.
-    fn change(&mut self, pid: Pid, act: impl FnOnce(&mut Process, &mut World)) {
-        let Some(mut process) = self.processes.remove(&pid) else { return };
-        act(&mut process, self);
-        let reaped_at_once = match process.parent {
-            Parent::Caller => self.sigchld_ignored,
-            Parent::Nobody | Parent::Init => true,
-        };
-        if matches!(process.life, Life::Zombie(_)) && reaped_at_once {
-            self.note(Some((pid, &process.program)), "reaped at once");
-        } else {
-            self.processes.insert(pid, process);
-        }
-    }
-
-    /// How the caller's child ended, if it has. One that was given up can still be waited for, as long as it is there.
-    pub(crate) fn exit_of(&self, pid: Pid) -> Result<Option<Exit>, Errno> {
-        match self.by_pid(pid) {
-            Some(process) if process.parent != Parent::Init => match process.life {
-                Life::Zombie(exit) => Ok(Some(exit)),
-                Life::Running | Life::Stopped => Ok(None),
-            },
-            _ => Err(Errno::CHILD),
-        }
-    }
-
-    pub(crate) fn reap(&mut self, pid: Pid) -> Result<Option<Exit>, Errno> {
-        let exit = self.exit_of(pid)?;
+    pub(crate) fn reap(&mut self, slot: Slot) -> Result<Option<Exit>, Errno> {
+        let exit = self.exit_of(slot)?;
         if exit.is_some() {
-            if let Some(process) = self.processes.remove(&pid) {
-                self.note(Some((pid, &process.program)), "reaped");
-            }
+            self.note_call(What::Reaps(self.who(slot)));
+            self.reap_counted(slot);
         }
         Ok(exit)
     }
 
-    pub(crate) fn reap_any(&mut self) -> Option<Pid> {
-        let pid = self.zombies().into_iter().find(|pid| matches!(self.exit_of(*pid), Ok(Some(_))))?;
-        self.note(None, format_args!("somebody else's waitpid(-1) takes {pid}"));
-        self.reap(pid).ok()?.map(|exit| exit.pid)
+    /// What a `waitpid(-1, WNOHANG)` elsewhere in the program does.
+    pub(crate) fn reap_any(&mut self) -> Option<Exit> {
+        let children: Vec<Slot> = self.table.children(CALLER).collect();
+        let slot = children.into_iter().rev().find(|slot| self.table[*slot].life == Life::Zombie)?;
+        let exit = self.exit(slot);
+        self.note(Actor::Test, What::Steals(self.who(slot)));
+        self.reap_counted(slot);
+        exit
     }
 
-    pub(crate) fn abandon(&mut self, pid: Pid) {
-        if !matches!(self.reap(pid), Ok(None)) {
+    pub(crate) fn abandon(&mut self, slot: Slot) {
+        self.note_call(What::Abandons(self.who(slot)));
+        if !matches!(self.reap(slot), Ok(None)) {
             return;
         }
-        if let Some(process) = self.processes.get_mut(&pid) {
-            process.parent = Parent::Nobody;
-        }
+        self.table[slot].is_abandoned = true;
+    }
+
+    /// Makes the process do this now, as though its program had come to it.
+    pub(crate) fn make(&mut self, slot: Slot, script: Script) {
+        self.refuse_contradiction(slot, &script);
+        let now = self.now;
+        self.table[slot].interrupt(script.code(), None, now);
+        self.schedule(slot, now);
+    }
+
+    /// The children of the program under test that nobody has waited for.
+    pub(crate) fn unwaited(&self) -> Vec<Slot> {
+        let mut children: Vec<Slot> = self.table.children(CALLER).collect();
+        children.sort_by_key(|slot| self.table[*slot].pid);
+        children
+    }
+
+    pub(crate) fn set_sigchld_ignored(&mut self, ignored: bool) {
+        self.table[CALLER].ignored = if ignored { bit(Signal::CHLD) } else { 0 };
+    }
+
+    pub(crate) fn set_subreaper(&mut self, is_one: bool) {
+        self.table[CALLER].is_subreaper = is_one;
+    }
+
+    pub(crate) fn max_open_files(&self) -> u32 {
+        self.setup.max_open_files
+    }
+
+    pub(crate) fn foreign_parent() -> Slot {
+        INIT
     }
 }

@@ -93,7 +93,6 @@ fn pids_are_handed_out_in_turn_and_recycled_and_run_out() {
 #[test]
 fn blocked_signals_wait_stops_stop_and_nothing_stops_sigkill() {
     let stubborn = Script::new()
-        .ignore(Signal::KILL)
         .block(Signal::USR1)
         .sleep(ms(10))
         .on(Signal::USR1, Script::new().exit(5))

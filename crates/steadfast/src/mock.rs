@@ -11,7 +11,7 @@
 //! ```
 
 use crate::System;
-pub use steadfast_mock::{Builder, Call, Fault, Kernel, Run, Script};
+pub use steadfast_mock::*;
 
 /// Makes a [`System`] of a simulated kernel. (An extension, because the kernel knows nothing of the facade.)
 pub trait Simulated {
@@ -30,4 +30,9 @@ impl Simulated for Kernel {
     fn system_pid_legacy(&self) -> System {
         System::with_backend(self.backend_pid_legacy())
     }
+}
+
+/// The system of the simulation that the calling thread belongs to: in an exploration, every thread has entered it.
+pub(crate) fn of_this_thread() -> Option<System> {
+    Kernel::of_this_thread().map(|kernel| kernel.system())
 }

@@ -254,6 +254,16 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
+    /// As [`drain`](Self::drain) for a simulated pipe; whether there was anything, or the end.
+    fn drain_simulated(&mut self, system: &System) -> Result<bool> {
+        let was_open = self.open_end().is_some();
+        let mut moved = false;
+        while self.read_some(Some(system.now()))? {
+            moved = true;
+        }
+        Ok(moved || (was_open && self.kept.complete))
+    }
+
     fn hung_up(&self, fd: std::os::fd::BorrowedFd<'_>) -> Result<bool> {
         let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
         poll_until(&mut fds, Some(Duration::ZERO))?;
@@ -292,7 +302,7 @@ pub(crate) fn capture(
     for stream in &mut streams {
         match is_real {
             true => stream.drain()?,
-            false => while stream.read_some(Some(system.now()))? {},
+            false => drop(stream.drain_simulated(system)?),
         }
     }
     for stream in &mut streams {
@@ -326,10 +336,7 @@ fn read_real(
         if open.is_empty() {
             return Ok(true);
         }
-        let until = match (deadline, cut) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
+        let until = earliest(deadline, cut);
         let exit_watch = watch.as_mut().filter(|_| cut.is_none());
         if let ([only], None, None) = (&open[..], until, &exit_watch) {
             // Nothing else to look at: the read itself may block.
@@ -423,7 +430,7 @@ fn look(streams: &[Reading<'_>; 2], open: &[usize], watch: Option<&mut Watch<'_>
     Ok(Seen { readable: readable.collect(), exited })
 }
 
-/// Whether it came to an end before the deadline. Simulated pipes hold whatever is written, so one may be read after the other.
+/// As [`read_real`]: one thread waits for both pipes and the exit, in the simulation's way.
 fn read_simulated(
     process: &Process,
     system: &System,
@@ -431,21 +438,43 @@ fn read_simulated(
     options: &Capture,
     deadline: Option<Instant>,
 ) -> Result<bool> {
-    let mut until = deadline;
-    if let Some(delay) = options.wait_delay {
-        let exited = match deadline {
-            None => process.wait().map(|_| true)?,
-            Some(deadline) => process.wait_deadline(deadline)?.is_some(),
-        };
-        if !exited {
-            return Ok(false);
+    let watch = options.wait_delay.map(|_| Watch::new(process));
+    let mut cut: Option<Instant> = None;
+    loop {
+        let Some(End::Reader(pipe)) = streams.iter().find_map(Reading::open_end) else { return Ok(true) };
+        let (mut exited, mut failed) = (false, None);
+        pipe.block_until(earliest(deadline, cut), &mut || {
+            let moved = streams.iter_mut().try_fold(false, |moved, stream| Ok(stream.drain_simulated(system)? || moved));
+            let looked = moved.and_then(|moved| {
+                if let (Some(watch), None) = (&watch, cut) {
+                    exited = watch.exited()?;
+                }
+                Ok(moved || exited)
+            });
+            looked.unwrap_or_else(|error| {
+                failed = Some(error);
+                true
+            })
+        });
+        if let Some(error) = failed {
+            return Err(error);
         }
-        until = system.now().checked_add(delay);
+        let now = system.now();
+        if exited {
+            cut = now.checked_add(options.wait_delay.unwrap_or_default());
+        }
+        if cut.is_some_and(|cut| cut <= now) {
+            streams.iter_mut().try_for_each(|stream| stream.drain_simulated(system).map(drop))?;
+            return Ok(true);
+        }
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            return Ok(streams.iter().all(|stream| stream.kept.complete));
+        }
     }
-    for stream in streams.iter_mut() {
-        while stream.read_some(until)? {}
-    }
-    Ok(options.wait_delay.is_some() || streams.iter().all(|stream| stream.kept.complete))
+}
+
+fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
 }
 
 /// Waits for any of them; without a time, for ever.

@@ -103,12 +103,15 @@ impl System {
         System { backend }
     }
 
-    /// The one entered on this thread, else [`detect`](System::detect).
+    /// The one entered on this thread; else the simulation that the thread belongs to, if it was started by an exploration (feature
+    /// `mock`); else [`detect`](System::detect).
     ///
     /// # Errors
     /// As [`detect`](System::detect).
     pub fn current() -> Result<System> {
         let entered = ENTERED.with_borrow(|entered| entered.last().map(|(_, system)| system.clone()));
+        #[cfg(feature = "mock")]
+        let entered = entered.or_else(crate::mock::of_this_thread);
         entered.map_or_else(System::detect, Ok)
     }
 

@@ -1,0 +1,117 @@
+//! The ends of pipes that the program under test has.
+
+use crate::fault::Call;
+use crate::kernel::Kernel;
+use crate::pipe::{End, PipeId};
+use crate::trace::{What, Who};
+use crate::turn::For;
+use crate::world::World;
+use std::io;
+use std::time::Instant;
+use steadfast_core::{Errno, PipeRead};
+
+struct Stream {
+    kernel: Kernel,
+    pipe: PipeId,
+    end: End,
+    /// The process at the other end.
+    who: Who,
+}
+
+pub(crate) struct ReadEnd(Stream);
+pub(crate) struct WriteEnd(Stream);
+
+impl ReadEnd {
+    pub(crate) fn new(kernel: &Kernel, pipe: PipeId, who: Who) -> ReadEnd {
+        ReadEnd(Stream::new(kernel, pipe, End::Read, who))
+    }
+}
+
+impl WriteEnd {
+    pub(crate) fn new(kernel: &Kernel, pipe: PipeId, who: Who) -> WriteEnd {
+        WriteEnd(Stream::new(kernel, pipe, End::Write, who))
+    }
+}
+
+fn failed(errno: Errno) -> io::Error {
+    io::Error::from_raw_os_error(errno.as_raw())
+}
+
+impl Stream {
+    fn new(kernel: &Kernel, pipe: PipeId, end: End, who: Who) -> Stream {
+        Stream { kernel: kernel.clone(), pipe, end, who }
+    }
+
+    fn enter(&self, call: Call) -> io::Result<()> {
+        self.kernel.call(|world| world.enter(call, self.who.name)).map_err(failed)
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.kernel.call(|world| {
+            world.close_pipe(self.pipe, self.end);
+            world.open_files -= 1;
+        });
+    }
+}
+
+impl PipeRead for ReadEnd {
+    fn read_deadline(&self, buffer: &mut [u8], deadline: Option<Instant>) -> io::Result<Option<usize>> {
+        let Stream { kernel, pipe, .. } = &self.0;
+        if buffer.is_empty() {
+            return Ok(Some(0));
+        }
+        self.0.enter(Call::Read)?;
+        let deadline = deadline.map(|deadline| kernel.nanos(deadline));
+        Ok(kernel.block(For::Pipe(*pipe), deadline, |world| {
+            let there = world.pipes.get(*pipe);
+            if there.bytes.is_empty() {
+                return (there.writers == 0).then_some(0);
+            }
+            let count = buffer.len().min(there.bytes.len());
+            for (to, from) in buffer.iter_mut().zip(there.bytes.drain(..count)) {
+                *to = from;
+            }
+            world.note_call(What::Reads(count as u32));
+            world.wake_pipe(*pipe);
+            Some(count)
+        }))
+    }
+
+    fn block_until(&self, deadline: Option<Instant>, ready: &mut dyn FnMut() -> bool) {
+        let kernel = &self.0.kernel;
+        let deadline = deadline.map(|deadline| kernel.nanos(deadline));
+        loop {
+            let changes = kernel.lock().threads.changes();
+            let has_changed = |world: &mut World| (world.threads.changes() != changes).then_some(());
+            if ready() || kernel.block(For::Anything, deadline, has_changed).is_none() {
+                return;
+            }
+        }
+    }
+}
+
+impl io::Write for WriteEnd {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Stream { kernel, pipe, .. } = &self.0;
+        self.0.enter(Call::Write)?;
+        let written = kernel.block(For::Pipe(*pipe), None, |world| {
+            if world.pipes.get(*pipe).readers == 0 {
+                return Some(Err(io::ErrorKind::BrokenPipe.into()));
+            }
+            let put = world.pipes.put(*pipe, bytes);
+            if put == 0 && !bytes.is_empty() {
+                return None;
+            }
+            world.wake_pipe(*pipe);
+            Some(Ok(put))
+        });
+        // Only in a run that is over already.
+        written.unwrap_or_else(|| Err(io::ErrorKind::BrokenPipe.into()))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
