@@ -11,6 +11,7 @@ use std::process::ExitStatus;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 use steadfast_conformance::{Act, Outcome, Subject, run};
+use steadfast_core::sync::Scheduler;
 use steadfast_core::{
     BackendProcess, Capabilities, Clock, Errno, Error, Exit, Pid, PipeEnd, PipeRead, Plan, ProcessBackend, Result, Signal,
     Spawned, Stage,
@@ -34,6 +35,11 @@ struct Ready(Mutex<Cursor<&'static str>>);
 impl PipeRead for Ready {
     fn read_deadline(&self, buffer: &mut [u8], _: Option<Instant>) -> std::io::Result<Option<usize>> {
         self.0.lock().unwrap().read(buffer).map(Some)
+    }
+
+    fn block_until(&self, _: Option<Instant>, ready: &mut dyn FnMut() -> bool) {
+        // There is nothing to wait for: all that it says is there from the start.
+        ready();
     }
 }
 
@@ -86,6 +92,10 @@ impl Clock for Toy {
         let guard = self.table.processes.lock().unwrap();
         let left = deadline.saturating_duration_since(Instant::now());
         drop(self.table.changed.wait_timeout(guard, left));
+    }
+
+    fn scheduler(&self) -> Option<Arc<dyn Scheduler>> {
+        None
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! No method has a default. A wrapper that forgot to forward one would be wrong silently.
 
+use crate::sync::Scheduler;
 use crate::{Exit, Pid, Plan, Result, Signal};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -91,6 +92,9 @@ pub trait Clock: Send + Sync {
 
     /// Blocks until `deadline`; returns at once if it has passed.
     fn sleep_until(&self, deadline: Instant);
+
+    /// Who decides which thread goes on, if this is not the machine's time: then [`sync`](crate::sync) goes by it.
+    fn scheduler(&self) -> Option<Arc<dyn Scheduler>>;
 }
 
 /// A process that was just started.

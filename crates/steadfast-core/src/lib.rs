@@ -9,6 +9,7 @@
 //! | `backend` | the three traits of a backend |
 //! | `process` | [`Process`]: Running, Done, Released, and who reaps |
 //! | `plan` | [`Plan`]: an order to spawn that has been checked; [`Attributes`] and their values |
+//! | [`sync`] | locks that a simulation can see |
 //! | `pid`, `signal`, `errno`, `exit` | the values at the edges |
 //! | `error` | [`Error`]: one type for all backends |
 #![forbid(unsafe_code)]
@@ -21,6 +22,7 @@ mod pid;
 mod plan;
 mod process;
 mod signal;
+pub mod sync;
 
 pub use backend::{BackendProcess, Capabilities, Clock, PipeEnd, PipeRead, ProcessBackend, Spawned};
 pub use errno::Errno;

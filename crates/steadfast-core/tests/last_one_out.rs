@@ -7,6 +7,7 @@ use std::process::ExitStatus;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
+use steadfast_core::sync::Scheduler;
 use steadfast_core::{
     BackendProcess, Capabilities, Clock, Errno, Error, ErrorKind, Exit, Pid, Plan, Process, ProcessBackend, Result, Signal,
     Spawned,
@@ -102,6 +103,10 @@ impl Clock for Scripted {
     }
 
     fn sleep_until(&self, _: Instant) {}
+
+    fn scheduler(&self) -> Option<Arc<dyn Scheduler>> {
+        None
+    }
 }
 
 impl ProcessBackend for Scripted {

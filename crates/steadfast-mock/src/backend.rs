@@ -2,6 +2,7 @@
 
 use crate::fault::Call;
 use crate::kernel::Kernel;
+use crate::sim::Turns;
 use crate::stream::{ReadEnd, WriteEnd};
 use crate::table::{CALLER, Id, Slot};
 use crate::trace::{What, Who};
@@ -11,6 +12,7 @@ use crate::world::World;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Instant;
+use steadfast_core::sync::Scheduler;
 use steadfast_core::{
     BackendProcess, Capabilities, Clock, Errno, Error, Exit, Pid, PipeEnd, Plan, PlanStdio, ProcessBackend, Result, Signal, Spawned,
 };
@@ -272,6 +274,10 @@ impl Clock for MockClock {
         let deadline = self.0.nanos(deadline);
         self.0.call(|_| ());
         self.0.block(For::Time, Some(deadline), |_| None::<()>);
+    }
+
+    fn scheduler(&self) -> Option<Arc<dyn Scheduler>> {
+        Some(Arc::new(Turns(self.0.clone())))
     }
 }
 

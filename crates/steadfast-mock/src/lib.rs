@@ -16,7 +16,6 @@ mod script;
 mod signals;
 mod sim;
 mod stream;
-pub mod sync;
 mod table;
 mod trace;
 mod turn;

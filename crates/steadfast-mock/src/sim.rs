@@ -11,6 +11,7 @@ use std::ops::{Deref, Range};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
+use steadfast_core::sync::{self, Scheduler};
 
 /// One run of a test: the [`Kernel`] of this run, which it derefs to, and a way to start threads.
 ///
@@ -124,11 +125,35 @@ impl Kernel {
     }
 }
 
+/// The locks of [`steadfast_core::sync`] block as calls do.
+pub(crate) struct Turns(pub(crate) Kernel);
+
+impl Scheduler for Turns {
+    fn takes_turns(&self) -> bool {
+        Kernel::is_in_turn()
+    }
+
+    fn yield_now(&self) {
+        self.0.call(|_| ());
+    }
+
+    fn block_on(&self, what: u64, timeout: Option<Duration>, ready: &mut dyn FnMut() -> bool) -> bool {
+        let deadline = timeout.map(|timeout| self.0.lock().now.saturating_add(timeout.as_nanos() as u64));
+        self.0.block(For::Sync(what), deadline, |_| ready().then_some(())).is_some()
+    }
+
+    fn wake(&self, what: u64) {
+        self.0.wake(For::Sync(what));
+    }
+}
+
 /// Runs a thread's closure; a panic ends the run.
 pub(crate) fn perform<T>(kernel: &Kernel, run: impl FnOnce() -> T) -> Option<T> {
     hear_panics();
     HERE.set(Some(kernel.clone()));
+    let locks = sync::enter(Some(Arc::new(Turns(kernel.clone()))));
     let answer = catch_unwind(AssertUnwindSafe(run));
+    drop(locks);
     HERE.set(None);
     match answer {
         Ok(answer) => Some(answer),

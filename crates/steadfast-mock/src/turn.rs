@@ -21,7 +21,7 @@ pub(crate) enum For {
     Thread(u32),
     /// All the threads that it has not joined.
     AllThreads,
-    /// A lock or a condition of [`sync`](crate::sync).
+    /// A lock or a condition of [`steadfast_core::sync`].
     Sync(u64),
     Anything,
 }
@@ -349,6 +349,15 @@ impl Kernel {
             self.shared.changed.notify_all();
         }
         answer
+    }
+
+    /// Whoever waits for this looks again; nobody's turn ends by it.
+    pub(crate) fn wake(&self, what: For) {
+        let mut world = self.lock();
+        world.threads.wake(what);
+        if world.threads.outside > 0 {
+            self.shared.changed.notify_all();
+        }
     }
 
     fn take_turns<'a>(&'a self, mut world: MutexGuard<'a, World>, me: u32) -> MutexGuard<'a, World> {

@@ -4,10 +4,10 @@ use crate::{Child, Command, Process};
 use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use steadfast_core::{Capabilities, Error, Exit, Pid, ProcessBackend, Result};
+use steadfast_core::sync;
 use steadfast_linux::{Door, Probe};
 use steadfast_pid_legacy::{PidLegacyBackend, WaitCall};
 use steadfast_pidfd::PidfdBackend;
@@ -133,7 +133,7 @@ impl System {
         let id = NEXT.get();
         NEXT.set(id + 1);
         ENTERED.with_borrow_mut(|entered| entered.push((id, self.clone())));
-        Entered { id, _not_send: PhantomData }
+        Entered { id, _locks: sync::enter(self.backend.clock().scheduler()) }
     }
 
     /// Takes hold of a process that exists, a child of this one or not.
@@ -236,8 +236,8 @@ impl fmt::Debug for System {
 #[derive(Debug)]
 pub struct Entered {
     id: u64,
-    /// It belongs to the thread that entered.
-    _not_send: PhantomData<*const ()>,
+    /// What the locks go by; and it belongs to the thread that entered.
+    _locks: sync::Entered,
 }
 
 impl Drop for Entered {

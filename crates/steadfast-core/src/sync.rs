@@ -1,0 +1,243 @@
+//! Locks that a simulation can see: std's [`Mutex`](std::sync::Mutex) and [`Condvar`](std::sync::Condvar) and, in a thread of a
+//! simulation, locks that are part of what its seed decides and of what a deadlock is.
+//!
+//! A lock of std's is enough for state that is held for a moment. One that is held across a call (a spawn, a wait) can block another
+//! thread of a simulation for ever, because the thread that has it does not get its turn; and a condition variable of std's knows
+//! nothing of virtual time. Take these for both. Outside of a simulation they are std's.
+//!
+//! ```
+//! use steadfast_core::sync::{Condvar, Mutex};
+//! use std::time::Duration;
+//! let (stopping, changed) = (Mutex::new(false), Condvar::new());
+//! let mut guard = stopping.lock();
+//! while !*guard {
+//!     let timed_out;
+//!     (guard, timed_out) = changed.wait_timeout(guard, Duration::from_millis(1));
+//!     if timed_out {
+//!         break;
+//!     }
+//! }
+//! assert!(!*guard, "nobody has asked to stop");
+//! ```
+
+use std::cell::RefCell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{self, Arc, PoisonError, TryLockError};
+use std::time::Duration;
+
+/// Who decides which thread goes on, for the threads of a simulation.
+///
+/// # For users
+/// Nothing here is called directly.
+///
+/// # For authors
+/// A [`Clock`](crate::Clock) whose time is not the machine's has one; it is [entered](enter) on each thread that is to go by it.
+pub trait Scheduler {
+    /// Whether its threads run one at a time, so that one that waits for a lock must tell.
+    fn takes_turns(&self) -> bool;
+
+    /// Another thread may go on here.
+    fn yield_now(&self);
+
+    /// Blocks until `ready` says so; asks it at first, and whenever `what` was [woken](Self::wake). `false`: the timeout was up before,
+    /// or nobody waits any more because the simulation is over.
+    fn block_on(&self, what: u64, timeout: Option<Duration>, ready: &mut dyn FnMut() -> bool) -> bool;
+
+    /// Whoever is blocked on `what` looks again.
+    fn wake(&self, what: u64);
+}
+
+thread_local! {
+    static ENTERED: RefCell<Vec<(u64, Option<Arc<dyn Scheduler>>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// While it lives, a scheduler decides for this thread.
+pub struct Entered {
+    id: u64,
+    /// It belongs to the thread that entered.
+    _not_send: PhantomData<*const ()>,
+}
+
+/// Makes this scheduler, or the machine's, decide for the calling thread until the guard is dropped.
+#[must_use = "it decides until the guard is dropped, which is now"]
+pub fn enter(scheduler: Option<Arc<dyn Scheduler>>) -> Entered {
+    let Id(id) = Id::default();
+    ENTERED.with_borrow_mut(|entered| entered.push((id, scheduler)));
+    Entered { id, _not_send: PhantomData }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        // By its number, for guards may be dropped in any order; and late in the thread's life there is nothing left to undo.
+        _ = ENTERED.try_with(|entered| entered.borrow_mut().retain(|(id, _)| *id != self.id));
+    }
+}
+
+impl fmt::Debug for Entered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Entered")
+    }
+}
+
+fn scheduler() -> Option<Arc<dyn Scheduler>> {
+    // Late in a thread's life there is none.
+    ENTERED.try_with(|entered| entered.borrow().last().and_then(|(_, scheduler)| scheduler.clone())).ok().flatten()
+}
+
+/// As std's, without poisoning: what a thread that panicked has left is what the next one finds.
+#[derive(Default)]
+pub struct Mutex<T> {
+    inner: sync::Mutex<T>,
+    id: Id,
+}
+
+/// Holds the lock until it is dropped.
+pub struct MutexGuard<'a, T> {
+    inner: Option<sync::MutexGuard<'a, T>>,
+    mutex: &'a Mutex<T>,
+}
+
+/// As std's, with virtual time in its timeouts.
+#[derive(Default)]
+pub struct Condvar {
+    inner: sync::Condvar,
+    id: Id,
+    notified: AtomicU64,
+}
+
+const HELD: &str = "it is taken out in drop only";
+
+struct Id(u64);
+
+impl Default for Id {
+    fn default() -> Id {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Id(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl<T> Mutex<T> {
+    /// A lock with this in it.
+    pub fn new(value: T) -> Mutex<T> {
+        Mutex { inner: sync::Mutex::new(value), id: Id::default() }
+    }
+
+    /// Waits until nobody else has it.
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        let mut guard = None;
+        if let Some(scheduler) = scheduler().filter(|scheduler| scheduler.takes_turns()) {
+            scheduler.yield_now();
+            scheduler.block_on(self.id.0, None, &mut || {
+                guard = self.try_lock();
+                guard.is_some()
+            });
+        }
+        // In a simulation it is had now, or the simulation is over, and its threads unwind by themselves.
+        let guard = guard.unwrap_or_else(|| self.inner.lock().unwrap_or_else(PoisonError::into_inner));
+        MutexGuard { inner: Some(guard), mutex: self }
+    }
+
+    fn try_lock(&self) -> Option<sync::MutexGuard<'_, T>> {
+        match self.inner.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
+
+impl<T> Deref for MutexGuard<'_, T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        self.inner.as_ref().expect(HELD)
+    }
+}
+
+impl<T> DerefMut for MutexGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.inner.as_mut().expect(HELD)
+    }
+}
+
+impl<T> Drop for MutexGuard<'_, T> {
+    fn drop(&mut self) {
+        self.inner = None;
+        wake(&self.mutex.id);
+    }
+}
+
+fn wake(id: &Id) {
+    if let Some(scheduler) = scheduler() {
+        scheduler.wake(id.0);
+    }
+}
+
+impl Condvar {
+    /// A condition that nobody waits for.
+    pub fn new() -> Condvar {
+        Condvar::default()
+    }
+
+    /// Gives the lock up, waits to be notified, and takes the lock again.
+    pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        self.wait_until(guard, None).0
+    }
+
+    /// As [`wait`](Condvar::wait), for so long at the most; `true` if that was up before.
+    pub fn wait_timeout<'a, T>(&self, guard: MutexGuard<'a, T>, timeout: Duration) -> (MutexGuard<'a, T>, bool) {
+        self.wait_until(guard, Some(timeout))
+    }
+
+    fn wait_until<'a, T>(&self, mut guard: MutexGuard<'a, T>, timeout: Option<Duration>) -> (MutexGuard<'a, T>, bool) {
+        let mutex = guard.mutex;
+        if let Some(scheduler) = scheduler() {
+            let seen = self.notified.load(Ordering::Relaxed);
+            drop(guard);
+            // Notified since: another number. Two waiters may both wake by one notification, as std's may.
+            let is_notified =
+                scheduler.block_on(self.id.0, timeout, &mut || self.notified.load(Ordering::Relaxed) != seen);
+            return (mutex.lock(), !is_notified);
+        }
+        let inner = guard.inner.take().expect(HELD);
+        let (inner, timed_out) = match timeout {
+            None => (self.inner.wait(inner).unwrap_or_else(PoisonError::into_inner), false),
+            Some(timeout) => {
+                let (inner, result) = self.inner.wait_timeout(inner, timeout).unwrap_or_else(PoisonError::into_inner);
+                (inner, result.timed_out())
+            }
+        };
+        guard.inner = Some(inner);
+        (guard, timed_out)
+    }
+
+    /// Wakes one that waits.
+    pub fn notify_one(&self) {
+        self.notify(sync::Condvar::notify_one);
+    }
+
+    /// Wakes all that wait.
+    pub fn notify_all(&self) {
+        self.notify(sync::Condvar::notify_all);
+    }
+
+    fn notify(&self, outside: impl FnOnce(&sync::Condvar)) {
+        self.notified.fetch_add(1, Ordering::Relaxed);
+        outside(&self.inner);
+        wake(&self.id);
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Mutex<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.inner, f)
+    }
+}
+
+impl fmt::Debug for Condvar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Condvar")
+    }
+}
