@@ -5,9 +5,14 @@
 #![forbid(unsafe_code)]
 
 mod cell;
+mod mock;
 mod picture;
 mod program;
+#[path = "../../crates/steadfast/examples/supervisor/scenario.rs"]
+mod scenario;
 mod subject;
+#[path = "../../crates/steadfast/examples/supervisor/supervisor.rs"]
+mod supervisor;
 mod table;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -26,6 +31,8 @@ struct Args {
 enum Bench {
     /// What it takes to start a process and wait for it, and to read what it writes
     Spawn(Spawn),
+    /// What the simulated kernel costs
+    Mock(mock::Mock),
     /// (One cell of a benchmark, in a process of its own)
     #[command(hide = true)]
     Cell(cell::Cell),
@@ -76,6 +83,7 @@ struct Row {
 fn main() -> ExitCode {
     let done = match Args::parse().bench {
         Bench::Spawn(args) => spawn(&args),
+        Bench::Mock(args) => mock::run(&args),
         Bench::Cell(cell) => cell::run(&cell),
         Bench::Write { bytes } => program::write(bytes),
     };

@@ -197,8 +197,7 @@ impl Condvar {
             let seen = self.notified.load(Ordering::Relaxed);
             drop(guard);
             // Notified since: another number. Two waiters may both wake by one notification, as std's may.
-            let is_notified =
-                scheduler.block_on(self.id.0, timeout, &mut || self.notified.load(Ordering::Relaxed) != seen);
+            let is_notified = scheduler.block_on(self.id.0, timeout, &mut || self.notified.load(Ordering::Relaxed) != seen);
             return (mutex.lock(), !is_notified);
         }
         let inner = guard.inner.take().expect(HELD);

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 use std::time::Instant;
-use steadfast_core::sync::Scheduler;
 use steadfast_core::Clock;
+use steadfast_core::sync::Scheduler;
 
 /// The operating system's monotonic clock. It stands still while the machine is suspended.
 #[derive(Clone, Copy, Debug, Default)]

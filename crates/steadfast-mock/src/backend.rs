@@ -14,7 +14,8 @@ use std::sync::Arc;
 use std::time::Instant;
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    BackendProcess, Capabilities, Clock, Errno, Error, Exit, Pid, PipeEnd, Plan, PlanStdio, ProcessBackend, Result, Signal, Spawned,
+    BackendProcess, Capabilities, Clock, Errno, Error, Exit, Pid, PipeEnd, Plan, PlanStdio, ProcessBackend, Result, Signal,
+    Spawned,
 };
 
 /// What a handle holds.
@@ -285,5 +286,4 @@ impl Kernel {
     fn note_time_out(&self, who: Who) {
         self.lock().note_call(What::TimesOut(who));
     }
-
 }

@@ -112,7 +112,10 @@ mod tests {
             (script().exit(1).sleep(second), "step 2, sleep(1s): is never reached: step 1, exit(1), never ends"),
             (script().ignore(Signal::KILL), "step 1, ignore(SIGKILL): SIGKILL cannot be handled, ignored or blocked (signal(7))"),
             (script().on(Signal::STOP, script()), "step 1, on(SIGSTOP): SIGSTOP cannot be"),
-            (script().close_stdout().write_stdout("x"), "step 2, write_stdout(1 bytes): uses what step 1, close_stdout has closed"),
+            (
+                script().close_stdout().write_stdout("x"),
+                "step 2, write_stdout(1 bytes): uses what step 1, close_stdout has closed",
+            ),
             (script().close_stdin().read_stdin_line(), "step 2, read_stdin_line: uses what step 1, close_stdin has closed"),
             (script().loop_forever(script().write_stdout("x")), "step 1, loop_forever: its body takes no time"),
             (script().repeat(0, script()), "step 1, repeat(0): does nothing"),

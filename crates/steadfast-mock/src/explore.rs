@@ -179,11 +179,7 @@ impl Exploration {
     ///
     /// # Panics
     /// If there is no seed.
-    pub fn run(
-        &self,
-        seeds: impl IntoIterator<Item = u64>,
-        test: impl Fn(&Sim) + Send + Sync,
-    ) -> Result<Explored, Box<Failure>> {
+    pub fn run(&self, seeds: impl IntoIterator<Item = u64>, test: impl Fn(&Sim) + Send + Sync) -> Result<Explored, Box<Failure>> {
         let seeds: Vec<u64> = seeds.into_iter().collect();
         assert!(!seeds.is_empty(), "the range of seeds is empty, so that nothing would be tested: give one such as 1..=1000");
         let bar = self.progress(seeds.len());
@@ -349,7 +345,9 @@ impl fmt::Display for Failure {
             writeln!(f, "(the smallest of {} runs: {after} departures from the calm order, at first {before})", tried + 1)?;
         }
         match &self.file {
-            Some(file) => write!(f, "again: kernel.replay({:?}, test), or explore([{}], test)", file.display().to_string(), self.seed),
+            Some(file) => {
+                write!(f, "again: kernel.replay({:?}, test), or explore([{}], test)", file.display().to_string(), self.seed)
+            }
             None => write!(f, "again: explore([{}], test); the file for a replay could not be written", self.seed),
         }
     }

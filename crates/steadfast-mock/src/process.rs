@@ -11,8 +11,18 @@ use crate::world::World;
 use std::sync::Arc;
 use steadfast_core::{Errno, Signal};
 
+// In this order: what every event looks at comes first, in two cache lines, so that an event among thousands is not slower.
+#[repr(C, align(64))]
 pub(crate) struct Process {
+    pub(crate) life: Life,
     pub(crate) generation: u32,
+    /// Which of its events counts: the last that was scheduled.
+    pub(crate) timer: u32,
+    pub(crate) pending: SignalBits,
+    /// What it does now.
+    frame: Frame,
+    /// The fatal signal that it has taken; nothing else matters then.
+    pub(crate) doomed: Option<Signal>,
     pub(crate) pid: i32,
     pub(crate) parent: Slot,
     pub(crate) first_child: Slot,
@@ -24,7 +34,6 @@ pub(crate) struct Process {
     pub(crate) name: u32,
     /// Its place in the log of runs.
     pub(crate) run: u64,
-    pub(crate) life: Life,
     /// The wait status of one that has ended.
     pub(crate) status: i32,
     /// In nanoseconds, as all times here.
@@ -33,20 +42,14 @@ pub(crate) struct Process {
     /// Of the descendants that it has waited for.
     pub(crate) children_time: u64,
     pub(crate) blocked: SignalBits,
-    pub(crate) pending: SignalBits,
     pub(crate) ignored: SignalBits,
     pub(crate) handled: SignalBits,
     pub(crate) handlers: Vec<(Signal, Code)>,
     /// Real-time signals that are pending more than once.
     pub(crate) queued: Vec<Signal>,
-    /// The fatal signal that it has taken; nothing else matters then.
-    pub(crate) doomed: Option<Signal>,
     pub(crate) death_signal: Option<Signal>,
-    /// What it does now, and under it what that has interrupted.
-    frame: Frame,
+    /// What that has interrupted.
     below: Vec<Frame>,
-    /// Which of its events counts: the last that was scheduled.
-    pub(crate) timer: u32,
     /// stdin, stdout, stderr, where they are pipes.
     pub(crate) streams: [Option<PipeId>; 3],
     /// What it has taken out of stdin and not used yet.

@@ -21,8 +21,7 @@ const STOPS: SignalBits = bit(Signal::STOP) | bit(Signal::TSTP) | bit(Signal::TT
 /// What an instruction of the process itself has caused; comes first.
 const SYNCHRONOUS: SignalBits =
     bit(Signal::SEGV) | bit(Signal::BUS) | bit(Signal::ILL) | bit(Signal::TRAP) | bit(Signal::FPE) | bit(Signal::SYS);
-const DUMPS_CORE: SignalBits =
-    SYNCHRONOUS | bit(Signal::QUIT) | bit(Signal::ABRT) | bit(Signal::XCPU) | bit(Signal::XFSZ);
+const DUMPS_CORE: SignalBits = SYNCHRONOUS | bit(Signal::QUIT) | bit(Signal::ABRT) | bit(Signal::XCPU) | bit(Signal::XFSZ);
 const HARMLESS: SignalBits = bit(Signal::CHLD) | bit(Signal::URG) | bit(Signal::WINCH) | bit(Signal::CONT);
 
 impl World {
@@ -86,6 +85,9 @@ impl World {
             let process = &mut self.table[slot];
             if let Some(signal) = process.doomed {
                 return self.end_by(slot, signal);
+            }
+            if process.pending == 0 {
+                return;
             }
             let open = process.pending & !process.mask();
             if open == 0 {

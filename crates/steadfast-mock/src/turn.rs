@@ -137,6 +137,10 @@ impl Threads {
         }
     }
 
+    pub(crate) fn are_over(&self) -> bool {
+        self.verdict.is_some()
+    }
+
     pub(crate) fn take_verdict(&mut self) -> Option<Verdict> {
         self.verdict.take()
     }

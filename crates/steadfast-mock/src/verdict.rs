@@ -80,7 +80,10 @@ impl fmt::Display for Verdict {
                 list(f, waiting)
             }
             Verdict::Endless { calls } => {
-                write!(f, "endless: {calls} calls, and no end in sight: does it poll without sleeping, or for something that never comes?")
+                write!(
+                    f,
+                    "endless: {calls} calls, and no end in sight: does it poll without sleeping, or for something that never comes?"
+                )
             }
             Verdict::Unsteady { seen } => write!(
                 f,

@@ -58,11 +58,11 @@ pub use pipeline::{Pipeline, PipelineOutput, RunningPipeline};
 pub use process::Process;
 pub use std::process::{ExitStatus, Output};
 pub use stdio::Stdio;
+pub use steadfast_core::sync;
 pub use steadfast_core::{
     Capabilities, Capability, Disposition, Errno, Error, ErrorKind, Exit, IdMap, Limit, Namespaces, Pid, Resource, Result,
     Rusage, Scheduling, Signal, SignalSet, Stage,
 };
-pub use steadfast_core::sync;
 pub use steadfast_linux::{Answer, Check, CommandExt, Door, Feature, Probe};
 pub use system::{Entered, System};
 

@@ -65,7 +65,11 @@ struct State {
 }
 
 impl Supervisor {
-    pub(crate) fn new(command: Command, policy: Policy, jitter: impl FnMut() -> f64 + Send + 'static) -> Result<Supervisor, Error> {
+    pub(crate) fn new(
+        command: Command,
+        policy: Policy,
+        jitter: impl FnMut() -> f64 + Send + 'static,
+    ) -> Result<Supervisor, Error> {
         let (system, jitter) = (System::current()?, Mutex::new(Box::new(jitter) as Box<_>));
         Ok(Supervisor { command, policy, system, jitter, state: Mutex::default(), stopping: Condvar::new() })
     }

@@ -58,7 +58,8 @@ fn it_gives_up_after_too_many_failures_and_forgets_old_ones() {
     assert_eq!(kernel.now(), Duration::from_millis(1500));
 
     // One failure in each two minutes is never too many.
-    let life = |run: &steadfast::mock::Run| if run.number < 50 { Script::new().sleep(seconds(120)).exit(1) } else { Script::new() };
+    let life =
+        |run: &steadfast::mock::Run| if run.number < 50 { Script::new().sleep(seconds(120)).exit(1) } else { Script::new() };
     let kernel = Kernel::builder().program_with("server", life).build();
     let _here = kernel.system().enter();
     Supervisor::new(Command::new("server"), policy, || 1.0).unwrap().run().unwrap();
