@@ -8,6 +8,7 @@ mod contract;
 mod errors;
 mod leaks;
 mod like_std;
+mod plays;
 mod probing;
 mod recycling;
 mod scenarios;
@@ -43,6 +44,11 @@ impl Test {
     pub(crate) fn in_namespace(self) -> Test {
         Test { place: stage::Place::Namespace, ..self }
     }
+
+    /// Runs in a PID namespace of its own, in which orphans are reaped.
+    pub(crate) fn under_init(self) -> Test {
+        Test { place: stage::Place::UnderInit, ..self }
+    }
 }
 
 fn main() {
@@ -53,6 +59,7 @@ fn main() {
         errors::tests(),
         leaks::tests(),
         like_std::tests(),
+        plays::tests(),
         probing::tests(),
         recycling::tests(),
         scenarios::tests(),

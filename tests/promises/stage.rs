@@ -25,7 +25,10 @@ pub(crate) enum Outcome {
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Place {
     Here,
+    /// As process 1 of a PID namespace.
     Namespace,
+    /// In a PID namespace, as a child of process 1, which reaps orphans.
+    UnderInit,
 }
 
 /// A test that takes longer hangs. The longest takes some ten seconds.
@@ -48,6 +51,23 @@ pub(crate) fn trial(test: Test) -> Trial {
             })),
         }
     })
+}
+
+/// Starts this program again and, until it ends, reaps whatever becomes an orphan; its exit code.
+fn be_init() -> i32 {
+    use nix::sys::wait::{WaitStatus, waitpid};
+    let own = std::env::current_exe().expect("a program knows where it is");
+    let child = std::process::Command::new(own).spawn().expect("this program can be started again");
+    loop {
+        match waitpid(None, None).expect("there is a child") {
+            WaitStatus::Exited(pid, code) if pid.as_raw() as u32 == child.id() => return code,
+            WaitStatus::Signaled(pid, signal, _) if pid.as_raw() as u32 == child.id() => {
+                eprintln!("ended by {signal}");
+                return 1;
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Starts this program again; its status, `None` if it hung, and what it said. Into a file: a pipe would be kept open by a
@@ -97,11 +117,16 @@ pub(crate) fn perform_if_asked(tests: &[Test]) -> Option<i32> {
         return Some(PASSED);
     }
     let test = tests.iter().find(|test| test.name == name).expect("the runner names tests that there are");
-    if test.place == Place::Namespace {
-        if std::env::var_os(INIT).is_none() {
-            return Some(leave_namespace(test));
+    match (test.place, std::process::id()) {
+        (Place::Here, _) => {}
+        _ if std::env::var_os(INIT).is_none() => return Some(leave_namespace(test)),
+        (_, 1) => {
+            namespace::mount_proc().expect("process 1 of a namespace of its own may mount /proc");
+            if test.place == Place::UnderInit {
+                return Some(be_init());
+            }
         }
-        namespace::mount_proc().expect("process 1 of a namespace of its own may mount /proc");
+        _ => {}
     }
     Some(match (test.check)() {
         Outcome::Passed => PASSED,

@@ -1,5 +1,7 @@
-//! The one child program of all tests: does what an [`Act`] says.
+//! The one child program of all tests: does what an [`Act`] says, or plays in a play.
 #![forbid(unsafe_code)]
+
+mod player;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal as Named, sigprocmask};
 use std::io::{Read, Write};
@@ -8,6 +10,11 @@ use steadfast_conformance::Act;
 
 fn main() {
     let args: Vec<_> = std::env::args_os().skip(1).collect();
+    if let [verb, theatre] = &args[..] {
+        if verb == "play" {
+            player::play(theatre.as_ref());
+        }
+    }
     match Act::from_args(&args) {
         Some(Act::Exit(code)) => exit(code.into()),
         Some(Act::Forever) => {

@@ -26,17 +26,20 @@
 //! | `contract.rs` | the contract's table, row by row |
 //! | `races.rs` | threads, recycled PIDs, and what drops and releases leave behind |
 //! | `sequences.rs` | random sequences of operations, against a model and against another backend |
+//! | `play.rs` | random scripts of process trees, on a real kernel and in a simulation at once |
 //! | `report.rs` | running it all, and the [`Report`] |
 #![forbid(unsafe_code)]
 
 mod act;
 mod contract;
+mod play;
 mod races;
 mod report;
 mod sequences;
 mod subject;
 
 pub use act::Act;
+pub use play::{Life, Order, Sight, Theatre, same_play};
 pub use report::{Outcome, Promise, Report, promises, run};
 pub use sequences::same_answers;
 pub use subject::Subject;

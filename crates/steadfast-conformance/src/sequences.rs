@@ -12,14 +12,14 @@ use steadfast_core::{ErrorKind, Process, Result, Signal};
 
 pub(crate) const PROMISES: &[Promise] = &[
     promise("random sequences: each answer is the contract's", |subject| {
-        check(any_operations(40), |operations| {
+        check(50, any_operations(40), |operations| {
             prop_assert_eq!(perform(subject, &operations), predict(subject, &operations));
             Ok(())
         });
     }),
     promise("random operations from 4 threads: each answer is one of the contract's", |subject| {
         let threads = proptest::collection::vec(any_operations(12), 4);
-        check(threads, |threads| {
+        check(50, threads, |threads| {
             perform_at_once(subject, &threads);
             Ok(())
         });
@@ -31,7 +31,7 @@ pub(crate) const PROMISES: &[Promise] = &[
 /// # Panics
 /// If they differ, with the shortest sequence found that shows it.
 pub fn same_answers(one: &Subject, other: &Subject) {
-    check(any_operations(40), |operations| {
+    check(50, any_operations(40), |operations| {
         // Whether a pidfd can be lent is a difference that the two declare.
         let lending = one.backend.capabilities().lends_handle == other.backend.capabilities().lends_handle;
         let operations: Vec<_> = operations.into_iter().filter(|op| lending || !matches!(op, Operation::WithHandle(_))).collect();
@@ -40,13 +40,13 @@ pub fn same_answers(one: &Subject, other: &Subject) {
     });
 }
 
-/// Runs a property on as many cases as `STEADFAST_CASES` says (50), from the seed `STEADFAST_SEED` (0).
-fn check<S: Strategy>(strategy: S, property: impl Fn(S::Value) -> Result<(), TestCaseError>)
+/// Runs a property on as many cases as `STEADFAST_CASES` or else the caller says, from the seed `STEADFAST_SEED` (0).
+pub(crate) fn check<S: Strategy>(cases: u32, strategy: S, property: impl Fn(S::Value) -> Result<(), TestCaseError>)
 where
     S::Value: std::fmt::Debug,
 {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let cases = number("STEADFAST_CASES").unwrap_or(50) as u32;
+    let cases = number("STEADFAST_CASES").map_or(cases, |cases| cases as u32);
     let seed = number("STEADFAST_SEED").unwrap_or(0);
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());

@@ -9,13 +9,15 @@
 //! | `wait` | `waitid(2)` with resource usage, by PID or pidfd, and `wait4(2)` where `waitid` is filtered |
 //! | `pidfd` | `pidfd_open` and `pidfd_send_signal`, whose answers are checked |
 //! | `probe` | what this kernel can do, asked in a child that may die of the question |
-//! | `kill`, `thread`, `clock` | `kill(2)`, threads that take no signals, the monotonic clock |
+//! | `kill`, `disposition` | `kill(2)`; signals that are ignored, or not |
+//! | `thread`, `clock` | threads that take no signals, the monotonic clock |
 //! | `stack`, `arch`, `raw` | the stack of a child that shares our memory; `clone3` in assembly; system calls |
 
 mod arch;
 #[doc(hidden)]
 pub mod bare;
 mod clock;
+mod disposition;
 mod kill;
 mod pidfd;
 mod probe;
@@ -26,6 +28,7 @@ mod thread;
 mod wait;
 
 pub use clock::SystemClock;
+pub use disposition::{ignore_signal, restore_signal};
 pub use kill::kill;
 pub use pidfd::{pidfd_open, pidfd_send_signal};
 pub use probe::{Answer, Check, Feature, Probe};
