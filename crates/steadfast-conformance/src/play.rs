@@ -197,7 +197,11 @@ const SIGNALS: [Signal; 12] = [
 #[derive(Clone, Debug)]
 enum Cue {
     /// Starts a player.
-    Spawn { place: Place, ignored: Option<Signal>, blocked: Option<Signal> },
+    Spawn {
+        place: Place,
+        ignored: Option<Signal>,
+        blocked: Option<Signal>,
+    },
     Tell(usize, Order),
     Signal(usize, Signal),
     /// Only looks, at one that has not ended.
@@ -343,6 +347,14 @@ impl Company<'_> {
         self.players.iter().map(|player| self.see(*player)).collect()
     }
 
+    fn is_idle(&self, index: usize) -> bool {
+        self.theatre.look(self.players[index]).is_some_and(|sight| sight.is_idle)
+    }
+
+    fn see_all_and_idle(&self) -> Vec<(Option<Seen>, bool)> {
+        self.see_all().into_iter().enumerate().map(|(index, seen)| (seen, self.is_idle(index))).collect()
+    }
+
     fn enter(&mut self, handle: Option<Process>) {
         self.players.push(self.theatre.entrance());
         self.handles.push(handle);
@@ -458,8 +470,7 @@ impl Rules {
         match cue {
             Cue::ReapBehind(_) => player.life == Life::Zombie && player.parent == Somebody::Driver,
             Cue::Tell(_, order) => {
-                let is_idle = company.theatre.look(company.players[index]).is_some_and(|sight| sight.is_idle);
-                player.life == Life::Running && is_idle && self.allow_order(index, *order, player, count)
+                player.life == Life::Running && company.is_idle(index) && self.allow_order(index, *order, player, count)
             }
             _ => true,
         }
@@ -473,6 +484,20 @@ impl Rules {
             Order::On(signal, _) => !self.handled[index].contains(&signal),
             _ => true,
         }
+    }
+
+    /// Whether several have ended at once, of whom one would have taken notice of another's end: nobody can say which came first.
+    fn is_undetermined(cue: &Cue, before: &[(Option<Seen>, bool)], after: &[Option<Seen>]) -> bool {
+        let ends = |seen: &Option<Seen>| seen.is_none_or(|player| player.life == Life::Zombie);
+        let ended =
+            || before.iter().zip(after).filter(|((before, _), after)| !ends(before) && ends(after)).map(|(before, _)| before);
+        let takes_notice = |(seen, is_idle): &(Option<Seen>, bool)| {
+            let sees = |player: &Seen| player.ignored.contains(Signal::CHLD) || player.handled.contains(Signal::CHLD);
+            !is_idle || seen.as_ref().is_some_and(sees)
+        };
+        // Two may be cause and effect: a child, and its parent that ends because of it.
+        let is_at_once = if matches!(cue, Cue::Tell(_, Order::SignalGroup(_))) { 2 } else { 3 };
+        ended().count() >= is_at_once && ended().any(takes_notice)
     }
 
     fn follow(&mut self, cue: &Cue, count: usize) {
@@ -512,7 +537,8 @@ fn play(cues: &[Cue], real: &dyn Theatre, simulation: &dyn Theatre, patience: Du
     let mut rules = Rules::default();
     let mut played = Vec::new();
     for cue in cues {
-        let seen = simulation.see_all();
+        let before = simulation.see_all_and_idle();
+        let seen: Vec<Option<Seen>> = before.iter().map(|(seen, _)| *seen).collect();
         let Some(cue) = cue.among(seen.len()).filter(|cue| rules.allow(cue, &simulation, &seen)) else { continue };
         played.push(cue.clone());
         let has_ended = match cue {
@@ -521,8 +547,11 @@ fn play(cues: &[Cue], real: &dyn Theatre, simulation: &dyn Theatre, patience: Du
         };
         let (expected, answer) = (simulation.perform(&cue, has_ended), real.perform(&cue, has_ended));
         rules.follow(&cue, simulation.players.len());
-        prop_assert_eq!(answer, expected, "the answer to {:?}, the last of {:#?}", cue, played);
+        prop_assert_eq!(answer, expected, "the answer to {:?}, the last of {:?}", cue, played);
         let expected = simulation.see_all();
+        if Rules::is_undetermined(&cue, &before, &expected) {
+            break;
+        }
         let clock = real.theatre.backend().clock();
         let start = clock.now();
         // There is no event for it: signals are on their way, and processes are about to end.
@@ -530,7 +559,7 @@ fn play(cues: &[Cue], real: &dyn Theatre, simulation: &dyn Theatre, patience: Du
             clock.sleep_until(clock.now() + Duration::from_micros(100));
         }
         let seen = real.see_all();
-        prop_assert_eq!(seen, expected, "real, and simulated, after {:#?}", played);
+        prop_assert_eq!(seen, expected, "real, and simulated, after {:?}", played);
     }
     Ok(())
 }

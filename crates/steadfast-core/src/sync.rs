@@ -1,9 +1,11 @@
-//! Locks that a simulation can see: std's [`Mutex`](std::sync::Mutex) and [`Condvar`](std::sync::Condvar) and, in a thread of a
-//! simulation, locks that are part of what its seed decides and of what a deadlock is.
+//! Locks and threads that a simulation can see: std's [`Mutex`](std::sync::Mutex), [`Condvar`](std::sync::Condvar) and
+//! [`spawn`](std::thread::spawn) and, in a thread of a simulation, locks and threads that are part of what its seed decides and of
+//! what a deadlock is.
 //!
 //! A lock of std's is enough for state that is held for a moment. One that is held across a call (a spawn, a wait) can block another
 //! thread of a simulation for ever, because the thread that has it does not get its turn; and a condition variable of std's knows
-//! nothing of virtual time. Take these for both. Outside of a simulation they are std's.
+//! nothing of virtual time. Take these for both. A thread of std's is none of a simulation's: start those that spawn, signal or wait
+//! with [`spawn`]. Outside of a simulation all of it is std's.
 //!
 //! ```
 //! use steadfast_core::sync::{Condvar, Mutex};
@@ -24,6 +26,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{self, Arc, PoisonError, TryLockError};
 use std::time::Duration;
@@ -48,7 +51,16 @@ pub trait Scheduler {
 
     /// Whoever is blocked on `what` looks again.
     fn wake(&self, what: u64);
+
+    /// One of so many alternatives, counted from 0, as the seed has it.
+    fn choose(&self, of: usize) -> usize;
+
+    /// Starts a thread that takes turns with the others, and gives what waits for its end. `None` if its threads run as they like.
+    fn spawn(&self, run: Box<dyn FnOnce() + Send>) -> Option<Join>;
 }
+
+/// Waits for the end of a thread.
+pub type Join = Box<dyn FnOnce() + Send>;
 
 thread_local! {
     static ENTERED: RefCell<Vec<(u64, Option<Arc<dyn Scheduler>>)>> = const { RefCell::new(Vec::new()) };
@@ -82,6 +94,56 @@ impl fmt::Debug for Entered {
     }
 }
 
+/// A thread that was started by [`spawn`].
+pub struct JoinHandle<T> {
+    answer: Arc<sync::Mutex<Option<std::thread::Result<T>>>>,
+    join: Join,
+}
+
+/// Starts a thread: one of the simulation's if the caller is, else one of std's. Unlike with std, a thread that is not joined is
+/// waited for at the end of a simulated run.
+///
+/// ```
+/// use steadfast_core::sync;
+/// let thread = sync::spawn(|| 6 * 7);
+/// assert_eq!(thread.join().unwrap(), 42);
+/// ```
+pub fn spawn<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    let answer = Arc::new(sync::Mutex::new(None));
+    let theirs = Arc::clone(&answer);
+    let leave = move |result| *theirs.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+    let join = match scheduler().filter(|scheduler| scheduler.takes_turns()) {
+        // A panic there is the run's verdict: it is not caught here.
+        Some(scheduler) => scheduler.spawn(Box::new(move || leave(Ok(run())))),
+        None => {
+            let thread = std::thread::spawn(move || leave(catch_unwind(AssertUnwindSafe(run))));
+            // What it panicked with is in the answer.
+            Some(Box::new(move || drop(thread.join())) as Join)
+        }
+    };
+    JoinHandle { answer, join: join.expect("a scheduler whose threads take turns starts them") }
+}
+
+impl<T> JoinHandle<T> {
+    /// Waits until it has ended, and gives what it returned.
+    ///
+    /// # Errors
+    /// What it panicked with. (In a simulation the run is over then, and this does not return.)
+    ///
+    /// # Panics
+    /// Never: a thread that has ended has left an answer.
+    pub fn join(self) -> std::thread::Result<T> {
+        (self.join)();
+        self.answer.lock().unwrap_or_else(PoisonError::into_inner).take().expect("a thread that has ended has left an answer")
+    }
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JoinHandle")
+    }
+}
+
 fn scheduler() -> Option<Arc<dyn Scheduler>> {
     // Late in a thread's life there is none.
     ENTERED.try_with(|entered| entered.borrow().last().and_then(|(_, scheduler)| scheduler.clone())).ok().flatten()
@@ -105,7 +167,14 @@ pub struct MutexGuard<'a, T> {
 pub struct Condvar {
     inner: sync::Condvar,
     id: Id,
-    notified: AtomicU64,
+    /// The threads of a simulation that wait and have not been notified, by their numbers in the queue.
+    waiting: sync::Mutex<Queue>,
+}
+
+#[derive(Default)]
+struct Queue {
+    next: u64,
+    waiting: Vec<u64>,
 }
 
 const HELD: &str = "it is taken out in drop only";
@@ -194,10 +263,10 @@ impl Condvar {
     fn wait_until<'a, T>(&self, mut guard: MutexGuard<'a, T>, timeout: Option<Duration>) -> (MutexGuard<'a, T>, bool) {
         let mutex = guard.mutex;
         if let Some(scheduler) = scheduler() {
-            let seen = self.notified.load(Ordering::Relaxed);
+            let place = self.queue().enter();
             drop(guard);
-            // Notified since: another number. Two waiters may both wake by one notification, as std's may.
-            let is_notified = scheduler.block_on(self.id.0, timeout, &mut || self.notified.load(Ordering::Relaxed) != seen);
+            let is_notified = scheduler.block_on(self.id.0, timeout, &mut || !self.queue().waiting.contains(&place));
+            self.queue().waiting.retain(|other| *other != place);
             return (mutex.lock(), !is_notified);
         }
         let inner = guard.inner.take().expect(HELD);
@@ -212,20 +281,39 @@ impl Condvar {
         (guard, timed_out)
     }
 
-    /// Wakes one that waits.
+    /// Wakes one that waits; in a simulation, the seed says which.
     pub fn notify_one(&self) {
-        self.notify(sync::Condvar::notify_one);
+        if let Some(scheduler) = scheduler() {
+            let count = self.queue().waiting.len();
+            let chosen = scheduler.choose(count.max(1));
+            // Where threads run as they like, it may have become shorter.
+            let mut queue = self.queue();
+            if let Some(chosen) = chosen.checked_rem(queue.waiting.len()) {
+                queue.waiting.swap_remove(chosen);
+            }
+        }
+        self.inner.notify_one();
+        wake(&self.id);
     }
 
     /// Wakes all that wait.
     pub fn notify_all(&self) {
-        self.notify(sync::Condvar::notify_all);
+        self.queue().waiting.clear();
+        self.inner.notify_all();
+        wake(&self.id);
     }
 
-    fn notify(&self, outside: impl FnOnce(&sync::Condvar)) {
-        self.notified.fetch_add(1, Ordering::Relaxed);
-        outside(&self.inner);
-        wake(&self.id);
+    /// Never held across a call to the scheduler, which looks into it while it holds a lock of its own.
+    fn queue(&self) -> sync::MutexGuard<'_, Queue> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    fn enter(&mut self) -> u64 {
+        self.next += 1;
+        self.waiting.push(self.next);
+        self.next
     }
 }
 

@@ -37,6 +37,12 @@ impl Chance {
         self.decide(of, |rng| rng.u32(0..of))
     }
 
+    /// One of so many alternatives, of which the calm one is as likely as not: passing the turn costs time, and a bug that needs a thread
+    /// to get far ahead of the others is found more easily.
+    pub(crate) fn choose_calmly(&mut self, of: u32) -> u32 {
+        self.decide(of, |rng| if rng.bool() { 0 } else { rng.u32(0..of) })
+    }
+
     /// Whether it is so, which has this probability.
     pub(crate) fn is_so(&mut self, probability: f64) -> bool {
         self.decide(2, |rng| u32::from(rng.f64() < probability)) == 1

@@ -11,9 +11,10 @@ use std::ops::{Deref, Range};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
-use steadfast_core::sync::{self, Scheduler};
+use steadfast_core::sync::{self, Join, Scheduler};
 
-/// One run of a test: the [`Kernel`] of this run, which it derefs to, and a way to start threads.
+/// One run of a test: the [`Kernel`] of this run, which it derefs to, and a way to start threads. (Code under test that starts its
+/// own does so with [`sync::spawn`].)
 ///
 /// Threads of the run take turns: at each call to the kernel the seed decides who goes on. What a thread does between two calls, no
 /// other thread of the run interrupts. So a lock of std's that is held across a call can block a thread where the simulation
@@ -72,22 +73,10 @@ impl Sim {
     }
 
     fn spawn_named<T: Send + 'static>(&self, name: Option<String>, run: impl FnOnce() -> T + Send + 'static) -> Thread<T> {
-        let index = self.kernel.call(|world| {
-            let index = world.threads.add(name);
-            world.note_call(What::StartsThread(index));
-            index
-        });
         let answer = Arc::new(Mutex::new(None));
-        let (kernel, theirs) = (self.kernel.clone(), Arc::clone(&answer));
-        let thread = std::thread::spawn(move || {
-            kernel.begin_thread(index);
-            if let Some(answer) = perform(&kernel, run) {
-                *theirs.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
-            }
-            kernel.end_thread();
-        });
-        self.kernel.shared.started.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
-        Thread { kernel: self.kernel.clone(), index, answer }
+        let theirs = Arc::clone(&answer);
+        let run = move || *theirs.lock().unwrap_or_else(PoisonError::into_inner) = Some(run());
+        Thread { kernel: self.kernel.clone(), index: self.kernel.start(name, run), answer }
     }
 }
 
@@ -107,14 +96,9 @@ impl fmt::Debug for Sim {
 impl<T> Thread<T> {
     /// Waits until it has ended, and gives what it returned. (If it panics, the run is over, and this does not return.)
     pub fn join(self) -> T {
-        self.kernel.call(|_| ());
-        let ended = self.kernel.block(For::Thread(self.index), None, |world| world.threads.has_ended(self.index).then_some(()));
+        self.kernel.join(self.index);
         let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match (ended, answer) {
-            (Some(()), Some(answer)) => answer,
-            // The run is over: this thread is unwinding, and its caller must not go on.
-            _ => std::panic::resume_unwind(Box::new(RunIsOver)),
-        }
+        answer.unwrap_or_else(|| std::panic::resume_unwind(Box::new(RunIsOver)))
     }
 }
 
@@ -122,6 +106,32 @@ impl Kernel {
     /// The simulation whose thread this is: in the test of an exploration, and in threads started with [`Sim::spawn`].
     pub fn of_this_thread() -> Option<Kernel> {
         HERE.with_borrow(Clone::clone)
+    }
+
+    /// Starts a thread that takes turns; its number.
+    fn start(&self, name: Option<String>, run: impl FnOnce() + Send + 'static) -> u32 {
+        let index = self.call(|world| {
+            let index = world.threads.add(name);
+            world.note_call(What::StartsThread(index));
+            index
+        });
+        let kernel = self.clone();
+        let thread = std::thread::spawn(move || {
+            kernel.begin_thread(index);
+            perform(&kernel, run);
+            kernel.end_thread();
+        });
+        self.shared.started.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        index
+    }
+
+    /// Waits until that thread has ended.
+    fn join(&self, thread: u32) {
+        self.call(|_| ());
+        if self.block(For::Thread(thread), None, |world| world.threads.has_ended(thread).then_some(())).is_none() {
+            // The run is over: this thread is unwinding, and its caller must not go on.
+            std::panic::resume_unwind(Box::new(RunIsOver));
+        }
     }
 }
 
@@ -144,6 +154,18 @@ impl Scheduler for Turns {
 
     fn wake(&self, what: u64) {
         self.0.wake(For::Sync(what));
+    }
+
+    fn choose(&self, of: usize) -> usize {
+        self.0.lock().chance.choose(of as u32) as usize
+    }
+
+    fn spawn(&self, run: Box<dyn FnOnce() + Send>) -> Option<Join> {
+        if !self.takes_turns() {
+            return None;
+        }
+        let (kernel, thread) = (self.0.clone(), self.0.start(None, run));
+        Some(Box::new(move || kernel.join(thread)))
     }
 }
 

@@ -373,7 +373,7 @@ impl Kernel {
         }
         let ready = world.threads.ready().count() as u32;
         // Alternative 0 is to go on; the others are the other threads.
-        let next = match world.chance.choose(ready) {
+        let next = match world.chance.choose_calmly(ready) {
             0 => me,
             other => world.threads.ready().filter(|thread| *thread != me).nth(other as usize - 1).unwrap_or(me),
         };

@@ -27,7 +27,7 @@
 //! | signal it, wait for it | [`Process`], which `Child` derefs to |
 //! | choose the backend, or enter a simulated one | [`System`] |
 //! | know what this machine can do | [`Probe`], or `cargo xtask probe` |
-//! | take locks that a test in virtual time can see | [`sync`] |
+//! | take locks and start threads that a test in virtual time can see | [`sync`] |
 //! | test without processes | feature `mock`, module `mock` |
 //! | write a backend | [`backend`] |
 //!
@@ -71,7 +71,7 @@ pub use system::{Entered, System};
 /// Start at [`ProcessBackend`](backend::ProcessBackend); hold yours to the contract with the crate `steadfast-conformance`; use it
 /// with [`System::with_backend`].
 pub mod backend {
-    pub use steadfast_core::sync::Scheduler;
+    pub use steadfast_core::sync::{Join, Scheduler};
     pub use steadfast_core::{
         Attributes, BackendProcess, Capabilities, Clock, Hook, PipeEnd, PipeRead, Plan, PlanBuilder, PlanStdio, Process,
         ProcessBackend, Spawned,
