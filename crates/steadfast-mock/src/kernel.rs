@@ -121,6 +121,8 @@ pub struct ProcessInfo {
     pub program: OsString,
     /// Whether it runs, is stopped, or is a zombie.
     pub state: ProcessState,
+    /// When it was started, as virtual time since the kernel was built.
+    pub started: Duration,
     /// Its parent; `None`: the program under test.
     pub parent: Option<Pid>,
     /// Its process group; 0 is that of the program under test.
@@ -274,6 +276,7 @@ impl Kernel {
             ProcessInfo {
                 program: world.name(process.name).to_owned(),
                 state,
+                started: Duration::from_nanos(process.started),
                 parent: Pid::new(world.table[process.parent].pid).ok(),
                 group: process.group,
                 session: process.session,

@@ -9,7 +9,7 @@ use crate::verdict::Verdict;
 use crate::world::World;
 use std::cell::Cell;
 use std::panic::resume_unwind;
-use std::sync::{Arc, Condvar, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::thread;
 
 /// What a blocked thread waits for; it looks again when somebody says that this has changed.
@@ -43,7 +43,8 @@ pub(crate) struct Threads {
 struct Thread {
     name: String,
     state: State,
-    baton: Arc<Condvar>,
+    /// The operating system's, once it has begun.
+    real: Option<thread::Thread>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -76,7 +77,7 @@ impl Threads {
 
     pub(crate) fn add(&mut self, name: Option<String>) -> u32 {
         let name = name.unwrap_or_else(|| format!("thread {}", self.list.len()));
-        self.list.push(Thread { name, state: State::Ready, baton: Arc::default() });
+        self.list.push(Thread { name, state: State::Ready, real: None });
         (self.list.len() - 1) as u32
     }
 
@@ -137,12 +138,25 @@ impl Threads {
         }
     }
 
+    /// It is this thread's turn; who is to be woken for it.
+    fn pass_to(&mut self, next: u32) -> Option<thread::Thread> {
+        self.turn = next;
+        self.list[next as usize].real.clone()
+    }
+
     pub(crate) fn are_over(&self) -> bool {
         self.verdict.is_some()
     }
 
     pub(crate) fn take_verdict(&mut self) -> Option<Verdict> {
         self.verdict.take()
+    }
+}
+
+/// One that has not begun sees by itself whose turn it is.
+fn unpark(thread: &Option<thread::Thread>) {
+    if let Some(thread) = thread {
+        thread.unpark();
     }
 }
 
@@ -170,7 +184,7 @@ impl World {
     pub(crate) fn judge(&mut self, verdict: Verdict) {
         self.threads.verdict.get_or_insert(verdict);
         for thread in &self.threads.list {
-            thread.baton.notify_all();
+            unpark(&thread.real);
         }
     }
 
@@ -233,9 +247,8 @@ impl Kernel {
     pub(crate) fn begin_thread(&self, thread: u32) {
         ME.set(Some((self.address(), thread)));
         let mut world = self.lock();
-        while world.threads.turn != thread && world.threads.verdict.is_none() {
-            world = self.wait_for_baton(world, thread);
-        }
+        world.threads.list[thread as usize].real = Some(thread::current());
+        drop(self.wait_for_turn(world, thread));
     }
 
     /// The calling thread is done; somebody else goes on.
@@ -248,7 +261,11 @@ impl Kernel {
         world.threads.wake(For::AllThreads);
         if world.threads.verdict.is_none() && !world.threads.others_have_ended(me) {
             match world.next_turn() {
-                Some(next) => self.pass_to(&mut world, next),
+                Some(next) => {
+                    let real = world.threads.pass_to(next);
+                    drop(world);
+                    unpark(&real);
+                }
                 None => {
                     let deadlock = world.deadlock();
                     world.judge(deadlock);
@@ -284,14 +301,14 @@ impl Kernel {
         }
     }
 
-    fn wait_for_baton<'a>(&self, world: MutexGuard<'a, World>, me: u32) -> MutexGuard<'a, World> {
-        let baton = Arc::clone(&world.threads.list[me as usize].baton);
-        baton.wait(world).unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn pass_to(&self, world: &mut World, next: u32) {
-        world.threads.turn = next;
-        world.threads.list[next as usize].baton.notify_one();
+    fn wait_for_turn<'a>(&'a self, mut world: MutexGuard<'a, World>, me: u32) -> MutexGuard<'a, World> {
+        while world.threads.turn != me && world.threads.verdict.is_none() {
+            drop(world);
+            // Whoever has woken us in between is remembered.
+            thread::park();
+            world = self.lock();
+        }
+        world
     }
 
     /// Unwinds the thread if the run is over. A thread that is unwinding already goes on, and is not held up any more.
@@ -328,10 +345,11 @@ impl Kernel {
         next: u32,
     ) -> Result<MutexGuard<'a, World>, MutexGuard<'a, World>> {
         if next != me {
-            self.pass_to(&mut world, next);
-            while world.threads.turn != me && world.threads.verdict.is_none() {
-                world = self.wait_for_baton(world, me);
-            }
+            let real = world.threads.pass_to(next);
+            // Woken when it can have the lock; or else it would only wait again.
+            drop(world);
+            unpark(&real);
+            world = self.wait_for_turn(self.lock(), me);
         }
         self.stop_if_over(world)
     }
