@@ -523,9 +523,11 @@ pub fn same_play(real: &dyn Theatre, simulation: impl Fn() -> Box<dyn Theatre>) 
     crate::sequences::check(500, any_cues(), |cues| {
         let simulation = simulation();
         let played = play(&cues, real, &*simulation, patience.get());
-        if played.is_err() {
-            // What is tried from here on is to find a shorter play.
-            patience.set(Duration::from_secs(1));
+        if let Err(error) = &played {
+            if patience.replace(Duration::from_secs(1)) == PATIENCE {
+                // What is tried from here on is to find a shorter one.
+                eprintln!("the first play that differs: {error}");
+            }
         }
         played
     });

@@ -81,10 +81,9 @@ impl Chance {
         self.free.u64(range)
     }
 
-    /// What was chosen, without the calm end.
-    pub(crate) fn choices(&self) -> Vec<Choice> {
-        let last = self.choices.iter().rposition(|choice| choice.taken != 0);
-        self.choices[..last.map_or(0, |last| last + 1)].to_vec()
+    /// What was chosen; there is nothing left of it here.
+    pub(crate) fn take_choices(&mut self) -> Vec<Choice> {
+        std::mem::take(&mut self.choices)
     }
 
     pub(crate) fn misfit(&self) -> Option<(usize, Choice)> {

@@ -3,6 +3,7 @@
 use crate::chance::{Choice, Mode};
 use crate::kernel::{Kernel, Setup};
 use crate::replay::{Replay, ReplayError};
+use crate::shrink::{Shrink, departures, without_calm_end};
 use crate::sim::{Sim, perform};
 use crate::turn::Threads;
 use crate::verdict::Verdict;
@@ -54,12 +55,13 @@ pub struct Failure {
 }
 
 /// One run, and how it ended.
-struct Outcome {
-    verdict: Option<Verdict>,
-    choices: Vec<Choice>,
+pub(crate) struct Outcome {
+    pub(crate) verdict: Option<Verdict>,
+    pub(crate) choices: Vec<Choice>,
     misfit: Option<(usize, Choice)>,
     kernel: Kernel,
-    lines: u64,
+    /// Of the trace.
+    pub(crate) lines: u64,
     calls: u64,
 }
 
@@ -264,7 +266,7 @@ impl Exploration {
         }
         let mut world = kernel.lock();
         let verdict = world.threads.take_verdict().or_else(|| world.last_judgement());
-        let (choices, misfit) = (world.chance.choices(), world.chance.misfit());
+        let (choices, misfit) = (world.chance.take_choices(), world.chance.misfit());
         let (lines, calls) = (world.trace.len(), world.threads.calls());
         drop(world);
         Outcome { verdict, choices, misfit, kernel, lines, calls }
@@ -273,35 +275,16 @@ impl Exploration {
     /// Runs the seed again, and then smaller and smaller runs of it, as long as the same kind of thing goes wrong.
     fn failure(&self, seed: u64, seen: Verdict, test: &(impl Fn(&Sim) + Send + Sync)) -> Failure {
         let first = self.run_once(seed, Mode::Recorded, test);
-        let departures = |choices: &[Choice]| choices.iter().filter(|choice| choice.taken != 0).count();
         let before = departures(&first.choices);
-        let mut best = first;
-        let mut tried = 0;
-        let mut width = best.choices.len();
-        while width > 0 && tried < self.shrink {
-            let mut from = 0;
-            while from < best.choices.len() && tried < self.shrink {
-                let mut candidate = best.choices.clone();
-                let to = (from + width).min(candidate.len());
-                let is_smaller = departures(&candidate[from..to]) > 0;
-                candidate[from..to].iter_mut().for_each(|choice| choice.taken = 0);
-                from = to;
-                if !is_smaller {
-                    continue;
-                }
-                tried += 1;
-                let outcome = self.run_once(seed, self.scripted(candidate), test);
-                let size = |outcome: &Outcome| (departures(&outcome.choices), outcome.lines);
-                let is_like = |verdict: &Verdict| best.verdict.as_ref().is_some_and(|best| best.is_like(verdict));
-                if outcome.verdict.as_ref().is_some_and(is_like) && size(&outcome) < size(&best) {
-                    best = outcome;
-                }
-            }
-            width /= 2;
+        let run = |choices| self.run_once(seed, self.scripted(choices), test);
+        let mut shrink = Shrink::new(first, self.shrink, run);
+        if shrink.best.verdict.is_some() {
+            shrink.search();
         }
+        let Shrink { best, tried, .. } = shrink;
         let after = departures(&best.choices);
         let verdict = best.verdict.unwrap_or(Verdict::Unsteady { seen: seen.to_string() });
-        let replay = Replay::new(seed, &self.kernel, verdict.kind(), best.choices);
+        let replay = Replay::new(seed, &self.kernel, verdict.kind(), without_calm_end(best.choices));
         let file = self.file.clone().unwrap_or_else(|| default_file(seed));
         let file = replay.write(&file).is_ok().then_some(file);
         Failure { seed, verdict, timeline: best.kernel.trace(), file, tried: (tried, before, after), replay }

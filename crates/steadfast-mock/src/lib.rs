@@ -13,6 +13,7 @@ mod pipe;
 mod process;
 mod replay;
 mod script;
+mod shrink;
 mod signals;
 mod sim;
 mod stream;

@@ -343,8 +343,11 @@ impl World {
         let Some(pipe) = self.table[slot].streams[stream as usize] else { return true };
         if self.pipes.get(pipe).readers == 0 {
             self.note(Actor::Process(self.who(slot)), What::BrokenPipe);
+            self.table[slot].frame.waiting = Wait::ForNothing;
             self.send(slot, Signal::PIPE);
-            return true;
+            // Before the next step, as at the return of write(2).
+            self.take_signals(slot);
+            return self.table[slot].life == Life::Running;
         }
         let put = self.pipes.put(pipe, &bytes[done..]);
         if put > 0 {
