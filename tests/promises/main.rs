@@ -12,6 +12,7 @@ mod plays;
 mod probing;
 mod recycling;
 mod scenarios;
+mod simulated;
 mod stage;
 mod storm;
 mod surroundings;
@@ -63,6 +64,7 @@ fn main() {
         probing::tests(),
         recycling::tests(),
         scenarios::tests(),
+        simulated::tests(),
         storm::tests(),
         surroundings::tests(),
     ];

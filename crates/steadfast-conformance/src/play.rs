@@ -557,10 +557,11 @@ fn play(cues: &[Cue], real: &dyn Theatre, simulation: &dyn Theatre, patience: Du
         let clock = real.theatre.backend().clock();
         let start = clock.now();
         // There is no event for it: signals are on their way, and processes are about to end.
-        while real.see_all() != expected && clock.now() - start < patience {
+        let mut seen = real.see_all();
+        while seen != expected && clock.now() - start < patience {
             clock.sleep_until(clock.now() + Duration::from_micros(100));
+            seen = real.see_all();
         }
-        let seen = real.see_all();
         prop_assert_eq!(seen, expected, "real, and simulated, after {:?}", played);
     }
     Ok(())

@@ -3,6 +3,7 @@
 //! Its processes live in a table: they do what an `Act` says, at once, and time does not matter to them.
 #![forbid(unsafe_code)]
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::io::{Cursor, Read, Write};
 use std::os::fd::BorrowedFd;
@@ -13,8 +14,8 @@ use std::time::Instant;
 use steadfast_conformance::{Act, Outcome, Subject, run};
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    BackendProcess, Capabilities, Clock, Errno, Error, Exit, Pid, PipeEnd, PipeRead, Plan, ProcessBackend, Result, Signal,
-    Spawned, Stage,
+    BackendProcess, Capabilities, Clock, Errno, Error, Exit, Pid, PipeEnd, PipeRead, PipeWrite, Plan, ProcessBackend, Result,
+    Signal, Spawned, Stage,
 };
 
 /// What a careless author might get wrong.
@@ -33,6 +34,10 @@ enum Bug {
 struct Ready(Mutex<Cursor<&'static str>>);
 
 impl PipeRead for Ready {
+    fn into_end(self: Box<Self>) -> Arc<dyn Any + Send + Sync> {
+        Arc::new(*self)
+    }
+
     fn read_deadline(&self, buffer: &mut [u8], _: Option<Instant>) -> std::io::Result<Option<usize>> {
         self.0.lock().unwrap().read(buffer).map(Some)
     }
@@ -151,6 +156,13 @@ impl ToyProcess {
             _ => Err(Error::on_process("wait", self.pid, Errno::CHILD)),
         };
         entry.map_or_else(lost, |entry| Ok(entry.exit.map(|status| Exit::new(self.pid, status))))
+    }
+}
+
+/// It has no processes that could read or write.
+impl PipeWrite for Stdin {
+    fn into_end(self: Box<Self>) -> Arc<dyn Any + Send + Sync> {
+        Arc::new(*self)
     }
 }
 

@@ -4,6 +4,7 @@
 
 use crate::sync::Scheduler;
 use crate::{Exit, Pid, Plan, Result, Signal};
+use std::any::Any;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
@@ -115,13 +116,22 @@ pub enum PipeEnd {
     /// A pipe of the operating system.
     Fd(OwnedFd),
     /// What a simulated process reads; dropping it is the end of its input.
-    Writer(Box<dyn std::io::Write + Send + Sync>),
+    Writer(Box<dyn PipeWrite>),
     /// What a simulated process writes.
     Reader(Box<dyn PipeRead>),
 }
 
+/// The write end of a simulated pipe.
+pub trait PipeWrite: std::io::Write + Send + Sync {
+    /// The end as one of the streams of another process, for [`PlanStdio::End`](crate::PlanStdio::End).
+    fn into_end(self: Box<Self>) -> Arc<dyn Any + Send + Sync>;
+}
+
 /// The read end of a simulated pipe.
 pub trait PipeRead: Send + Sync {
+    /// The end as one of the streams of another process, for [`PlanStdio::End`](crate::PlanStdio::End).
+    fn into_end(self: Box<Self>) -> Arc<dyn Any + Send + Sync>;
+
     /// Reads what is there into `buffer`, or waits for it until `deadline`; without one, for ever. `Ok(Some(0))` at the end of the
     /// stream, `Ok(None)` if the deadline passed first; a deadline in the past only looks.
     ///

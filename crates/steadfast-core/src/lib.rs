@@ -24,7 +24,7 @@ mod process;
 mod signal;
 pub mod sync;
 
-pub use backend::{BackendProcess, Capabilities, Clock, PipeEnd, PipeRead, ProcessBackend, Spawned};
+pub use backend::{BackendProcess, Capabilities, Clock, PipeEnd, PipeRead, PipeWrite, ProcessBackend, Spawned};
 pub use errno::Errno;
 pub use error::{Error, ErrorKind, Stage};
 pub use exit::{Exit, Rusage};

@@ -2,8 +2,9 @@
 
 use crate::fault::Call;
 use crate::kernel::Kernel;
+use crate::pipe::End;
 use crate::sim::Turns;
-use crate::stream::{ReadEnd, WriteEnd};
+use crate::stream::{ReadEnd, Stream, WriteEnd};
 use crate::table::{CALLER, Id, Slot};
 use crate::trace::{What, Who};
 use crate::turn::For;
@@ -86,7 +87,7 @@ impl ProcessBackend for MockBackend {
     }
 
     fn spawn(&self, plan: &Plan) -> Result<Spawned> {
-        if let Some(what) = impossible(plan) {
+        if let Some(what) = self.impossible(plan) {
             return Err(Error::Unsupported { backend: self.capabilities().name, what: what.into() });
         }
         let born = self.kernel.call(|world| {
@@ -129,14 +130,28 @@ impl ProcessBackend for MockBackend {
     }
 }
 
-/// What a plan asks for that a simulated process cannot have.
-fn impossible(plan: &Plan) -> Option<&'static str> {
-    if plan.create_pidfd() {
-        return Some("a pidfd was asked for, and a simulated process has no descriptors");
+impl MockBackend {
+    /// What a plan asks for that a simulated process cannot have.
+    fn impossible(&self, plan: &Plan) -> Option<&'static str> {
+        if plan.create_pidfd() {
+            return Some("a pidfd was asked for, and a simulated process has no descriptors");
+        }
+        for (stdio, end) in plan.stdio().iter().zip([End::Read, End::Write, End::Write]) {
+            let fits = Stream::of(stdio).is_some_and(|stream| stream.is_of(&self.kernel) && stream.end == end);
+            match stdio {
+                PlanStdio::Fd(_) => return Some("a simulated process cannot be given a descriptor: use Stdio::piped()"),
+                PlanStdio::End(_) if !fits => {
+                    return Some("it was given a pipe of another simulation, or the end to read where it takes the one to write");
+                }
+                _ => {}
+            }
+        }
+        lacking(plan)
     }
-    if plan.stdio().iter().any(|stdio| matches!(stdio, PlanStdio::Fd(_))) {
-        return Some("a simulated process cannot be given a descriptor: use Stdio::piped()");
-    }
+}
+
+/// What its attributes ask for that a simulated process cannot have.
+fn lacking(plan: &Plan) -> Option<&'static str> {
     let a = plan.attributes();
     if a.is_none() {
         return None;

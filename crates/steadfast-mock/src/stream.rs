@@ -6,14 +6,17 @@ use crate::pipe::{End, PipeId};
 use crate::trace::{What, Who};
 use crate::turn::For;
 use crate::world::World;
+use std::any::Any;
 use std::io;
+use std::sync::Arc;
 use std::time::Instant;
-use steadfast_core::{Errno, PipeRead};
+use steadfast_core::{Errno, PipeRead, PipeWrite, PlanStdio};
 
-struct Stream {
+/// An end that the program under test has open.
+pub(crate) struct Stream {
     kernel: Kernel,
-    pipe: PipeId,
-    end: End,
+    pub(crate) pipe: PipeId,
+    pub(crate) end: End,
     /// The process at the other end.
     who: Who,
 }
@@ -47,6 +50,21 @@ impl Stream {
     }
 }
 
+impl Stream {
+    /// The end that a process is to be given.
+    pub(crate) fn of(stdio: &PlanStdio) -> Option<&Stream> {
+        match stdio {
+            PlanStdio::End(end) => end.downcast_ref(),
+            _ => None,
+        }
+    }
+
+    /// Whether it is an end of a pipe of this simulation.
+    pub(crate) fn is_of(&self, kernel: &Kernel) -> bool {
+        Arc::ptr_eq(&self.kernel.shared, &kernel.shared)
+    }
+}
+
 impl Drop for Stream {
     fn drop(&mut self) {
         self.kernel.call(|world| {
@@ -56,7 +74,17 @@ impl Drop for Stream {
     }
 }
 
+impl PipeWrite for WriteEnd {
+    fn into_end(self: Box<Self>) -> Arc<dyn Any + Send + Sync> {
+        Arc::new(self.0)
+    }
+}
+
 impl PipeRead for ReadEnd {
+    fn into_end(self: Box<Self>) -> Arc<dyn Any + Send + Sync> {
+        Arc::new(self.0)
+    }
+
     fn read_deadline(&self, buffer: &mut [u8], deadline: Option<Instant>) -> io::Result<Option<usize>> {
         let Stream { kernel, pipe, .. } = &self.0;
         if buffer.is_empty() {

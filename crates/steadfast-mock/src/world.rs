@@ -9,6 +9,7 @@ use crate::pipe::{PipeId, Pipes};
 use crate::process::{Life, Process};
 use crate::script::{Code, Script};
 use crate::signals::bit;
+use crate::stream::Stream;
 use crate::table::{CALLER, INIT, Id, Slot, Table};
 use crate::trace::{Actor, Trace, What, Who};
 use crate::turn::Threads;
@@ -236,6 +237,12 @@ impl World {
         let (group, session) = (self.table[parent].group, self.table[parent].session);
         let mut process = Process::new(pid, parent, name, group, session);
         (process.streams, process.started) = (pipes, self.now);
+        for (index, stdio) in plan.stdio().iter().enumerate() {
+            if let Some(stream) = Stream::of(stdio) {
+                self.pipes.duplicate(stream.pipe, stream.end);
+                process.streams[index] = Some(stream.pipe);
+            }
+        }
         process.max_processes = self.setup.max_processes;
         process.may_dump_core = self.setup.core_dumps;
         process.execute(code);

@@ -73,8 +73,8 @@ pub use system::{Entered, System};
 pub mod backend {
     pub use steadfast_core::sync::{Join, Scheduler};
     pub use steadfast_core::{
-        Attributes, BackendProcess, Capabilities, Clock, Hook, PipeEnd, PipeRead, Plan, PlanBuilder, PlanStdio, Process,
-        ProcessBackend, Spawned,
+        Attributes, BackendProcess, Capabilities, Clock, Hook, PipeEnd, PipeRead, PipeWrite, Plan, PlanBuilder, PlanStdio,
+        Process, ProcessBackend, Spawned,
     };
 }
 

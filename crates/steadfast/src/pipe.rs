@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
-use steadfast_core::{Error, PipeEnd, PipeRead};
+use steadfast_core::{Error, PipeEnd, PipeRead, PipeWrite, PlanStdio};
 
 /// What is read at once at the least, and what a pipe holds at first.
 pub(crate) const ROOM: usize = 64 * 1024;
@@ -15,7 +15,7 @@ pub(crate) const ROOM: usize = 64 * 1024;
 /// One end of a pipe, real or simulated.
 pub(crate) enum End {
     File(File),
-    Writer(Mutex<Box<dyn Write + Send + Sync>>),
+    Writer(Mutex<Box<dyn PipeWrite>>),
     Reader(Box<dyn PipeRead>),
     /// Of a kind that this version does not know.
     Unknown,
@@ -46,6 +46,16 @@ impl End {
             End::File(file) => (&*file).write(bytes),
             End::Writer(writer) => writer.lock().unwrap_or_else(PoisonError::into_inner).write(bytes),
             End::Reader(_) | End::Unknown => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// As a stream of another process; `None` if it was closed.
+    fn into_stdio(self) -> Option<PlanStdio> {
+        match self {
+            End::File(file) => Some(PlanStdio::Fd(Arc::new(file.into()))),
+            End::Writer(writer) => Some(PlanStdio::End(writer.into_inner().unwrap_or_else(PoisonError::into_inner).into_end())),
+            End::Reader(reader) => Some(PlanStdio::End(reader.into_end())),
+            End::Unknown => None,
         }
     }
 
@@ -105,12 +115,22 @@ impl fmt::Debug for ChildStdin {
     }
 }
 
+impl ChildStdin {
+    fn into_end(self) -> End {
+        let end = self.end.into_inner().unwrap_or_else(PoisonError::into_inner);
+        end.and_then(Arc::into_inner).unwrap_or(End::Unknown)
+    }
+
+    pub(crate) fn into_stdio(self) -> Option<PlanStdio> {
+        self.into_end().into_stdio()
+    }
+}
+
 /// Fails with [`Error::Unsupported`] for a simulated process, and for a stdin that `Child::wait` has closed.
 impl TryFrom<ChildStdin> for OwnedFd {
     type Error = Error;
     fn try_from(stdin: ChildStdin) -> Result<OwnedFd, Error> {
-        let end = stdin.end.into_inner().unwrap_or_else(PoisonError::into_inner);
-        end.and_then(Arc::into_inner).unwrap_or(End::Unknown).into_fd()
+        stdin.into_end().into_fd()
     }
 }
 
@@ -136,6 +156,10 @@ macro_rules! read_end {
 
             pub(crate) fn end(&self) -> &End {
                 &self.end
+            }
+
+            pub(crate) fn into_stdio(self) -> Option<PlanStdio> {
+                self.end.into_stdio()
             }
         }
 

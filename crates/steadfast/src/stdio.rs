@@ -23,9 +23,7 @@ pub struct Stdio(pub(crate) Source);
 #[derive(Clone, Debug)]
 pub(crate) enum Source {
     Real(PlanStdio),
-    /// The pipe of a simulated process.
-    Simulated,
-    /// A stream of this process that could not be copied.
+    /// A stream that was closed already, or could not be copied.
     Closed,
 }
 
@@ -81,10 +79,10 @@ from_own_stream!(std::io::Stdout, std::io::Stderr);
 
 macro_rules! from_pipe {
     ($($pipe:ty),*) => {$(
-        /// A simulated process's pipe is accepted here and refused at the spawn.
+        /// A simulated process's pipe can be given to a process of the same simulation; elsewhere the spawn refuses it.
         impl From<$pipe> for Stdio {
             fn from(pipe: $pipe) -> Stdio {
-                OwnedFd::try_from(pipe).map_or(Stdio(Source::Simulated), Stdio::from)
+                Stdio(pipe.into_stdio().map_or(Source::Closed, Source::Real))
             }
         }
     )*};

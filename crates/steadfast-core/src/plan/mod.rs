@@ -8,6 +8,7 @@ pub use attributes::{Attributes, Hook};
 pub use values::{Capability, Disposition, IdMap, Limit, Namespaces, Resource, Scheduling, SignalSet};
 
 use crate::{Error, Result};
+use std::any::Any;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -34,6 +35,9 @@ pub enum PlanStdio {
     Piped,
     /// A descriptor, which stays the caller's: the child gets a copy.
     Fd(Arc<OwnedFd>),
+    /// An end of a simulated pipe, which stays the caller's: the child gets a copy. What it is, only the backend that has made it
+    /// knows.
+    End(Arc<dyn Any + Send + Sync>),
 }
 
 /// Gathers a [`Plan`]; the last word is [`PlanBuilder::build`].

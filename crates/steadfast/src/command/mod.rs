@@ -326,11 +326,11 @@ impl Command {
             // What was given by its number is no default's to take.
             None if self.attributes.as_ref().is_some_and(|a| a.fds.iter().any(|(to, _)| *to == number)) => Ok(PlanStdio::Inherit),
             None => Ok(default),
-            Some(Stdio(Source::Real(stdio))) => Ok(stdio.clone()),
-            Some(Stdio(Source::Simulated)) => Err(Error::Unsupported {
+            Some(Stdio(Source::Real(PlanStdio::End(_)))) if system.capabilities().real => Err(Error::Unsupported {
                 backend: system.backend_name(),
-                what: "the pipe of a simulated process cannot be given to another process".into(),
+                what: format!("{name}: the pipe of a simulated process cannot be given to a real one"),
             }),
+            Some(Stdio(Source::Real(stdio))) => Ok(stdio.clone()),
             Some(Stdio(Source::Closed)) => {
                 Err(Error::Spawn { program: self.program.clone(), stage: Stage::Open { stream: name }, source: Errno::BADF })
             }

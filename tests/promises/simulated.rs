@@ -1,0 +1,74 @@
+//! The facade on the simulated kernel: what programs do with `Command`, `Child` and `Pipeline`, without a process.
+
+use crate::Test;
+use std::io::Read;
+use std::time::Duration;
+use steadfast::mock::{Kernel, Script, Simulated};
+use steadfast::{Command, ErrorKind, Pipeline, Stdio, System};
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        Test::new("simulated: a pipeline, with a pipe that is soon full", pipeline),
+        Test::new("simulated: one child's stdout is another's stdin", stdout_as_stdin),
+        Test::new("simulated: a pipe is given to a process of its own simulation only, and the right way round", wrong_pipes),
+        Test::new("simulated: the last of a pipeline ends early, and those before it by SIGPIPE", ends_early),
+    ]
+}
+
+/// `yes` writes for ever, `upper` answers each line, `count` says how many lines came.
+fn kernel() -> Kernel {
+    let answer = |line: Option<&str>| match line {
+        None => Script::new().exit(0),
+        Some(line) => Script::new().write_stdout(line.to_uppercase() + "\n"),
+    };
+    Kernel::builder()
+        .pipe_capacity(4)
+        .program("numbers", Script::new().write_stdout("one\ntwo\nthree\nfour\nfive\n").exit(0))
+        .program("upper", Script::new().loop_forever(Script::new().on_stdin_line(answer)))
+        .program("head", Script::new().on_stdin_line(|line| Script::new().write_stdout(line.unwrap_or("nothing").to_owned())))
+        .program("yes", Script::new().loop_forever(Script::new().write_stdout("yes\n").sleep(Duration::from_millis(1))))
+        .build()
+}
+
+fn pipeline() {
+    let kernel = kernel();
+    let _here = kernel.system().enter();
+    let output = Pipeline::new(["numbers", "upper", "upper"].map(Command::new)).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "ONE\nTWO\nTHREE\nFOUR\nFIVE\n");
+    assert!(output.success());
+    assert_eq!(kernel.processes(), []);
+}
+
+fn ends_early() {
+    let _here = kernel().system().enter();
+    let output = Pipeline::new(["yes", "upper", "head"].map(Command::new)).output().unwrap();
+    assert_eq!(output.stdout, b"YES");
+    let ends = output.statuses.iter().map(|status| (status.code(), std::os::unix::process::ExitStatusExt::signal(status)));
+    assert_eq!(ends.collect::<Vec<_>>(), [(None, Some(13)), (None, Some(13)), (Some(0), None)]);
+}
+
+fn stdout_as_stdin() {
+    let _here = kernel().system().enter();
+    let mut numbers = Command::new("numbers").stdout(Stdio::piped()).spawn().unwrap();
+    let mut upper = Command::new("upper").stdin(numbers.stdout.take().unwrap()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut text = String::new();
+    upper.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!(text, "ONE\nTWO\nTHREE\nFOUR\nFIVE\n");
+    assert!(numbers.wait().unwrap().success() && upper.wait().unwrap().success());
+}
+
+fn wrong_pipes() {
+    let (kernel, other) = (kernel(), self::kernel());
+    let pipe = || {
+        let mut numbers = kernel.system().spawn(Command::new("numbers").stdout(Stdio::piped())).unwrap();
+        numbers.stdout.take().unwrap()
+    };
+    for (system, command) in [
+        (other.system(), Command::new("upper").stdin(pipe())),
+        (kernel.system(), Command::new("upper").stdout(pipe())),
+        (System::detect().unwrap(), Command::new("cat").stdin(pipe())),
+    ] {
+        let error = system.spawn(command).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    }
+}
