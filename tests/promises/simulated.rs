@@ -25,7 +25,7 @@ fn kernel() -> Kernel {
         .pipe_capacity(4)
         .program("numbers", Script::new().write_stdout("one\ntwo\nthree\nfour\nfive\n").exit(0))
         .program("upper", Script::new().loop_forever(Script::new().on_stdin_line(answer)))
-        .program("head", Script::new().on_stdin_line(|line| Script::new().write_stdout(line.unwrap_or("nothing").to_owned())))
+        .program("head", Script::new().on_stdin_line(|line| Script::new().write_stdout(line.unwrap_or("nothing"))))
         .program("yes", Script::new().loop_forever(Script::new().write_stdout("yes\n").sleep(Duration::from_millis(1))))
         .build()
 }

@@ -54,6 +54,7 @@ pub(crate) fn trial(test: Test) -> Trial {
 }
 
 /// Starts this program again and, until it ends, reaps whatever becomes an orphan; its exit code.
+#[allow(clippy::zombie_processes, reason = "it is waited for, with whatever else becomes an orphan")]
 fn be_init() -> i32 {
     use nix::sys::wait::{WaitStatus, waitpid};
     let own = std::env::current_exe().expect("a program knows where it is");

@@ -10,10 +10,9 @@ use steadfast_conformance::Act;
 
 fn main() {
     let args: Vec<_> = std::env::args_os().skip(1).collect();
-    if let [verb, theatre] = &args[..] {
-        if verb == "play" {
-            player::play(theatre.as_ref());
-        }
+    match &args[..] {
+        [verb, theatre] if verb == "play" => player::play(theatre.as_ref()),
+        _ => {}
     }
     match Act::from_args(&args) {
         Some(Act::Exit(code)) => exit(code.into()),

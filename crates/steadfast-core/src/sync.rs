@@ -55,15 +55,19 @@ pub trait Scheduler {
     /// One of so many alternatives, counted from 0, as the seed has it.
     fn choose(&self, of: usize) -> usize;
 
-    /// Starts a thread that takes turns with the others, and gives what waits for its end. `None` if its threads run as they like.
-    fn spawn(&self, run: Box<dyn FnOnce() + Send>) -> Option<Join>;
+    /// Starts a thread that takes turns with the others, and gives what waits for its end. Only asked of one that
+    /// [takes turns](Self::takes_turns).
+    fn spawn(&self, run: Box<dyn FnOnce() + Send>) -> Join;
 }
 
 /// Waits for the end of a thread.
 pub type Join = Box<dyn FnOnce() + Send>;
 
+/// With the number of its guard.
+type Entry = (u64, Option<Arc<dyn Scheduler>>);
+
 thread_local! {
-    static ENTERED: RefCell<Vec<(u64, Option<Arc<dyn Scheduler>>)>> = const { RefCell::new(Vec::new()) };
+    static ENTERED: RefCell<Vec<Entry>> = const { RefCell::new(Vec::new()) };
 }
 
 /// While it lives, a scheduler decides for this thread.
@@ -112,16 +116,16 @@ pub fn spawn<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> Joi
     let answer = Arc::new(sync::Mutex::new(None));
     let theirs = Arc::clone(&answer);
     let leave = move |result| *theirs.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-    let join = match scheduler().filter(|scheduler| scheduler.takes_turns()) {
+    let join: Join = match scheduler().filter(|scheduler| scheduler.takes_turns()) {
         // A panic there is the run's verdict: it is not caught here.
         Some(scheduler) => scheduler.spawn(Box::new(move || leave(Ok(run())))),
         None => {
             let thread = std::thread::spawn(move || leave(catch_unwind(AssertUnwindSafe(run))));
             // What it panicked with is in the answer.
-            Some(Box::new(move || drop(thread.join())) as Join)
+            Box::new(move || drop(thread.join()))
         }
     };
-    JoinHandle { answer, join: join.expect("a scheduler whose threads take turns starts them") }
+    JoinHandle { answer, join }
 }
 
 impl<T> JoinHandle<T> {

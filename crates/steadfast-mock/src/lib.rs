@@ -1,4 +1,78 @@
-//! A simulated kernel.
+//! A simulated kernel, for tests of code that manages processes: no process is started, time costs nothing, and one number, the
+//! seed, decides whatever is left to chance.
+//!
+//! It is not a list of canned answers, but a small kernel: process tree, groups and sessions, zombies, PIDs that are handed out in turn
+//! and recycled, signals with masks and dispositions, pipes that are full at some point. So it can show what a double of a command
+//! runner cannot: a signal that goes out after the reap, a status that somebody else took, a grandchild that holds a pipe open.
+//!
+//! ```
+//! use std::time::Duration;
+//! use steadfast_core::{Plan, Process, Signal};
+//! use steadfast_mock::{Kernel, Script};
+//!
+//! let kernel = Kernel::builder()
+//!     .program("server", Script::new().on(Signal::TERM, Script::new().sleep(Duration::from_secs(3)).exit(0)).run_forever())
+//!     .build();
+//! // Through the facade, all this is `kernel.system().enter()`, and then the code under test as it is.
+//! let (server, ..) = Process::spawn(&kernel.backend(), &Plan::builder("server").build()?)?;
+//! server.signal(Signal::TERM)?;
+//! assert!(server.wait()?.success());
+//! assert_eq!(kernel.now(), Duration::from_secs(3));
+//! # Ok::<(), steadfast_core::Error>(())
+//! ```
+//!
+//! | to | use |
+//! | --- | --- |
+//! | set it up | [`Kernel::builder`], [`Script`], [`Fault`], [`Expect`] |
+//! | see what is going on, and meddle | [`Kernel::process`], [`Kernel::make`], [`Kernel::signal`], [`Kernel::reap_any`] |
+//! | ask afterwards | [`Kernel::runs`], [`Kernel::trace`], [`Kernel::zombies`] |
+//! | run a test in a thousand orders | [`Kernel::explore`], [`Sim`] |
+//! | run one of them again | [`Kernel::explore`] with its seed, or [`Kernel::replay`] with the file that a failure leaves |
+//!
+//! # Time
+//!
+//! Time is virtual. It stands still while anything can go on, and jumps to the next moment at which something happens when all the
+//! threads of the simulation wait; outside of an exploration, when the calling thread does. Timeouts, `sleep`, the pauses of a script,
+//! background reaping: all of it is this time.
+//!
+//! So code under test takes its time from its backend: `System::now` and `System::sleep` of the facade, and timeouts of its calls. What
+//! it takes from elsewhere is real:
+//!
+//! * `std::thread::sleep` holds up the test, and nothing else: no simulated process goes on meanwhile. A loop that polls with it never
+//!   sees a process end, for no virtual time passes; an exploration says *endless* after so many calls, and before that, after a minute,
+//!   that no run has ended.
+//! * `Instant::now` and `SystemTime::now` go on as ever, so a deadline made of them is never reached in virtual time, and a run that
+//!   looks at them is *unsteady*: its seed does not give it again.
+//!
+//! # Threads
+//!
+//! In an exploration, threads take turns: at each call to the kernel, and at each lock of [`steadfast_core::sync`], the seed decides who
+//! goes on. Threads are started with [`Sim::spawn`] or, by code under test, with [`steadfast_core::sync::spawn`]; a call from any other
+//! thread is refused. Each run ends well or with a [`Verdict`]: panic, leak, stranger, deadlock, endless, unmet. A failure comes with the
+//! smallest run that was found, as a timeline and as a file.
+//!
+//! Without an exploration (`kernel.backend()`, or `kernel.system().enter()` of the facade), threads run as they like, and one thread
+//! gives the same trace at each run.
+//!
+//! # What is modelled
+//!
+//! What is marked with a star is compared with the real kernel, after each step of random plays (`steadfast-conformance`, `same_play`).
+//!
+//! | | here | not here |
+//! | --- | --- | --- |
+//! | PIDs | in turn, recycled, `pid_max`; a number stays taken while a group or session goes by it | PID namespaces |
+//! | starting * | fork and exec in one, and exec alone; missing and non-executable programs; what a child inherits | what a program does between the two; the file system |
+//! | process tree * | parents, orphans to init or the nearest subreaper, zombies, `SIGCHLD` ignored, waits of processes for their children | `waitpid` of a script for a group or one PID |
+//! | groups and sessions * | `setpgid`, `setsid` for oneself; orphaned groups: no stop by the keyboard's signals, `SIGHUP` and `SIGCONT` at the end of the last who could continue them | terminals, foreground groups |
+//! | signals * | default actions, ignored, handled by a script (with restart of what was interrupted), masks, pending, stop and continue, `SIGKILL`, the order in which several are taken | the values of `sigqueue`; alternate stacks; handlers that mask other signals |
+//! | real-time signals | queued | the limit of the queue |
+//! | ends * | codes, signals, core dumps (`RLIMIT_CORE`), exits that take their time | `/proc/sys/kernel/core_pattern` |
+//! | rusage | user CPU time of [`compute`](Script::compute), with that of children that were waited for | all its other fields are 0; every process has a CPU of its own |
+//! | pipes | capacity, atomic up to `PIPE_BUF`, `SIGPIPE` and `EPIPE`, ends held open by grandchildren, handed to other processes | sockets, files, terminals |
+//! | limits | processes in all, `RLIMIT_NPROC`, descriptors of the program under test | memory; the others are noted ([`Run::attributes`]) |
+//! | users | one | permissions: let a [`Fault`] say `EPERM` |
+//! | parent-death signal | when the parent ends | when only the thread ends that was the parent |
+//! | threads of a simulated process, ptrace, cgroups, namespaces | | none of it |
 #![forbid(unsafe_code)]
 
 mod backend;

@@ -246,7 +246,11 @@ impl World {
             }
         }
         let who = self.who(slot);
-        panic!("process {} ({}) takes {STEPS_AT_ONCE} steps without letting time pass", who.pid, self.name(who.name).display());
+        panic!(
+            "process {} ({}) takes {STEPS_AT_ONCE} steps without letting time pass",
+            who.pid,
+            self.name(who.name).to_string_lossy()
+        );
     }
 
     /// Whether it has got what it waits for.
@@ -404,7 +408,7 @@ impl World {
             Step::On(signal, disposition) => self.set_disposition(slot, *signal, disposition),
             Step::Block(signal) => process.blocked |= bit(*signal),
             Step::Unblock(signal) => process.blocked &= !bit(*signal),
-            Step::Spawn(image) => drop(self.spawn_by_script(slot, image)),
+            Step::Spawn(image) => self.spawn_by_script(slot, image),
             Step::Exec(image) => self.exec(slot, image),
             Step::Send(target, signal) => self.send_by_script(slot, *target, *signal),
             Step::NewGroup => self.new_group(slot),

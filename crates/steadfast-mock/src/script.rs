@@ -137,8 +137,8 @@ impl fmt::Debug for Image {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::Program(program, args) => {
-                write!(f, "{}", program.display())?;
-                args.iter().try_for_each(|arg| write!(f, " {}", arg.display()))
+                write!(f, "{}", program.to_string_lossy())?;
+                args.iter().try_for_each(|arg| write!(f, " {}", arg.to_string_lossy()))
             }
             Kind::Script(code) => write!(f, "a script of {} steps", code.len()),
         }

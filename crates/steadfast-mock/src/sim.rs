@@ -18,7 +18,7 @@ use steadfast_core::sync::{self, Join, Scheduler};
 ///
 /// Threads of the run take turns: at each call to the kernel the seed decides who goes on. What a thread does between two calls, no
 /// other thread of the run interrupts. So a lock of std's that is held across a call can block a thread where the simulation
-/// cannot see it; [`sync`](crate::sync) has locks that it can see.
+/// cannot see it; [`sync`] has locks that it can see.
 #[derive(Clone)]
 pub struct Sim {
     kernel: Kernel,
@@ -160,12 +160,9 @@ impl Scheduler for Turns {
         self.0.lock().chance.choose(of as u32) as usize
     }
 
-    fn spawn(&self, run: Box<dyn FnOnce() + Send>) -> Option<Join> {
-        if !self.takes_turns() {
-            return None;
-        }
+    fn spawn(&self, run: Box<dyn FnOnce() + Send>) -> Join {
         let (kernel, thread) = (self.0.clone(), self.0.start(None, run));
-        Some(Box::new(move || kernel.join(thread)))
+        Box::new(move || kernel.join(thread))
     }
 }
 

@@ -204,7 +204,7 @@ impl World {
     /// A process, and what it does.
     fn in_short(&self, slot: Slot) -> String {
         let who = self.who(slot);
-        format!("{} {} {}", who.pid, self.name(who.name).display(), self.table[slot].occupation())
+        format!("{} {} {}", who.pid, self.name(who.name).to_string_lossy(), self.table[slot].occupation())
     }
 
     fn deadlock(&self) -> Verdict {
@@ -221,7 +221,7 @@ impl World {
     fn in_words(&self, on: For) -> String {
         let named = |slot| {
             let who = self.who(slot);
-            format!("{} {}", who.pid, self.name(who.name).display())
+            format!("{} {}", who.pid, self.name(who.name).to_string_lossy())
         };
         match on {
             For::Time | For::Anything => "something to happen".into(),

@@ -95,7 +95,7 @@ impl World {
     }
 
     pub(crate) fn timeline(&self) -> String {
-        self.trace.render(|name| self.name(name).display().to_string(), |thread| self.threads.name(thread))
+        self.trace.render(|name| self.name(name).to_string_lossy().into_owned(), |thread| self.threads.name(thread))
     }
 
     pub(crate) fn who(&self, slot: Slot) -> Who {
@@ -169,7 +169,7 @@ impl World {
     pub(crate) fn refuse_contradiction(&self, slot: Slot, script: &Script) {
         if let Err(contradiction) = script.check() {
             let who = self.who(slot);
-            panic!("process {} ({}): {contradiction}", who.pid, self.name(who.name).display());
+            panic!("process {} ({}): {contradiction}", who.pid, self.name(who.name).to_string_lossy());
         }
     }
 

@@ -9,6 +9,9 @@
 //! assert_eq!(Command::new("flaky").status()?.code(), Some(1));
 //! # Ok::<(), steadfast::Error>(())
 //! ```
+//!
+//! How time, threads and seeds work, and what is modelled and what is not: the front page of the crate `steadfast-mock`. Three examples
+//! show what it finds: `supervisor`, `job_queue` and `daemon`, each with its tests.
 
 use crate::System;
 pub use steadfast_mock::*;
