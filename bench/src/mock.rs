@@ -15,6 +15,9 @@ pub(crate) struct Mock {
     /// How often each is measured; the median is shown
     #[arg(long, default_value_t = 5, value_name = "N")]
     rounds: usize,
+    /// Only cases whose names contain this: cycles, explore_supervisor, per_event
+    #[arg(long, default_value = "", value_name = "NAME")]
+    case: String,
     /// How much is done in each round, in percent
     #[arg(long, default_value_t = 100, value_name = "PERCENT")]
     work: u64,
@@ -44,10 +47,18 @@ const CASES: [Case; 7] = [
 ];
 
 pub(crate) fn run(args: &Mock) -> Result<()> {
-    let mut samples = vec![Vec::new(); CASES.len()];
+    let cases: Vec<&Case> = CASES.iter().filter(|(case, ..)| case.contains(&args.case)).collect();
+    if cases.is_empty() {
+        return Err(format!(
+            "--case {}: there is none of this name; there are cycles, explore_supervisor and per_event",
+            args.case
+        )
+        .into());
+    }
+    let mut samples = vec![Vec::new(); cases.len()];
     // They take turns, so that a busy moment of the machine is in all of them.
     for _ in 0..args.rounds.max(1) {
-        for ((_, live, work), samples) in CASES.iter().zip(&mut samples) {
+        for ((_, live, work), samples) in cases.iter().zip(&mut samples) {
             samples.push(work(*live, args.work)?);
         }
     }
@@ -55,7 +66,7 @@ pub(crate) fn run(args: &Mock) -> Result<()> {
         samples.sort_unstable();
         samples[samples.len() / 2] as f64
     };
-    let rows: Vec<Row> = CASES
+    let rows: Vec<Row> = cases
         .iter()
         .zip(samples)
         .map(|((case, live, _), samples)| Row { case, live: *live, per_second: median(samples) })

@@ -271,7 +271,7 @@ impl Kernel {
             let state = match process.life {
                 Life::Stopped => ProcessState::Stopped,
                 Life::Zombie => ProcessState::Zombie,
-                Life::Running | Life::Exiting(_) | Life::Gone => ProcessState::Running,
+                Life::Running | Life::Exiting | Life::Gone => ProcessState::Running,
             };
             ProcessInfo {
                 program: world.name(process.name).to_owned(),

@@ -85,6 +85,7 @@ mod kernel;
 mod log;
 mod pipe;
 mod process;
+mod queue;
 mod replay;
 mod script;
 mod shrink;

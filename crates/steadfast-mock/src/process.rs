@@ -2,7 +2,7 @@
 
 use crate::fault::Call;
 use crate::pipe::{End, PipeId};
-use crate::script::{Code, Disposition, Image, Kind, OnLine, Step, Stream, Target};
+use crate::script::{Code, Disposition, Image, Kind, Step, Target};
 use crate::signals::{SignalBits, bit};
 use crate::table::{INIT, NONE, Slot};
 use crate::trace::{Actor, What};
@@ -11,18 +11,20 @@ use crate::world::World;
 use std::sync::Arc;
 use steadfast_core::{Errno, Signal};
 
-// In this order: what every event looks at comes first, in two cache lines, so that an event among thousands is not slower.
+// In this order: what every event looks at comes first, in one cache line, so that an event among thousands is not slower.
 #[repr(C, align(64))]
 pub(crate) struct Process {
-    pub(crate) life: Life,
-    pub(crate) generation: u32,
-    /// Which of its events counts: the last that was scheduled.
-    pub(crate) timer: u32,
-    pub(crate) pending: SignalBits,
     /// What it does now.
     frame: Frame,
+    pub(crate) pending: SignalBits,
+    /// Which of its events counts: the last that was scheduled.
+    pub(crate) timer: u32,
+    pub(crate) life: Life,
     /// The fatal signal that it has taken; nothing else matters then.
     pub(crate) doomed: Option<Signal>,
+    /// Since when it has been at its computation; `PAUSED`: it is not at it.
+    computing: u64,
+    pub(crate) generation: u32,
     pub(crate) pid: i32,
     pub(crate) parent: Slot,
     pub(crate) first_child: Slot,
@@ -70,35 +72,34 @@ pub(crate) enum Life {
     Gone,
     Running,
     Stopped,
-    /// It ends, and hangs until then.
-    Exiting(u64),
+    /// It ends, and hangs until its frame's time.
+    Exiting,
     Zombie,
 }
 
 /// Steps in progress: a script, a loop's body, or a handler.
 struct Frame {
     code: Code,
-    at: usize,
+    waiting: Wait,
+    /// The next step.
+    at: u32,
     /// How often it is to be done again; the maximum is for ever.
     again: u32,
     /// The signal that it handles, which is blocked meanwhile.
     handles: Option<Signal>,
-    waiting: Wait,
 }
 
-#[derive(Clone)]
+/// What the step before the next one waits for.
+#[derive(Clone, Copy)]
 enum Wait {
     ForNothing,
     Until(u64),
-    /// So much is left to do, from then on; `PAUSED`: not at it.
-    Compute {
-        left: u64,
-        since: u64,
-    },
-    ForLine(Option<OnLine>),
+    /// So much is left to do.
+    Compute(u64),
+    ForLine,
     ForEnd,
     /// For room to write what comes behind so many bytes.
-    ForRoom(Stream, Arc<[u8]>, usize),
+    ForRoom(usize),
     ForChild {
         all: bool,
     },
@@ -113,6 +114,11 @@ const STEPS_AT_ONCE: u32 = 1_000_000;
 impl Frame {
     fn new(code: Code) -> Frame {
         Frame { code, at: 0, again: 0, handles: None, waiting: Wait::ForNothing }
+    }
+
+    /// The step that it waits in.
+    fn step(&self) -> &Step {
+        &self.code[self.at as usize - 1]
     }
 }
 
@@ -145,6 +151,7 @@ impl Process {
             frame: Frame::new(Arc::new([])),
             below: Vec::new(),
             timer: 0,
+            computing: PAUSED,
             streams: [None; 3],
             input: Vec::new(),
             max_processes: u32::MAX,
@@ -188,13 +195,18 @@ impl Process {
 
     /// Stops the clock of a computation.
     pub(crate) fn pause(&mut self, now: u64) {
-        if let Wait::Compute { left, since } = &mut self.frame.waiting {
-            if *since != PAUSED {
-                let done = (now - *since).min(*left);
-                self.user_time += done;
-                (*left, *since) = (*left - done, PAUSED);
-            }
+        if let (Wait::Compute(left), true) = (&mut self.frame.waiting, self.computing != PAUSED) {
+            let done = (now - self.computing).min(*left);
+            self.user_time += done;
+            *left -= done;
         }
+        self.computing = PAUSED;
+    }
+
+    /// It ends then.
+    pub(crate) fn hang(&mut self, until: u64) {
+        self.life = Life::Exiting;
+        self.frame.waiting = Wait::Until(until);
     }
 
     pub(crate) fn waits_for_child(&self) -> bool {
@@ -206,13 +218,13 @@ impl Process {
         match (self.life, &self.frame.waiting) {
             (Life::Stopped, _) => "is stopped",
             (Life::Zombie, _) => "is a zombie",
-            (Life::Exiting(_), _) => "hangs in its exit",
-            (_, Wait::ForLine(_) | Wait::ForEnd) => "waits for input",
+            (Life::Exiting, _) => "hangs in its exit",
+            (_, Wait::ForLine | Wait::ForEnd) => "waits for input",
             (_, Wait::ForRoom(..)) => "waits for somebody to read what it writes",
             (_, Wait::ForChild { .. }) => "waits for a child",
             (_, Wait::ForEver) => "waits for signals",
             (_, Wait::Until(_)) => "sleeps",
-            (_, Wait::Compute { .. } | Wait::ForNothing) => "runs",
+            (_, Wait::Compute(_) | Wait::ForNothing) => "runs",
         }
     }
 }
@@ -221,7 +233,7 @@ impl World {
     /// Lets it take steps until it has to wait, has ended, or is stopped.
     pub(crate) fn go_on(&mut self, slot: Slot) {
         for _ in 0..STEPS_AT_ONCE {
-            if let Life::Exiting(until) = self.table[slot].life {
+            if let (Life::Exiting, Wait::Until(until)) = (self.table[slot].life, self.table[slot].frame.waiting) {
                 return if until <= self.now { self.finish(slot) } else { self.schedule(slot, until) };
             }
             self.take_signals(slot);
@@ -230,10 +242,10 @@ impl World {
             }
             let frame = &mut self.table[slot].frame;
             frame.waiting = Wait::ForNothing;
-            if frame.at < frame.code.len() {
+            if (frame.at as usize) < frame.code.len() {
                 let code = Arc::clone(&frame.code);
                 frame.at += 1;
-                let step = frame.at - 1;
+                let step = frame.at as usize - 1;
                 self.take_step(slot, &code[step]);
             } else if frame.again > 0 {
                 frame.at = 0;
@@ -257,45 +269,35 @@ impl World {
     fn is_ready(&mut self, slot: Slot) -> bool {
         let now = self.now;
         let process = &mut self.table[slot];
-        match &mut process.frame.waiting {
+        match process.frame.waiting {
             Wait::ForNothing => true,
             Wait::ForEver => false,
             Wait::Until(at) => {
-                let at = *at;
                 if at > now {
                     self.schedule(slot, at);
                 }
                 at <= now
             }
-            Wait::Compute { left, since } => {
-                if *since == PAUSED {
-                    *since = now;
+            Wait::Compute(left) => {
+                if process.computing == PAUSED {
+                    process.computing = now;
                 }
-                let (done, all) = (since.saturating_add(*left), *left);
+                let done = process.computing.saturating_add(left);
                 if done > now {
                     self.schedule(slot, done);
                 } else {
-                    process.user_time += all;
+                    process.pause(now);
                 }
                 done <= now
             }
-            Wait::ForLine(then) => {
-                let then = then.clone();
-                self.has_read_line(slot, then)
-            }
+            Wait::ForLine => self.has_read_line(slot),
             Wait::ForEnd => {
                 let at_end = self.pull(slot);
                 self.table[slot].input.clear();
                 at_end
             }
-            Wait::ForRoom(stream, bytes, done) => {
-                let (stream, bytes, done) = (*stream, Arc::clone(bytes), *done);
-                self.has_written(slot, stream, bytes, done)
-            }
-            Wait::ForChild { all } => {
-                let all = *all;
-                self.has_waited(slot, all)
-            }
+            Wait::ForRoom(done) => self.has_written(slot, done),
+            Wait::ForChild { all } => self.has_waited(slot, all),
         }
     }
 
@@ -323,7 +325,7 @@ impl World {
         }
     }
 
-    fn has_read_line(&mut self, slot: Slot, then: Option<OnLine>) -> bool {
+    fn has_read_line(&mut self, slot: Slot) -> bool {
         let at_end = self.pull(slot);
         let input = &mut self.table[slot].input;
         let line = match input.iter().position(|byte| *byte == b'\n') {
@@ -332,7 +334,8 @@ impl World {
             None if input.is_empty() => None,
             None => Some(std::mem::take(input)),
         };
-        if let Some(then) = then {
+        if let Step::ReadLine(Some(then)) = self.table[slot].frame.step() {
+            let then = Arc::clone(then);
             let text = line.map(|line| String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned());
             let script = then(text.as_deref());
             self.refuse_contradiction(slot, &script);
@@ -343,7 +346,9 @@ impl World {
         true
     }
 
-    fn has_written(&mut self, slot: Slot, stream: Stream, bytes: Arc<[u8]>, done: usize) -> bool {
+    fn has_written(&mut self, slot: Slot, done: usize) -> bool {
+        let Step::Write(stream, bytes) = self.table[slot].frame.step() else { return true };
+        let (stream, bytes) = (*stream, Arc::clone(bytes));
         let Some(pipe) = self.table[slot].streams[stream as usize] else { return true };
         if self.pipes.get(pipe).readers == 0 {
             self.note(Actor::Process(self.who(slot)), What::BrokenPipe);
@@ -361,7 +366,7 @@ impl World {
         let done = done + put;
         let is_all = done == bytes.len();
         if !is_all {
-            self.table[slot].frame.waiting = Wait::ForRoom(stream, bytes, done);
+            self.table[slot].frame.waiting = Wait::ForRoom(done);
             self.sleep_on(slot, pipe);
         }
         is_all
@@ -391,19 +396,14 @@ impl World {
         let process = &mut self.table[slot];
         match step {
             Step::Sleep(time) => process.frame.waiting = Wait::Until(after(*time)),
-            Step::Compute(time) => {
-                process.frame.waiting = Wait::Compute { left: time.as_nanos() as u64, since: PAUSED };
-            }
+            Step::Compute(time) => process.frame.waiting = Wait::Compute(time.as_nanos() as u64),
             Step::RunForever => process.frame.waiting = Wait::ForEver,
-            Step::ReadLine(then) => process.frame.waiting = Wait::ForLine(then.clone()),
+            Step::ReadLine(_) => process.frame.waiting = Wait::ForLine,
             Step::ReadToEnd => process.frame.waiting = Wait::ForEnd,
             Step::WaitForChild => process.frame.waiting = Wait::ForChild { all: false },
             Step::WaitForChildren => process.frame.waiting = Wait::ForChild { all: true },
-            Step::Write(stream, bytes) => {
-                if !bytes.is_empty() {
-                    process.frame.waiting = Wait::ForRoom(*stream, Arc::clone(bytes), 0);
-                }
-            }
+            Step::Write(_, bytes) if bytes.is_empty() => {}
+            Step::Write(..) => process.frame.waiting = Wait::ForRoom(0),
             Step::Close(stream) => self.close_stream(slot, *stream as usize),
             Step::On(signal, disposition) => self.set_disposition(slot, *signal, disposition),
             Step::Block(signal) => process.blocked |= bit(*signal),

@@ -33,7 +33,7 @@ impl World {
         let (one, run) = (bit(signal), self.table[slot].run);
         self.log.signalled(run, signal);
         let process = &mut self.table[slot];
-        if matches!(process.life, Life::Gone | Life::Zombie | Life::Exiting(_)) {
+        if matches!(process.life, Life::Gone | Life::Zombie | Life::Exiting) {
             return;
         }
         if one & STOPS != 0 {
@@ -174,7 +174,7 @@ impl World {
         match hangs {
             Some(delay) => {
                 let until = self.now.saturating_add(delay.as_nanos() as u64);
-                self.table[slot].life = Life::Exiting(until);
+                self.table[slot].hang(until);
                 self.note(Actor::Process(self.who(slot)), What::HangsInExit);
                 self.schedule(slot, until);
             }

@@ -7,6 +7,7 @@ use crate::kernel::{Program, Run, Setup};
 use crate::log::RunLog;
 use crate::pipe::{PipeId, Pipes};
 use crate::process::{Life, Process};
+use crate::queue::{Event, Queue};
 use crate::script::{Code, Script};
 use crate::signals::bit;
 use crate::stream::Stream;
@@ -14,19 +15,9 @@ use crate::table::{CALLER, INIT, Id, Slot, Table};
 use crate::trace::{Actor, Trace, What, Who};
 use crate::turn::Threads;
 use std::cell::Cell;
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
 use steadfast_core::{Disposition, Errno, Exit, Plan, PlanStdio, Resource, Signal, Stage};
-
-/// When (64 bits), which of those at one moment (8), in the order in which they were scheduled (56); the process, and its timer's
-/// stamp. One number is compared faster than three.
-type Event = (u128, Slot, u32);
-
-fn time_of(event: &Event) -> u64 {
-    (event.0 >> 64) as u64
-}
 
 pub(crate) struct World {
     /// Virtual nanoseconds since the kernel was built.
@@ -39,8 +30,7 @@ pub(crate) struct World {
     pub(crate) threads: Threads,
     pub(crate) expectations: Expectations,
     setup: Arc<Setup>,
-    events: BinaryHeap<Reverse<Event>>,
-    scheduled: u64,
+    events: Queue,
     faults: Vec<Fault>,
     /// How often each program was run, by its index in the setup.
     runs: Vec<u64>,
@@ -71,8 +61,7 @@ impl World {
             chance,
             threads,
             expectations: Expectations::new(&setup.expectations),
-            events: BinaryHeap::new(),
-            scheduled: 0,
+            events: Queue::new(),
             faults: setup.faults.clone(),
             runs: vec![0; setup.programs.len()],
             names: Vec::new(),
@@ -306,30 +295,24 @@ impl World {
         let process = &mut self.table[slot];
         process.timer = process.timer.wrapping_add(1);
         let stamp = process.timer;
-        self.scheduled += 1;
-        let order = u128::from(self.chance.rank()) << 56 | u128::from(self.scheduled);
-        self.events.push(Reverse((u128::from(at) << 64 | order, slot, stamp)));
+        self.events.push(at, self.chance.rank(), slot, stamp);
     }
 
     /// When the next thing happens by itself.
     pub(crate) fn next_event(&mut self) -> Option<u64> {
-        while let Some(Reverse(event @ (_, slot, stamp))) = self.events.peek() {
-            if self.table[*slot].timer == *stamp {
-                return Some(time_of(event));
-            }
-            self.events.pop();
-        }
-        None
+        let counts = |event: &Event| self.table[event.slot].timer == event.stamp;
+        self.events.peek(counts).map(Event::time)
     }
 
     /// Lets it happen.
     pub(crate) fn happen(&mut self) {
+        // Whoever calls this has mostly just asked for the next one; but one that does not count must not happen.
         if self.next_event().is_none() {
             return;
         }
-        if let Some(Reverse(event)) = self.events.pop() {
-            self.now = self.now.max(time_of(&event));
-            self.go_on(event.1);
+        if let Some(event) = self.events.pop() {
+            self.now = self.now.max(event.time());
+            self.go_on(event.slot);
         }
     }
 
