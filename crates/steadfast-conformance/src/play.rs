@@ -224,7 +224,7 @@ enum Place {
 fn any_cues() -> impl Strategy<Value = Vec<Cue>> {
     // Of those who have entered, counted round and round.
     let who = || any::<usize>();
-    let some = || proptest::option::weighted(0.2, select(&SIGNALS[..]));
+    let some = || proptest::option::weighted(0.2, any_ordinary());
     let place = prop_oneof![3 => Just(Place::Here), 2 => Just(Place::Group), 1 => Just(Place::Session)];
     let spawn = (place, some(), some()).prop_map(|(place, ignored, blocked)| Cue::Spawn { place, ignored, blocked });
     let cue = prop_oneof![
@@ -237,15 +237,48 @@ fn any_cues() -> impl Strategy<Value = Vec<Cue>> {
         1 => who().prop_map(Cue::ReapBehind),
         1 => any::<bool>().prop_map(Cue::Subreaper),
     ];
-    proptest::collection::vec(cue, 1..60)
+    let scene = prop_oneof![12 => cue.prop_map(|cue| vec![cue]), 1 => pending_scene()];
+    proptest::collection::vec(scene, 1..60).prop_map(|scenes| scenes.concat())
+}
+
+/// A signal is pending, and then it is not blocked any more, or would do something else. By chance alone that would be rare.
+fn pending_scene() -> impl Strategy<Value = Vec<Cue>> {
+    let then = |signal: Signal| {
+        prop_oneof![
+            2 => Just(Order::Unblock(signal)),
+            2 => Just(Order::Ignore(signal)),
+            1 => Just(Order::Restore(signal)),
+            1 => Just(Order::On(signal, Some(7))),
+            1 => Just(Order::Exec),
+            1 => Just(Order::Spawn),
+        ]
+    };
+    let who_and_what = (any::<usize>(), select(&SIGNALS[..]));
+    who_and_what.prop_flat_map(move |(who, signal)| {
+        then(signal).prop_map(move |order| {
+            let pending = [Cue::Tell(who, Order::Block(signal)), Cue::Signal(who, signal)];
+            pending.into_iter().chain([Cue::Tell(who, order), Cue::Tell(who, Order::Unblock(signal))]).collect()
+        })
+    })
+}
+
+/// Often the same few, so that they meet.
+fn any_ordinary() -> impl Strategy<Value = Signal> {
+    prop_oneof![
+        2 => Just(Signal::USR1),
+        2 => Just(Signal::TERM),
+        2 => Just(Signal::CHLD),
+        2 => Just(Signal::TSTP),
+        4 => select(&SIGNALS[..]),
+    ]
 }
 
 fn any_signal() -> impl Strategy<Value = Signal> {
-    prop_oneof![6 => select(&SIGNALS[..]), 2 => Just(Signal::STOP), 2 => Just(Signal::CONT), 1 => Just(Signal::KILL)]
+    prop_oneof![6 => any_ordinary(), 2 => Just(Signal::STOP), 2 => Just(Signal::CONT), 1 => Just(Signal::KILL)]
 }
 
 fn any_order() -> impl Strategy<Value = Order> {
-    let signal = || select(&SIGNALS[..]);
+    let signal = any_ordinary;
     prop_oneof![
         6 => Just(Order::Spawn),
         1 => Just(Order::Exec),
@@ -524,7 +557,7 @@ pub fn same_play(real: &dyn Theatre, simulation: impl Fn() -> Box<dyn Theatre>) 
         let simulation = simulation();
         let played = play(&cues, real, &*simulation, patience.get());
         if let Err(error) = &played {
-            if patience.replace(Duration::from_secs(1)) == PATIENCE {
+            if patience.replace(Duration::from_millis(200)) == PATIENCE {
                 // What is tried from here on is to find a shorter one.
                 eprintln!("the first play that differs: {error}");
             }

@@ -50,7 +50,8 @@ where
     let seed = number("STEADFAST_SEED").unwrap_or(0);
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
-    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    // What was found is found; a shorter case is worth a minute at the most.
+    let config = Config { cases, failure_persistence: None, max_shrink_time: 60_000, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     if let Err(error) = runner.run(&strategy, property) {
         panic!("{error}\n(seed {seed})");

@@ -273,6 +273,33 @@ fn a_core_is_dumped_where_it_may_be() {
 }
 
 #[test]
+fn of_two_fatal_signals_the_first_decides_and_of_two_handled_ones_the_lower_is_taken_first() {
+    let handlers = Script::new()
+        .on(Signal::TERM, Script::new().write_stdout("TERM "))
+        .on(Signal::HUP, Script::new().write_stdout("HUP "))
+        .on(Signal::USR1, Script::new().exit(0));
+    let kernel =
+        Kernel::builder().program("plain", Script::new().run_forever()).program("handles", handlers.run_forever()).build();
+    let both = |process: &Process| {
+        kernel.settle();
+        // Before it comes to run: nothing happens between these.
+        kernel.signal(process.pid(), Signal::TERM).unwrap();
+        kernel.signal(process.pid(), Signal::HUP).unwrap();
+    };
+    let plain = spawn(&kernel, "plain");
+    both(&plain);
+    // As complete_signal in the kernel has it, although 1 is lower than 15.
+    assert_eq!(plain.wait().unwrap().signal(), Some(15));
+    let (handles, _stdin, stdout) = piped(&kernel, "handles");
+    both(&handles);
+    kernel.settle();
+    handles.signal(Signal::USR1).unwrap();
+    handles.wait().unwrap();
+    // The lower one is taken first, and interrupted at once by the other.
+    assert_eq!(all_of(stdout), "TERM HUP ");
+}
+
+#[test]
 fn real_time_signals_queue_up_and_others_do_not() {
     let counts = |signal| Script::new().block(signal).on(signal, Script::new().write_stdout("x")).sleep(ms(1)).unblock(signal);
     let real_time = Signal::real_time(1).unwrap();
