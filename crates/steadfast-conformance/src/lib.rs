@@ -26,7 +26,7 @@
 //! | `contract.rs` | the contract's table, row by row |
 //! | `races.rs` | threads, recycled PIDs, and what drops and releases leave behind |
 //! | `sequences.rs` | random sequences of operations, against a model and against another backend |
-//! | `play.rs` | random scripts of process trees, on a real kernel and in a simulation at once |
+//! | `play/` | random scripts of process trees, on a real kernel and in a simulation at once |
 //! | `report.rs` | running it all, and the [`Report`] |
 #![forbid(unsafe_code)]
 

@@ -7,7 +7,7 @@ use crate::shrink::{Shrink, departures, without_calm_end};
 use crate::sim::{Sim, perform};
 use crate::turn::Threads;
 use crate::verdict::Verdict;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -239,9 +239,14 @@ impl Exploration {
         if self.is_quiet {
             return ProgressBar::hidden();
         }
-        let style = ProgressStyle::with_template("{bar:30} {pos} of {len} seeds, {per_sec}, {eta} left");
+        let style = ProgressStyle::with_template("{bar:30} {pos} of {len} seeds, {rate} a second, {eta} left");
+        let rate = |state: &ProgressState, text: &mut dyn fmt::Write| {
+            // A bar that cannot be drawn is no reason to fail.
+            text.write_fmt(format_args!("{:.0}", state.per_sec())).ok();
+        };
+        let style = style.unwrap_or_else(|_| ProgressStyle::default_bar()).with_key("rate", rate);
         // Drawn on a terminal only.
-        ProgressBar::new(seeds as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+        ProgressBar::new(seeds as u64).with_style(style)
     }
 
     fn scripted(&self, script: Vec<Choice>) -> Mode {

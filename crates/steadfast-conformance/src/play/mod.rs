@@ -1,0 +1,200 @@
+//! Plays: random scripts, performed on a real kernel and in a simulation, moment by moment; whatever can be seen must be the same.
+
+mod company;
+mod cue;
+mod order;
+
+pub use order::Order;
+
+use company::{Company, Seen, Somebody};
+use cue::{Cue, any_cues};
+use proptest::prelude::*;
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+use steadfast_core::{Pid, PlanBuilder, ProcessBackend, Result, Signal};
+
+/// Whether a process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "as a kernel has them")]
+pub enum Life {
+    /// It runs or sleeps.
+    Running,
+    /// It was stopped by a signal.
+    Stopped,
+    /// It has ended, and nobody has waited for it.
+    Zombie,
+}
+
+/// What can be seen of a process from outside (proc_pid_stat(5), proc_pid_status(5)). Of the driver of the play itself every
+/// number is 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs, reason = "a theatre fills every field")]
+pub struct Sight {
+    /// Whether it runs.
+    pub life: Life,
+    /// The parent's PID.
+    pub parent: i32,
+    /// Its process group.
+    pub group: i32,
+    /// Its session.
+    pub session: i32,
+    /// The signals that are blocked: signal 1 is the lowest bit, in these and the following.
+    pub blocked: u64,
+    /// Those that are pending.
+    pub pending: u64,
+    /// Those that it ignores.
+    pub ignored: u64,
+    /// Those that it has a handler for.
+    pub handled: u64,
+    /// Whether it waits for orders. Only a simulation need tell.
+    pub is_idle: bool,
+}
+
+/// A place where plays are performed: a backend, and players that obey.
+///
+/// The driver is in a session of its own, and ignores `SIGHUP`, which its group gets when a player's exit orphans it while another
+/// is stopped. No core is dumped.
+pub trait Theatre {
+    /// The backend of the driver.
+    fn backend(&self) -> &Arc<dyn ProcessBackend>;
+
+    /// How a player is started.
+    fn player(&self) -> PlanBuilder;
+
+    /// Waits until the player that has just been started takes orders, and gives its PID.
+    fn entrance(&self) -> Pid;
+
+    /// Tells a player; returns when it has done it, or cannot say so any more.
+    fn tell(&self, player: Pid, order: Order);
+
+    /// What is to be seen of a process; `None` if there is none.
+    fn look(&self, pid: Pid) -> Option<Sight>;
+
+    /// Reaps a zombie of the driver's behind its back.
+    fn reap_behind(&self, pid: Pid);
+
+    /// Whether the driver is a subreaper.
+    fn set_subreaper(&self, is_one: bool);
+}
+
+/// How long what must come may take to come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the rules of a play must know beyond what can be seen.
+#[derive(Default)]
+struct Rules {
+    /// Which signals have had a handler, by player: it is set once in a program's life, since many libraries can do no more.
+    handled: Vec<HashSet<Signal>>,
+}
+
+impl Rules {
+    /// Whether a play may go on with this: it would otherwise reach somebody outside of the play, or wait for ever.
+    fn allow(&self, cue: &Cue, company: &Company<'_>, seen: &[Option<Seen>]) -> bool {
+        let count = company.players.len();
+        let index = match *cue {
+            Cue::Spawn { .. } => return count < 12,
+            Cue::Subreaper(_) => return true,
+            Cue::Tell(index, _) | Cue::Signal(index, _) | Cue::Wait(index) => index,
+            Cue::Find(index) | Cue::Drop(index) | Cue::ReapBehind(index) => index,
+        };
+        let Some(player) = &seen[index] else { return !matches!(cue, Cue::Tell(..) | Cue::ReapBehind(_)) };
+        match cue {
+            Cue::ReapBehind(_) => player.life == Life::Zombie && player.parent == Somebody::Driver,
+            Cue::Tell(_, order) => {
+                player.life == Life::Running && company.is_idle(index) && self.allow_order(index, *order, player, count)
+            }
+            _ => true,
+        }
+    }
+
+    fn allow_order(&self, index: usize, order: Order, player: &Seen, count: usize) -> bool {
+        match order {
+            Order::Spawn => count < 12,
+            Order::SignalParent(_) => matches!(player.parent, Somebody::Player(_)),
+            Order::SignalGroup(_) => player.group != Somebody::Driver,
+            Order::On(signal, _) => !self.handled[index].contains(&signal),
+            _ => true,
+        }
+    }
+
+    /// Whether several have ended at once, of whom one would have taken notice of another's end: nobody can say which came first.
+    fn is_undetermined(cue: &Cue, before: &[(Option<Seen>, bool)], after: &[Option<Seen>]) -> bool {
+        let ends = |seen: &Option<Seen>| seen.is_none_or(|player| player.life == Life::Zombie);
+        let ended =
+            || before.iter().zip(after).filter(|((before, _), after)| !ends(before) && ends(after)).map(|(before, _)| before);
+        let takes_notice = |(seen, is_idle): &(Option<Seen>, bool)| {
+            let sees = |player: &Seen| player.ignored.contains(Signal::CHLD) || player.handled.contains(Signal::CHLD);
+            !is_idle || seen.as_ref().is_some_and(sees)
+        };
+        // Two may be cause and effect: a child, and its parent that ends because of it.
+        let is_at_once = if matches!(cue, Cue::Tell(_, Order::SignalGroup(_))) { 2 } else { 3 };
+        ended().count() >= is_at_once && ended().any(takes_notice)
+    }
+
+    fn follow(&mut self, cue: &Cue, count: usize) {
+        match *cue {
+            Cue::Tell(index, Order::On(signal, _)) => drop(self.handled[index].insert(signal)),
+            Cue::Tell(index, Order::Exec) => self.handled[index].clear(),
+            _ => {}
+        }
+        self.handled.resize_with(count, HashSet::new);
+    }
+}
+
+/// Performs random plays in both theatres, and compares what is to be seen after every cue: of each player whether it runs, its
+/// parent, group, session, masks and pending signals, and the answer to each call of the driver's. A real kernel is given time to
+/// come to where the simulation is.
+///
+/// As many plays as `STEADFAST_CASES` says (500), from the seed `STEADFAST_SEED` (0).
+///
+/// # Panics
+/// If they differ, with the shortest play found that shows it.
+pub fn same_play(real: &dyn Theatre, simulation: impl Fn() -> Box<dyn Theatre>) {
+    let patience = Cell::new(PATIENCE);
+    crate::sequences::check(500, any_cues(), |cues| {
+        let simulation = simulation();
+        let played = play(&cues, real, &*simulation, patience.get());
+        if let Err(error) = &played {
+            if patience.replace(Duration::from_millis(200)) == PATIENCE {
+                // What is tried from here on is to find a shorter one.
+                eprintln!("the first play that differs: {error}");
+            }
+        }
+        played
+    });
+}
+
+fn play(cues: &[Cue], real: &dyn Theatre, simulation: &dyn Theatre, patience: Duration) -> Result<(), TestCaseError> {
+    let (mut real, mut simulation) = (Company::new(real), Company::new(simulation));
+    let mut rules = Rules::default();
+    let mut played = Vec::new();
+    for cue in cues {
+        let before = simulation.see_all_and_idle();
+        let seen: Vec<Option<Seen>> = before.iter().map(|(seen, _)| *seen).collect();
+        let Some(cue) = cue.among(seen.len()).filter(|cue| rules.allow(cue, &simulation, &seen)) else { continue };
+        played.push(cue.clone());
+        let has_ended = match cue {
+            Cue::Wait(index) => seen[index].is_none_or(|player| player.life == Life::Zombie),
+            _ => false,
+        };
+        let (expected, answer) = (simulation.perform(&cue, has_ended), real.perform(&cue, has_ended));
+        rules.follow(&cue, simulation.players.len());
+        prop_assert_eq!(answer, expected, "the answer to {:?}, the last of {:?}", cue, played);
+        let expected = simulation.see_all();
+        if Rules::is_undetermined(&cue, &before, &expected) {
+            break;
+        }
+        let clock = real.theatre.backend().clock();
+        let start = clock.now();
+        // There is no event for it: signals are on their way, and processes are about to end.
+        let mut seen = real.see_all();
+        while seen != expected && clock.now() - start < patience {
+            clock.sleep_until(clock.now() + Duration::from_micros(100));
+            seen = real.see_all();
+        }
+        prop_assert_eq!(seen, expected, "real, and simulated, after {:?}", played);
+    }
+    Ok(())
+}
