@@ -128,7 +128,7 @@ impl Replay {
         let (verdict, kernel) = (field(3, "verdict")?, field(4, "kernel")?);
         let choices = field(5, "choices")?;
         let choices: Option<Vec<Choice>> = choices.split_whitespace().map(parse_choice).collect();
-        let choices = choices.ok_or("line 5: a choice is two numbers, TAKEN/OF")?;
+        let choices = choices.ok_or("line 5: a choice is two numbers, TAKEN/OF, of which the first is lower")?;
         let replay = Replay { seed, verdict, kernel, choices };
         let end = field(6, "end")?;
         if end != replay.checksum() {
@@ -155,7 +155,8 @@ impl Replay {
 
 fn parse_choice(word: &str) -> Option<Choice> {
     let (taken, of) = word.split_once('/')?;
-    Some(Choice { taken: taken.parse().ok()?, of: of.parse().ok()? })
+    let choice = Choice { taken: taken.parse().ok()?, of: of.parse().ok()? };
+    (choice.taken < choice.of).then_some(choice)
 }
 
 impl fmt::Display for Replay {
@@ -182,6 +183,7 @@ mod tests {
                 assert!(Replay::parse(&text[..end]).is_err(), "{:?}", &text[..end]);
             }
             assert!(Replay::parse(&text.replace("4711", "4712")).unwrap_err().contains("its end"));
+            assert!(Replay::parse(&text.replace("choices: ", "choices: 2/2 ")).unwrap_err().contains("TAKEN/OF"));
         }
     }
 }
