@@ -381,7 +381,8 @@ impl Builder {
         self
     }
 
-    /// How many bytes a pipe holds (64 KiB; pipe(7)): whoever writes more waits for the reader.
+    /// How many bytes a pipe holds (64 KiB; pipe(7)): whoever writes more waits for the reader. As in the kernel it is a row of pages of
+    /// 4096 bytes, of which each makes room when all of it was read; a smaller pipe is one page of its size.
     ///
     /// # Panics
     /// If it is none.

@@ -68,7 +68,7 @@
 //! | real-time signals | queued | the limit of the queue |
 //! | ends * | codes, signals, core dumps (`RLIMIT_CORE`), exits that take their time | `/proc/sys/kernel/core_pattern` |
 //! | rusage | user CPU time of [`compute`](Script::compute), with that of children that were waited for | all its other fields are 0; every process has a CPU of its own |
-//! | pipes | capacity, atomic up to `PIPE_BUF`, `SIGPIPE` and `EPIPE`, ends held open by grandchildren, handed to other processes | sockets, files, terminals |
+//! | pipes | capacity, in pages as the kernel counts it; atomic up to `PIPE_BUF`, `SIGPIPE` and `EPIPE`, ends held open by grandchildren, handed to other processes | sockets, files, terminals |
 //! | limits | processes in all, `RLIMIT_NPROC`, descriptors of the program under test | memory; the others are noted ([`Run::attributes`]) |
 //! | users | one | permissions: let a [`Fault`] say `EPERM` |
 //! | parent-death signal | when the parent ends | when only the thread ends that was the parent |

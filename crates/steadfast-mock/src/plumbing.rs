@@ -14,7 +14,7 @@ impl World {
     /// Takes what is in stdin; whether it has come to its end.
     pub(crate) fn pull(&mut self, slot: Slot) -> bool {
         let Some(pipe) = self.table[slot].streams[0] else { return true };
-        let taken: Vec<u8> = self.pipes.get(pipe).bytes.drain(..).collect();
+        let taken: Vec<u8> = self.pipes.get(pipe).take(usize::MAX).collect();
         if !taken.is_empty() {
             self.note(Actor::Process(self.who(slot)), What::Reads(taken.len() as u32));
             self.table[slot].input.extend(taken);
@@ -68,7 +68,7 @@ impl World {
             self.take_signals(slot);
             return self.table[slot].life == Life::Running;
         }
-        let put = self.pipes.put(pipe, &bytes[done..]);
+        let put = self.pipes.put(pipe, &bytes[done..], done == 0);
         if put > 0 {
             self.note(Actor::Process(self.who(slot)), What::Writes(stream, put as u32));
             self.wake_pipe(pipe);

@@ -94,12 +94,13 @@ impl PipeRead for ReadEnd {
         let deadline = deadline.map(|deadline| kernel.nanos(deadline));
         Ok(kernel.block(For::Pipe(*pipe), deadline, |world| {
             let there = world.pipes.get(*pipe);
-            if there.bytes.is_empty() {
+            if there.is_empty() {
                 return (there.writers == 0).then_some(0);
             }
-            let count = buffer.len().min(there.bytes.len());
-            for (to, from) in buffer.iter_mut().zip(there.bytes.drain(..count)) {
-                *to = from;
+            let mut count = 0;
+            for byte in there.take(buffer.len()) {
+                buffer[count] = byte;
+                count += 1;
             }
             world.note_call(What::Reads(count as u32));
             world.wake_pipe(*pipe);
@@ -128,7 +129,7 @@ impl io::Write for WriteEnd {
             if world.pipes.get(*pipe).readers == 0 {
                 return Some(Err(io::ErrorKind::BrokenPipe.into()));
             }
-            let put = world.pipes.put(*pipe, bytes);
+            let put = world.pipes.put(*pipe, bytes, true);
             if put == 0 && !bytes.is_empty() {
                 return None;
             }
