@@ -37,22 +37,27 @@ fn failure(kernel: &Kernel, test: impl Fn(&Sim) + Send + Sync) -> Box<Failure> {
     exploration(kernel).0.run(1..=1000, test).unwrap_err()
 }
 
-/// Two threads count without a lock that covers both steps: an update is lost if the seed lets them.
-fn lost_update(sim: &Sim) {
-    let count = Arc::new(AtomicU64::new(0));
-    let threads: Vec<_> = (0..2)
-        .map(|_| {
-            let (count, sim2) = (Arc::clone(&count), sim.clone());
-            sim.spawn(move || {
-                let seen = count.load(Ordering::Relaxed);
-                sim2.settle();
-                count.store(seen + 1, Ordering::Relaxed);
-            })
-        })
-        .collect();
+/// So many threads that do this at once, and their end.
+fn at_once(sim: &Sim, threads: usize, run: impl Fn(&Sim) + Clone + Send + 'static) {
+    let start = |_| {
+        let (sim2, run) = (sim.clone(), run.clone());
+        sim.spawn(move || run(&sim2))
+    };
+    let threads: Vec<_> = (0..threads).map(start).collect();
     for thread in threads {
         thread.join();
     }
+}
+
+/// Two threads count without a lock that covers both steps: an update is lost if the seed lets them.
+fn lost_update(sim: &Sim) {
+    let count = Arc::new(AtomicU64::new(0));
+    let theirs = Arc::clone(&count);
+    at_once(sim, 2, move |sim| {
+        let seen = theirs.load(Ordering::Relaxed);
+        sim.settle();
+        theirs.store(seen + 1, Ordering::Relaxed);
+    });
     assert_eq!(count.load(Ordering::Relaxed), 2, "an update was lost");
 }
 
@@ -256,17 +261,7 @@ fn a_replay_runs_the_failure_again_until_the_test_is_mended() {
         }
     }
     // With the same calls, and the steps in one.
-    let mended = kernel.replay(&file, |sim| {
-        let threads: Vec<_> = (0..2)
-            .map(|_| {
-                let sim2 = sim.clone();
-                sim.spawn(move || sim2.settle())
-            })
-            .collect();
-        for thread in threads {
-            thread.join();
-        }
-    });
+    let mended = kernel.replay(&file, |sim| at_once(sim, 2, |sim| sim.settle()));
     assert!(mended.is_ok(), "{mended:?}");
 }
 
@@ -294,18 +289,8 @@ fn a_replay_that_does_not_fit_says_why() {
     let grown = Kernel::builder().pid_max(9).program("server", Script::new().run_forever()).build();
     let report = refused(&grown, &file);
     assert!(report.contains("does not fit this kernel") && report.contains("pid_max 9"), "{report}");
-    // A test with three threads in place of two comes to other decisions.
-    let departs = kernel.replay(&file, |sim| {
-        let threads: Vec<_> = (0..4)
-            .map(|_| {
-                let sim2 = sim.clone();
-                sim.spawn(move || sim2.settle())
-            })
-            .collect();
-        for thread in threads {
-            thread.join();
-        }
-    });
+    // A test with four threads in place of two comes to other decisions.
+    let departs = kernel.replay(&file, |sim| at_once(sim, 4, |sim| sim.settle()));
     let report = departs.unwrap_err().to_string();
     assert!(report.contains("does not fit this test: at decision"), "{report}");
 }
