@@ -75,7 +75,7 @@ impl World {
             self.table.stopped -= 1;
             self.note(Actor::Process(self.who(slot)), What::Continues);
             self.schedule(slot, self.now);
-            self.send(self.table[slot].parent, Signal::CHLD);
+            self.tell_of_stop(slot);
         }
     }
 
@@ -131,7 +131,16 @@ impl World {
         self.table[slot].life = Life::Stopped;
         self.table.stopped += 1;
         self.note(Actor::Process(self.who(slot)), What::Stops(signal));
-        self.send(self.table[slot].parent, Signal::CHLD);
+        self.tell_of_stop(slot);
+    }
+
+    /// The parent hears that it has stopped or goes on. One that ignores `SIGCHLD` does not even have it pending, if it also blocks it
+    /// (do_notify_parent_cldstop in the kernel).
+    fn tell_of_stop(&mut self, slot: Slot) {
+        let parent = self.table[slot].parent;
+        if self.table[parent].ignored & bit(Signal::CHLD) == 0 {
+            self.send(parent, Signal::CHLD);
+        }
     }
 
     fn end_by(&mut self, slot: Slot, signal: Signal) {

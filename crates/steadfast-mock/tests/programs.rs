@@ -275,6 +275,22 @@ fn a_core_is_dumped_where_it_may_be() {
     assert!(!spawn(&kernel, "p").wait().unwrap().core_dumped());
 }
 
+/// Found by a play against the real kernel.
+#[test]
+fn a_stopped_child_leaves_nothing_pending_with_a_parent_that_ignores_and_blocks_sigchld() {
+    let parent = Script::new().block(Signal::CHLD).spawn(Script::new().stop().run_forever());
+    let kernel = Kernel::builder()
+        .program("blocks", parent.clone().run_forever())
+        .program("ignores", Script::new().ignore(Signal::CHLD).then(parent).run_forever())
+        .build();
+    let pending = |program| {
+        let process = spawn(&kernel, program);
+        kernel.settle();
+        kernel.process(process.pid()).unwrap().pending
+    };
+    assert_eq!((pending("blocks"), pending("ignores")), (1 << (Signal::CHLD.as_raw() - 1), 0));
+}
+
 #[test]
 fn of_two_fatal_signals_the_first_decides_and_of_two_handled_ones_the_lower_is_taken_first() {
     let handlers = Script::new()
