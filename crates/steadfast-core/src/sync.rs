@@ -287,15 +287,14 @@ impl Condvar {
 
     /// Wakes one that waits; in a simulation, the seed says which.
     pub fn notify_one(&self) {
-        if let Some(scheduler) = scheduler() {
-            let count = self.queue().waiting.len();
-            let chosen = scheduler.choose(count.max(1));
-            // Where threads run as they like, it may have become shorter.
-            let mut queue = self.queue();
-            if let Some(chosen) = chosen.checked_rem(queue.waiting.len()) {
-                queue.waiting.swap_remove(chosen);
-            }
+        let count = self.queue().waiting.len();
+        let chosen = scheduler().map_or(0, |scheduler| scheduler.choose(count.max(1)));
+        // Where threads run as they like, it may have become shorter; outside of a simulation there is none.
+        let mut queue = self.queue();
+        if let Some(chosen) = chosen.checked_rem(queue.waiting.len()) {
+            queue.waiting.swap_remove(chosen);
         }
+        drop(queue);
         self.inner.notify_one();
         wake(&self.id);
     }

@@ -138,12 +138,6 @@ impl Threads {
         }
     }
 
-    /// It is this thread's turn; who is to be woken for it.
-    fn pass_to(&mut self, next: u32) -> Option<thread::Thread> {
-        self.turn = next;
-        self.list[next as usize].real.clone()
-    }
-
     pub(crate) fn are_over(&self) -> bool {
         self.verdict.is_some()
     }
@@ -151,6 +145,14 @@ impl Threads {
     pub(crate) fn take_verdict(&mut self) -> Option<Verdict> {
         self.verdict.take()
     }
+}
+
+/// It is this thread's turn. It is woken when it can have the lock, or else it would only wait again.
+fn pass_to(mut world: MutexGuard<'_, World>, next: u32) {
+    world.threads.turn = next;
+    let real = world.threads.list[next as usize].real.clone();
+    drop(world);
+    unpark(&real);
 }
 
 /// One that has not begun sees by itself whose turn it is.
@@ -261,11 +263,7 @@ impl Kernel {
         world.threads.wake(For::AllThreads);
         if world.threads.verdict.is_none() && !world.threads.others_have_ended(me) {
             match world.next_turn() {
-                Some(next) => {
-                    let real = world.threads.pass_to(next);
-                    drop(world);
-                    unpark(&real);
-                }
+                Some(next) => pass_to(world, next),
                 None => {
                     let deadlock = world.deadlock();
                     world.judge(deadlock);
@@ -345,10 +343,7 @@ impl Kernel {
         next: u32,
     ) -> Result<MutexGuard<'a, World>, MutexGuard<'a, World>> {
         if next != me {
-            let real = world.threads.pass_to(next);
-            // Woken when it can have the lock; or else it would only wait again.
-            drop(world);
-            unpark(&real);
+            pass_to(world, next);
             world = self.wait_for_turn(self.lock(), me);
         }
         self.stop_if_over(world)

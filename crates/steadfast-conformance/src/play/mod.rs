@@ -82,6 +82,9 @@ pub trait Theatre {
 /// How long what must come may take to come.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// So many enter in one play, and no more.
+const MOST_PLAYERS: usize = 12;
+
 /// What the rules of a play must know beyond what can be seen.
 #[derive(Default)]
 struct Rules {
@@ -94,7 +97,7 @@ impl Rules {
     fn allow(&self, cue: &Cue, company: &Company<'_>, seen: &[Option<Seen>]) -> bool {
         let count = company.players.len();
         let index = match *cue {
-            Cue::Spawn { .. } => return count < 12,
+            Cue::Spawn { .. } => return count < MOST_PLAYERS,
             Cue::Subreaper(_) => return true,
             Cue::Tell(index, _) | Cue::Signal(index, _) | Cue::Wait(index) => index,
             Cue::Find(index) | Cue::Drop(index) | Cue::ReapBehind(index) => index,
@@ -111,7 +114,7 @@ impl Rules {
 
     fn allow_order(&self, index: usize, order: Order, player: &Seen, count: usize) -> bool {
         match order {
-            Order::Spawn => count < 12,
+            Order::Spawn => count < MOST_PLAYERS,
             Order::SignalParent(_) => matches!(player.parent, Somebody::Player(_)),
             Order::SignalGroup(_) => player.group != Somebody::Driver,
             Order::On(signal, _) => !self.handled[index].contains(&signal),
