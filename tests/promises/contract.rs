@@ -24,8 +24,9 @@ const BACKENDS: &[Backend] = &[
     ("pid-legacy", || pid_legacy(Door::Clone3)),
     ("pid-legacy, clone", || pid_legacy(Door::Clone)),
     ("pid-legacy, fork", || pid_legacy(Door::Fork)),
-    ("mock", || Ok(mock(Kernel::backend))),
-    ("mock-pid-legacy", || Ok(mock(Kernel::backend_pid_legacy))),
+    ("mock", || Ok(mock(Kernel::backend, false))),
+    ("mock, 6.15", || Ok(mock(Kernel::backend, true).tells_lost_status(true))),
+    ("mock-pid-legacy", || Ok(mock(Kernel::backend_pid_legacy, true))),
 ];
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -50,7 +51,7 @@ pub(crate) fn tests() -> Vec<Test> {
     for (index, (one, a)) in BACKENDS.iter().enumerate() {
         for (other, b) in &BACKENDS[index + 1..] {
             // The doors are one backend each; of each kind, one is enough here.
-            if one.contains(',') || other.contains(',') {
+            if [one, other].iter().any(|name| name.ends_with("clone") || name.ends_with("fork")) {
                 continue;
             }
             tests.push(Test::that_may_skip(format!("same answers: {one} and {other}"), move || match (a(), b()) {
@@ -68,7 +69,13 @@ pub(crate) fn tests() -> Vec<Test> {
 fn pidfd(door: Door) -> Result<Subject, String> {
     let system = System::pidfd_through(door).map_err(|error| error.to_string())?;
     is_open(door)?;
-    Ok(real(&system))
+    Ok(real(&system).tells_lost_status(tells_lost_status()))
+}
+
+/// Whether this kernel tells it to whoever has a pidfd.
+pub(crate) fn tells_lost_status() -> bool {
+    let features = Probe::features().unwrap_or_default();
+    features.iter().any(|feature| feature.name == "PIDFD_INFO_EXIT" && feature.answer.works())
 }
 
 fn pid_legacy(door: Door) -> Result<Subject, String> {
@@ -107,8 +114,9 @@ fn foreigner() -> Pid {
     line.trim().parse().expect("a PID")
 }
 
-fn mock(backend: impl Fn(&Kernel) -> Arc<dyn steadfast::backend::ProcessBackend>) -> Subject {
+fn mock(backend: impl Fn(&Kernel) -> Arc<dyn steadfast::backend::ProcessBackend>, tells: bool) -> Subject {
     let kernel = Kernel::builder()
+        .tells_lost_status(tells)
         .pid_max(4096)
         .program_with("actor", |run| script(&run.args))
         .program("foreigner", Script::new().run_forever())

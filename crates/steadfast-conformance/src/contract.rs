@@ -19,8 +19,12 @@ pub(crate) const PROMISES: &[Promise] = &[
     promise("wait: running: a stop does not end it", wait_stopped),
     promise("wait: done: the same status again", wait_done),
     promise("wait: released: Released", |s| each_wait(&released(s), ErrorKind::Released)),
-    promise_if("wait: somebody else reaped it: NoChild, and it stays so", can_reap_behind, wait_lost),
+    promise_if("wait: somebody else reaped it: NoChild, and it stays so", loses_status, wait_lost),
+    promise_if("wait: somebody else reaped it, and the kernel tells: the true status", keeps_status, wait_told),
     promise_if("wait: not our child: NoChild at once, and it can still be signalled", has_foreigner, wait_foreign),
+    promise("wait_gone: our child: the status, as often as one asks", gone_child),
+    promise_if("wait_gone: not our child: when it is gone, with the status if the kernel tells", has_foreigner, gone_foreign),
+    promise("wait_gone: done and released", gone_over),
     promise("try_wait: running: None", try_wait_running),
     promise("wait_timeout: it looks at least once, and no timeout is too long", wait_timeout),
     promise_if("with_handle: running: lends the pidfd", lends_handle, with_handle_running),
@@ -39,6 +43,20 @@ pub(crate) const PROMISES: &[Promise] = &[
 
 fn can_reap_behind(subject: &Subject) -> Skip {
     Skip::unless(subject.reap_behind.is_some(), "nobody else can be made to reap its children")
+}
+
+fn loses_status(subject: &Subject) -> Skip {
+    match can_reap_behind(subject) {
+        Skip::No => Skip::unless(!subject.tells_lost_status, "the kernel tells a status that somebody else has collected"),
+        skip => skip,
+    }
+}
+
+fn keeps_status(subject: &Subject) -> Skip {
+    match can_reap_behind(subject) {
+        Skip::No => Skip::unless(subject.tells_lost_status, "the kernel does not tell a status that somebody else has collected"),
+        skip => skip,
+    }
 }
 
 fn has_foreigner(subject: &Subject) -> Skip {
@@ -124,15 +142,73 @@ fn reap_behind(subject: &Subject, process: &Process) {
     (subject.reap_behind.as_ref().unwrap())(process.pid());
 }
 
+/// Each wait of a handle whose status somebody else has collected.
+pub(crate) fn each_wait_is_lost(subject: &Subject, process: &Process, code: i32) {
+    if !subject.tells_lost_status {
+        return each_wait(process, ErrorKind::NoChild);
+    }
+    assert_eq!(process.wait().unwrap().code(), Some(code));
+    assert_eq!(process.try_wait().unwrap().unwrap().code(), Some(code));
+    assert_eq!(process.wait_timeout(Duration::from_secs(1)).unwrap().unwrap().code(), Some(code));
+}
+
 fn signal_gone(subject: &Subject) {
-    let actor = subject.act(Act::Exit(0));
+    let actor = subject.act(Act::Exit(5));
     let found = subject.find(&actor);
     reap_behind(subject, &actor);
     each_signal(&actor, ErrorKind::ProcessDone);
-    each_wait(&actor, ErrorKind::NoChild);
+    each_wait_is_lost(subject, &actor, 5);
     each_signal(&actor, ErrorKind::ProcessDone);
     each_signal(&found, ErrorKind::ProcessDone);
-    each_wait(&found, ErrorKind::NoChild);
+    each_wait_is_lost(subject, &found, 5);
+}
+
+fn wait_told(subject: &Subject) {
+    let actor = subject.act(Act::Exit(6));
+    let found = subject.find(&actor);
+    reap_behind(subject, &actor);
+    for process in [&actor.process, &found] {
+        each_wait_is_lost(subject, process, 6);
+        assert_eq!(process.status().unwrap().code(), Some(6));
+        assert_eq!(process.exit().unwrap().pid, actor.pid());
+        each_signal(process, ErrorKind::ProcessDone);
+        process.release().unwrap();
+        each_wait_is_lost(subject, process, 6);
+    }
+}
+
+fn gone_child(subject: &Subject) {
+    let mut actor = subject.act(Act::UntilEof(21));
+    assert_eq!(actor.wait_gone_timeout(Duration::from_millis(2)).unwrap(), None);
+    actor.close_stdin();
+    let gone = actor.wait_gone().unwrap();
+    assert_eq!(gone.status().unwrap().code(), Some(21));
+    assert_eq!(actor.wait_gone_timeout(Duration::ZERO).unwrap(), Some(gone));
+    assert_eq!(actor.wait().unwrap().code(), Some(21));
+    assert_eq!(gone.to_string(), actor.wait().unwrap().to_string());
+}
+
+fn gone_foreign(subject: &Subject) {
+    let pid = (subject.foreigner.as_ref().unwrap())(());
+    let process = Process::find(&subject.backend, pid).unwrap();
+    assert_eq!(process.wait_gone_timeout(Duration::from_millis(2)).unwrap(), None);
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| process.wait_gone().unwrap());
+        process.kill().unwrap();
+        let gone = waiter.join().unwrap();
+        match gone.status() {
+            Some(status) => assert_eq!(status.signal(), Some(9)),
+            None => assert_eq!(gone.to_string(), "gone, status unknown"),
+        }
+        assert_eq!(gone.status().is_some(), subject.tells_lost_status);
+        assert_eq!(process.wait_gone().unwrap(), gone);
+    });
+    each_signal(&process, ErrorKind::ProcessDone);
+}
+
+fn gone_over(subject: &Subject) {
+    assert_eq!(done(subject).wait_gone().unwrap().status().unwrap().code(), Some(7));
+    assert_eq!(kind(released(subject).wait_gone()), ErrorKind::Released);
 }
 
 fn wait_running(subject: &Subject) {
@@ -187,7 +263,9 @@ fn wait_foreign(subject: &Subject) {
     process.kill().unwrap();
     subject.wait_until_gone(pid);
     each_signal(&process, ErrorKind::ProcessDone);
-    each_wait(&process, ErrorKind::NoChild);
+    if !subject.tells_lost_status {
+        each_wait(&process, ErrorKind::NoChild);
+    }
 }
 
 fn try_wait_running(subject: &Subject) {
@@ -269,7 +347,7 @@ fn find_own(subject: &Subject) {
     assert_eq!(found.wait().unwrap().code(), Some(8));
     assert_eq!(found.wait().unwrap().code(), Some(8));
     // The two handles share no state: to the other one, somebody else has taken the status.
-    each_wait(&actor, ErrorKind::NoChild);
+    each_wait_is_lost(subject, &actor, 8);
 }
 
 fn find_zombie(subject: &Subject) {

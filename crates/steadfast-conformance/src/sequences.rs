@@ -34,7 +34,10 @@ pub fn same_answers(one: &Subject, other: &Subject) {
     check(50, any_operations(40), |operations| {
         // Whether a pidfd can be lent is a difference that the two declare.
         let lending = one.backend.capabilities().lends_handle == other.backend.capabilities().lends_handle;
-        let operations: Vec<_> = operations.into_iter().filter(|op| lending || !matches!(op, Operation::WithHandle(_))).collect();
+        let operations = operations.into_iter().filter(|op| lending || !matches!(op, Operation::WithHandle(_)));
+        // So is whether a status survives that another handle has collected.
+        let telling = one.tells_lost_status == other.tells_lost_status;
+        let operations: Vec<_> = operations.filter(|op| telling || !matches!(op, Operation::Find(..))).collect();
         prop_assert_eq!(perform(one, &operations), perform(other, &operations));
         Ok(())
     });
@@ -223,6 +226,7 @@ fn predict(subject: &Subject, operations: &[Operation]) -> Vec<Answer> {
         spawned: bool,
     }
     let lends = subject.backend.capabilities().lends_handle;
+    let tells = subject.tells_lost_status;
     let mut targets: Vec<Target> = Vec::new();
     let mut abandoned: Vec<bool> = Vec::new();
     let mut handles: Vec<Handle> = Vec::new();
@@ -283,6 +287,10 @@ fn predict(subject: &Subject, operations: &[Operation]) -> Vec<Answer> {
                                 handle.phase = Phase::Done { collected: true };
                                 Answer::Killed
                             }
+                            Target::Reaped if tells => {
+                                handle.phase = Phase::Done { collected: true };
+                                Answer::Killed
+                            }
                             Target::Reaped => {
                                 if handle.spawned {
                                     handle.phase = Phase::Done { collected: false };
@@ -293,7 +301,7 @@ fn predict(subject: &Subject, operations: &[Operation]) -> Vec<Answer> {
                         (Operation::WithHandle(_), Phase::Running) if lends => Answer::Ok,
                         (Operation::WithHandle(_), Phase::Running) => Answer::Error(ErrorKind::NoHandle),
                         (_, Phase::Running) if *target == Target::Reaped => {
-                            handle.phase = Phase::Done { collected: false };
+                            handle.phase = Phase::Done { collected: tells };
                             Answer::Error(ErrorKind::ProcessDone)
                         }
                         (Operation::Kill(_), Phase::Running) => {

@@ -17,12 +17,13 @@ pub struct Subject {
     pub(crate) reap_behind: Option<Arrange<Pid, ()>>,
     pub(crate) foreigner: Option<Arrange<(), Pid>>,
     pub(crate) next_pid: Option<Arrange<Pid, ()>>,
+    pub(crate) tells_lost_status: bool,
 }
 
 impl Subject {
     /// A backend, and the program that is its actor.
     pub fn new(backend: Arc<dyn ProcessBackend>, actor: impl Into<OsString>) -> Subject {
-        Subject { backend, actor: actor.into(), reap_behind: None, foreigner: None, next_pid: None }
+        Subject { backend, actor: actor.into(), reap_behind: None, foreigner: None, next_pid: None, tells_lost_status: false }
     }
 
     /// With a way to reap an exited child behind the handle's back, as a `waitpid(-1)` elsewhere in the program does; it waits
@@ -41,6 +42,12 @@ impl Subject {
     /// With a way to say which PID the next process gets, if it is free.
     pub fn next_pid(mut self, next: impl Fn(Pid) + Send + Sync + 'static) -> Subject {
         self.next_pid = Some(Box::new(next));
+        self
+    }
+
+    /// Whether the kernel under it tells how a process ended that somebody else has reaped.
+    pub fn tells_lost_status(mut self, tells: bool) -> Subject {
+        self.tells_lost_status = tells;
         self
     }
 

@@ -14,8 +14,8 @@ use std::time::Instant;
 use steadfast_conformance::{Act, Outcome, Subject, run};
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    BackendProcess, Capabilities, Clock, Errno, Error, Exit, Pid, PipeEnd, PipeRead, PipeWrite, Plan, ProcessBackend, Result,
-    Signal, Spawned, Stage,
+    BackendProcess, Capabilities, Clock, Errno, Error, Exit, OnExit, Pid, PipeEnd, PipeRead, PipeWrite, Plan, ProcessBackend,
+    Result, Signal, Spawned, Stage,
 };
 
 /// What a careless author might get wrong.
@@ -217,6 +217,14 @@ impl BackendProcess for ToyProcess {
         let exit = self.wait_exited(None)?;
         self.reap()?;
         exit.ok_or_else(|| Error::on_process("wait", self.pid, Errno::CHILD))
+    }
+
+    fn on_exit(self: Arc<Self>, tell: OnExit) -> Result<()> {
+        std::thread::spawn(move || {
+            drop(self.wait_exited(None));
+            tell();
+        });
+        Ok(())
     }
 
     fn handle(&self) -> Option<BorrowedFd<'_>> {

@@ -47,9 +47,9 @@ pub trait ProcessBackend: Send + Sync {
 /// This is what stands behind a [`Process`](crate::Process).
 ///
 /// # For authors
-/// [`Process`](crate::Process) calls these from many threads at once and promises: [`reap`](Self::reap) is called at most
-/// once after an exit was seen, when no other call on this object is in progress, and nothing is called after it; or
-/// [`collect`](Self::collect), and then nothing else at all. Report
+/// [`Process`](crate::Process) calls these from many threads at once and promises: [`reap`](Self::reap) is called only when no
+/// other call on this object is in progress, and nothing is called after it has found an exit; or [`collect`](Self::collect) is
+/// called, and then nothing else at all. Report
 /// the system's errors as they are ([`Error::System`](crate::Error::System) with the errno): `ESRCH`, `ECHILD` and `EINTR`
 /// get their meaning above. Dropping the object frees what it holds, and does nothing to the process.
 pub trait BackendProcess: Send + Sync {
@@ -66,7 +66,7 @@ pub trait BackendProcess: Send + Sync {
     /// `ECHILD` if it is not a child of the caller's or its status was collected; `EINTR` if a signal came in between.
     fn wait_exited(&self, deadline: Option<Instant>) -> Result<Option<Exit>>;
 
-    /// Reaps the exited process; never blocks. `Ok(None)` while it has not exited.
+    /// Reaps the process if it has exited; never blocks. `Ok(None)` while it has not.
     ///
     /// # Errors
     /// `ECHILD` when it was reaped already, by whomever.
@@ -79,12 +79,26 @@ pub trait BackendProcess: Send + Sync {
     /// As [`wait_exited`](Self::wait_exited).
     fn collect(&self) -> Result<Exit>;
 
+    /// Calls `tell` once, when the process has exited: a child, as soon as [`wait_exited`](Self::wait_exited) would not block any
+    /// more; one that is not the caller's child, once it is gone. At once, if it is. Asked at most once of each object.
+    ///
+    /// `tell` may be called on any thread, also before this returns. It neither blocks nor calls the backend; but a backend must
+    /// not hold a lock that it needs for [`Clock::scheduler`]'s methods, which `tell` may use. If the object is dropped before, nobody
+    /// wants to know any more.
+    ///
+    /// # Errors
+    /// `EMFILE`, `EAGAIN` and the like, if it takes a descriptor or a thread that is not to be had.
+    fn on_exit(self: Arc<Self>, tell: OnExit) -> Result<()>;
+
     /// Lends the descriptor that stands for the process, if this backend has one.
     fn handle(&self) -> Option<BorrowedFd<'_>>;
 
     /// Takes over a child that nobody will wait for any more: reaps it in the background once it has exited.
     fn abandon(self: Arc<Self>);
 }
+
+/// What is called when a process has exited.
+pub type OnExit = Box<dyn FnOnce() + Send>;
 
 /// Time, as a backend has it.
 pub trait Clock: Send + Sync {

@@ -46,6 +46,12 @@ pub enum Error {
         /// The backend's name.
         backend: &'static str,
     },
+    /// Two processes cannot have one key in a set.
+    #[error("process {pid}: the set has another process with this key: take another key, or remove that one first")]
+    KeyInUse {
+        /// The process that was to be added.
+        pid: Pid,
+    },
     /// A number that no process can have.
     #[error("{given} is no process ID: it must be between 1 and {}", Pid::MAX)]
     InvalidPid {
@@ -130,7 +136,7 @@ pub enum ErrorKind {
     NoChild,
     /// [`Error::NoHandle`]
     NoHandle,
-    /// The caller's mistake, found before any system call: a PID, a signal, a plan, a backend's name.
+    /// The caller's mistake, found before any system call: a PID, a signal, a plan, a backend's name, a key.
     InvalidInput,
     /// [`Error::ThreadId`]
     ThreadId,
@@ -159,9 +165,11 @@ impl Error {
             Error::Spawn { .. } => ErrorKind::Spawn,
             Error::Unsupported { .. } | Error::Unavailable { .. } => ErrorKind::Unsupported,
             Error::System { .. } => ErrorKind::System,
-            Error::InvalidPid { .. } | Error::InvalidSignal { .. } | Error::InvalidPlan { .. } | Error::UnknownBackend { .. } => {
-                ErrorKind::InvalidInput
-            }
+            Error::InvalidPid { .. }
+            | Error::InvalidSignal { .. }
+            | Error::InvalidPlan { .. }
+            | Error::UnknownBackend { .. }
+            | Error::KeyInUse { .. } => ErrorKind::InvalidInput,
         }
     }
 

@@ -7,7 +7,7 @@
 //! | module | holds |
 //! | --- | --- |
 //! | `backend` | the three traits of a backend |
-//! | `process` | [`Process`]: Running, Done, Released, and who reaps |
+//! | `process` | [`Process`]: Running, Done, Released, and who reaps; being told of an exit; waiting for those that are no children |
 //! | `plan` | [`Plan`]: an order to spawn that has been checked; [`Attributes`] and their values |
 //! | [`sync`] | locks that a simulation can see |
 //! | `pid`, `signal`, `errno`, `exit` | the values at the edges |
@@ -24,7 +24,7 @@ mod process;
 mod signal;
 pub mod sync;
 
-pub use backend::{BackendProcess, Capabilities, Clock, PipeEnd, PipeRead, PipeWrite, ProcessBackend, Spawned};
+pub use backend::{BackendProcess, Capabilities, Clock, OnExit, PipeEnd, PipeRead, PipeWrite, ProcessBackend, Spawned};
 pub use errno::Errno;
 pub use error::{Error, ErrorKind, Stage};
 pub use exit::{Exit, Rusage};
@@ -33,7 +33,7 @@ pub use plan::{
     Attributes, Capability, Disposition, Hook, IdMap, Limit, Namespaces, Plan, PlanBuilder, PlanStdio, Resource, Scheduling,
     SignalSet,
 };
-pub use process::Process;
+pub use process::{Gone, Lent, Process, Watcher};
 pub use signal::Signal;
 
 /// The result of every fallible operation here.

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    BackendProcess, Capabilities, Clock, Errno, Error, ErrorKind, Exit, Pid, Plan, Process, ProcessBackend, Result, Signal,
-    Spawned,
+    BackendProcess, Capabilities, Clock, Errno, Error, ErrorKind, Exit, OnExit, Pid, Plan, Process, ProcessBackend, Result,
+    Signal, Spawned,
 };
 
 /// What was called, in order, and what holds the next call of a kind back.
@@ -20,6 +20,7 @@ struct Script {
     hold_wait: Mutex<Option<(Sender<()>, Receiver<()>)>>,
     hold_signal: Mutex<Option<(Sender<()>, Receiver<()>)>>,
     interrupt: Mutex<u32>,
+    tell: Mutex<Option<OnExit>>,
 }
 
 struct Scripted(Arc<Script>);
@@ -85,6 +86,12 @@ impl BackendProcess for Scripted {
             return Err(Error::on_process("wait", Pid::MAX, Errno::INTR));
         }
         Ok(exit())
+    }
+
+    fn on_exit(self: Arc<Self>, tell: OnExit) -> Result<()> {
+        self.0.note("on_exit");
+        *self.0.tell.lock().unwrap() = Some(tell);
+        Ok(())
     }
 
     fn handle(&self) -> Option<BorrowedFd<'_>> {

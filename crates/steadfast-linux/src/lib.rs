@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | `spawn` | clone and exec of a [`Plan`](steadfast_core::Plan), through one of three [`Door`]s |
 //! | `wait` | `waitid(2)` with resource usage, by PID or pidfd, and `wait4(2)` where `waitid` is filtered |
-//! | `pidfd` | `pidfd_open` and `pidfd_send_signal`, whose answers are checked |
+//! | `pidfd` | `pidfd_open` and `pidfd_send_signal`, whose answers are checked; how a process ended that was reaped |
 //! | `probe` | what this kernel can do, asked in a child that may die of the question |
 //! | `kill`, `disposition` | `kill(2)`; signals that are ignored, or not |
 //! | `thread`, `clock` | threads that take no signals, the monotonic clock |
@@ -30,7 +30,7 @@ mod wait;
 pub use clock::SystemClock;
 pub use disposition::{ignore_signal, restore_signal};
 pub use kill::kill;
-pub use pidfd::{pidfd_open, pidfd_send_signal};
+pub use pidfd::{pidfd_exit_status, pidfd_open, pidfd_send_signal};
 pub use probe::{Answer, Check, Feature, Probe};
 pub use spawn::{Child, CommandExt, Door, WantPidfd, exec, spawn};
 pub use thread::spawn_quiet_thread;

@@ -1,4 +1,4 @@
-//! `pidfd_open(2)` and `pidfd_send_signal(2)`, whose answers are checked before anything is done with them.
+//! `pidfd_open(2)` and `pidfd_send_signal(2)`, whose answers are checked before anything is done with them, and `PIDFD_GET_INFO`.
 //!
 //! rustix has both, and trusts what comes back. A filter that raises `SIGSYS`, with a handler in the program that merely
 //! returns, makes a call "return" its own number (on x86_64: 434 from `pidfd_open`): as a descriptor, that is somebody
@@ -8,7 +8,12 @@ use crate::raw;
 use crate::wait::{Blocking, Reaping, Target, waitid};
 use std::ffi::c_int;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use steadfast_core::{Errno, Pid, Signal};
+
+/// In the mask of `PIDFD_GET_INFO`: the exit status, once the process has been reaped (Linux 6.15).
+pub(crate) const PIDFD_INFO_EXIT: u64 = 1 << 3;
 
 /// Opens a pidfd, close-on-exec, for the process `pid`: running or a zombie.
 ///
@@ -49,6 +54,37 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: Signal) -> Result<(), Er
     let answer = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal.as_raw(), no_info, 0) };
     match raw::check(answer)? {
         0 => Ok(()),
+        _ => Err(Errno::NOSYS),
+    }
+}
+
+/// How the process ended, after it has been reaped by whomever (`PIDFD_GET_INFO`, Linux 6.15); `None` before that.
+///
+/// # Errors
+/// `ENOTTY` before Linux 6.13; `EOPNOTSUPP` before 6.15 for one that has been reaped; what a filter says.
+pub fn pidfd_exit_status(pidfd: BorrowedFd<'_>) -> Result<Option<ExitStatus>, Errno> {
+    let info = pidfd_info(pidfd.as_raw_fd(), PIDFD_INFO_EXIT).map_err(|errno| match errno {
+        // It does not know what it was asked for, and nobody else has the PID that it would tell.
+        Errno::SRCH => Errno::OPNOTSUPP,
+        errno => errno,
+    })?;
+    if info[0] & PIDFD_INFO_EXIT == 0 {
+        return Ok(None);
+    }
+    // The last four of its 64 bytes, as wait(2) has them.
+    let [.., a, b, c, d] = info[7].to_ne_bytes();
+    Ok(Some(ExitStatus::from_raw(i32::from_ne_bytes([a, b, c, d]))))
+}
+
+/// `PIDFD_GET_INFO` with the first layout, 64 bytes, of which the first 8 are the mask of what is there.
+pub(crate) fn pidfd_info(pidfd: c_int, mask: u64) -> Result<[u64; 8], Errno> {
+    const PIDFD_GET_INFO: std::ffi::c_long = 0xC040_FF0B;
+    let mut info = [0_u64; 8];
+    info[0] = mask;
+    // SAFETY: 64 bytes, which is the size in the request's number.
+    let answer = unsafe { libc::syscall(libc::SYS_ioctl, pidfd, PIDFD_GET_INFO, info.as_mut_ptr()) };
+    match raw::check(answer)? {
+        0 => Ok(info),
         _ => Err(Errno::NOSYS),
     }
 }

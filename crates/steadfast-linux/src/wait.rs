@@ -15,6 +15,8 @@ pub enum Target<'a> {
     Pid(Pid),
     /// The child that this pidfd stands for (`P_PIDFD`, Linux 5.4).
     Pidfd(BorrowedFd<'a>),
+    /// Any child of this process (`P_ALL`).
+    Any,
 }
 
 /// Whether to wait for the exit or only look.
@@ -44,6 +46,7 @@ pub fn waitid(target: Target<'_>, blocking: Blocking, reaping: Reaping) -> Resul
     let (kind, id) = match target {
         Target::Pid(pid) => (libc::P_PID, pid.as_raw()),
         Target::Pidfd(fd) => (libc::P_PIDFD, fd.as_raw_fd()),
+        Target::Any => (libc::P_ALL, 0),
     };
     let mut options = libc::WEXITED;
     if blocking == Blocking::Now {

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::time::Instant;
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    BackendProcess, Capabilities, Clock, Errno, Error, Exit, Pid, PipeEnd, Plan, PlanStdio, ProcessBackend, Result, Signal,
-    Spawned,
+    BackendProcess, Capabilities, Clock, Errno, Error, Exit, OnExit, Pid, PipeEnd, Plan, PlanStdio, ProcessBackend, Result,
+    Signal, Spawned,
 };
 
 /// What a handle holds.
@@ -66,11 +66,18 @@ impl MockBackend {
 
     /// A handle, which is one more descriptor if it is a pidfd.
     fn process(&self, pid: Pid, id: Id, who: Who, start: Option<u64>) -> Arc<MockProcess> {
+        // The descriptor was counted in the call that has opened it.
         Arc::new(MockProcess { kernel: self.kernel.clone(), identity: self.identity, pid, id, who, start })
     }
 
     fn descriptors(&self) -> u32 {
         u32::from(self.identity == Identity::Pidfd)
+    }
+
+    fn open_handle(&self, world: &mut World, id: Id) {
+        if self.identity == Identity::Pidfd {
+            world.open_handle(id);
+        }
     }
 }
 
@@ -92,7 +99,8 @@ impl ProcessBackend for MockBackend {
         }
         let born = self.kernel.call(|world| {
             let born = world.spawn(plan, CALLER)?;
-            world.open_files += self.descriptors() + born.pipes.iter().flatten().count() as u32;
+            world.open_files += born.pipes.iter().flatten().count() as u32;
+            self.open_handle(world, born.id);
             Ok(born)
         });
         let born = born.map_err(|(stage, source)| Error::Spawn { program: plan.program().to_owned(), stage, source })?;
@@ -117,9 +125,10 @@ impl ProcessBackend for MockBackend {
             if world.open_files + self.descriptors() > world.max_open_files() {
                 return Err(Errno::MFILE);
             }
-            world.open_files += self.descriptors();
+            let id = world.table.id(slot);
+            self.open_handle(world, id);
             world.note_call(What::Finds(who));
-            Ok((world.table.id(slot), who, world.table[slot].started))
+            Ok((id, who, world.table[slot].started))
         });
         let (id, who, started) = found.map_err(|errno| match errno {
             Errno::SRCH => Error::ProcessDone { pid },
@@ -181,6 +190,14 @@ impl MockProcess {
         move |errno| Error::on_process(call, pid, errno)
     }
 
+    /// The end of a process that is gone: told to a pidfd by a kernel of 6.15 or later.
+    fn lost_exit(&self, world: &World) -> Result<Exit, Errno> {
+        match self.identity {
+            Identity::Pidfd => world.lost_exit(self.id).ok_or(Errno::CHILD),
+            Identity::Number => Err(Errno::CHILD),
+        }
+    }
+
     /// Who was hit and who was meant, if that is not the same.
     fn stranger(&self, world: &World, slot: Slot, signal: Signal) -> Option<String> {
         let name = |who: Who| format!("{:?}", world.name(who.name));
@@ -216,7 +233,7 @@ impl BackendProcess for MockProcess {
         // waitid(2) looks the number up once, when it is called: from then on it means that process.
         let looked = self.kernel.call(|world| {
             world.enter(Call::Wait, self.who.name)?;
-            let slot = self.target(world).ok_or(Errno::CHILD)?;
+            let Some(slot) = self.target(world) else { return Ok((self.id, Some(self.lost_exit(world)?))) };
             let exit = world.exit_of(slot)?;
             match exit {
                 Some(_) => world.note_call(What::Sees(world.who(slot), world.table[slot].status)),
@@ -236,7 +253,7 @@ impl BackendProcess for MockProcess {
                 world.note_call(What::Sees(world.who(slot), world.table[slot].status));
                 Some(exit)
             }
-            None => Some(Err(Errno::CHILD)),
+            None => Some(self.lost_exit(world)),
         });
         if seen.is_none() && deadline.is_some_and(|deadline| deadline > 0) {
             self.kernel.note_time_out(self.who);
@@ -259,6 +276,14 @@ impl BackendProcess for MockProcess {
         exit.ok_or_else(|| self.failed("waitid")(Errno::CHILD))
     }
 
+    fn on_exit(self: Arc<Self>, tell: OnExit) -> Result<()> {
+        self.kernel.call(|world| {
+            let id = self.target(world).map_or(self.id, |slot| world.table.id(slot));
+            world.tell(id, tell);
+        });
+        Ok(())
+    }
+
     fn handle(&self) -> Option<BorrowedFd<'_>> {
         None
     }
@@ -276,7 +301,7 @@ impl Drop for MockProcess {
     fn drop(&mut self) {
         if self.identity == Identity::Pidfd {
             // Closing a descriptor is nobody's turn.
-            self.kernel.lock().open_files -= 1;
+            self.kernel.lock().close_handle(self.id);
         }
     }
 }

@@ -45,6 +45,7 @@ pub(crate) struct Setup {
     pub(crate) max_open_files: u32,
     pub(crate) core_dumps: bool,
     pub(crate) ignores_sigchld: bool,
+    pub(crate) tells_lost_status: bool,
     pub(crate) trace_limit: usize,
     /// By name, in order.
     pub(crate) programs: Vec<(OsString, Program)>,
@@ -170,6 +171,7 @@ impl Kernel {
                 max_open_files: u32::MAX,
                 core_dumps: true,
                 ignores_sigchld: false,
+                tells_lost_status: false,
                 trace_limit: 100_000,
                 programs: Vec::new(),
                 expectations: Vec::new(),
@@ -414,6 +416,13 @@ impl Builder {
     /// Whether the caller ignores `SIGCHLD` from the start; see [`Kernel::ignore_sigchld`].
     pub fn ignore_sigchld(mut self, ignore: bool) -> Builder {
         self.setup.ignores_sigchld = ignore;
+        self
+    }
+
+    /// Whether a handle with a pidfd still learns how its process ended after somebody else has waited for it, as from Linux 6.15 on;
+    /// `false` unless you say so, since not every machine does.
+    pub fn tells_lost_status(mut self, tells: bool) -> Builder {
+        self.setup.tells_lost_status = tells;
         self
     }
 

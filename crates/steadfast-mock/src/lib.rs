@@ -83,6 +83,7 @@ mod explore;
 mod fault;
 mod kernel;
 mod log;
+mod notice;
 mod pipe;
 mod plumbing;
 mod process;

@@ -60,6 +60,8 @@ pub(crate) struct Process {
     pub(crate) is_stranger: bool,
     /// The handle was dropped: somebody in the background waits for it.
     pub(crate) is_abandoned: bool,
+    /// How many pidfds the program under test has of it.
+    pub(crate) handles: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,6 +155,7 @@ impl Process {
             is_subreaper: false,
             is_stranger: false,
             is_abandoned: false,
+            handles: 0,
         }
     }
 

@@ -5,7 +5,6 @@ use crate::process::{Life, Process};
 use crate::script::Disposition;
 use crate::table::{CALLER, INIT, Slot};
 use crate::trace::{Actor, What};
-use crate::turn::For;
 use crate::world::World;
 use std::sync::Arc;
 use steadfast_core::{Exit, Pid, Rusage, Signal};
@@ -204,7 +203,7 @@ impl World {
         let Process { group, parent, .. } = self.table[slot];
         self.wake_orphans(slot, group, parent, Some(slot));
         self.table[slot].life = Life::Zombie;
-        self.threads.wake(For::Process(self.table.id(slot)));
+        self.notice_exit(slot);
         self.tell_parent(slot);
     }
 
@@ -295,7 +294,7 @@ impl World {
 
     /// The zombie is gone, and its number is free.
     fn release(&mut self, slot: Slot) {
-        self.threads.wake(For::Process(self.table.id(slot)));
+        self.notice_release(slot);
         self.table.remove(slot);
     }
 

@@ -13,7 +13,7 @@ pub(crate) const CALLER: Slot = 1;
 pub(crate) const NONE: Slot = Slot::MAX;
 
 /// A process, for ever: what a pidfd means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Id {
     pub(crate) slot: Slot,
     generation: u32,

@@ -162,14 +162,26 @@ fn unpark(thread: &Option<thread::Thread>) {
     }
 }
 
+/// What comes next, for threads that take turns.
+enum Next {
+    Turn(u32),
+    /// Somebody is to be told of an exit first.
+    Tell,
+    /// Nothing, ever.
+    Nothing,
+}
+
 impl World {
-    /// Who goes on next; time passes until somebody can. `None`: nobody ever can.
-    fn next_turn(&mut self) -> Option<u32> {
+    /// Who goes on next; time passes until somebody can.
+    fn next_turn(&mut self) -> Next {
         loop {
+            if self.notices.are_due() {
+                return Next::Tell;
+            }
             let ready = self.threads.ready().count() as u32;
             if ready > 0 {
-                let chosen = self.chance.choose(ready);
-                return self.threads.ready().nth(chosen as usize);
+                let chosen = self.chance.choose(ready) as usize;
+                return self.threads.ready().nth(chosen).map_or(Next::Nothing, Next::Turn);
             }
             match (self.next_event(), self.threads.next_deadline()) {
                 (Some(at), deadline) if deadline.is_none_or(|deadline| at <= deadline) => self.happen(),
@@ -177,7 +189,7 @@ impl World {
                     self.now = self.now.max(deadline);
                     self.threads.wake_until(self.now);
                 }
-                (_, None) => return None,
+                (_, None) => return Next::Nothing,
             }
         }
     }
@@ -262,7 +274,8 @@ impl Kernel {
         world.threads.wake(For::Thread(me));
         world.threads.wake(For::AllThreads);
         if world.threads.verdict.is_none() && !world.threads.others_have_ended(me) {
-            match world.next_turn() {
+            let (mut world, next) = self.next_turn(world);
+            match next {
                 Some(next) => pass_to(world, next),
                 None => {
                     let deadlock = world.deadlock();
@@ -335,6 +348,28 @@ impl Kernel {
         }
     }
 
+    /// Whose turn is next, after everybody was told what there is to tell; `None`: nothing will ever happen again.
+    fn next_turn<'a>(&'a self, mut world: MutexGuard<'a, World>) -> (MutexGuard<'a, World>, Option<u32>) {
+        loop {
+            match world.next_turn() {
+                Next::Turn(next) => return (world, Some(next)),
+                Next::Nothing => return (world, None),
+                Next::Tell => world = self.tell_who_waits(world),
+            }
+        }
+    }
+
+    /// Calls whoever is to be told of an exit, without the lock.
+    fn tell_who_waits<'a>(&'a self, mut world: MutexGuard<'a, World>) -> MutexGuard<'a, World> {
+        while world.notices.are_due() {
+            let due = world.notices.take_due();
+            drop(world);
+            due.into_iter().for_each(|tell| tell());
+            world = self.lock();
+        }
+        world
+    }
+
     /// Passes the turn to another thread and waits until it comes back.
     fn pass_and_wait<'a>(
         &'a self,
@@ -361,6 +396,7 @@ impl Kernel {
             };
         }
         let answer = call(&mut world);
+        let world = self.tell_who_waits(world);
         if world.threads.outside > 0 {
             drop(world);
             self.shared.changed.notify_all();
@@ -414,13 +450,14 @@ impl Kernel {
                 return None;
             }
             world.threads.list[me as usize].state = State::Blocked { on, until: deadline };
-            let Some(next) = world.next_turn() else {
-                let deadlock = world.deadlock();
-                world.judge(deadlock);
-                drop(self.stop_if_over(world));
+            let (mut after, next) = self.next_turn(world);
+            let Some(next) = next else {
+                let deadlock = after.deadlock();
+                after.judge(deadlock);
+                drop(self.stop_if_over(after));
                 return None;
             };
-            world = match self.pass_and_wait(world, me, next) {
+            world = match self.pass_and_wait(after, me, next) {
                 Ok(world) => world,
                 Err(_) => return None,
             };
@@ -450,6 +487,7 @@ impl Kernel {
                     continue;
                 }
             }
+            world = self.tell_who_waits(world);
             if world.threads.outside > 0 {
                 self.shared.changed.notify_all();
             }

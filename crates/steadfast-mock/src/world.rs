@@ -5,6 +5,7 @@ use crate::expect::{Answer, Expectations};
 use crate::fault::{Call, Fault, Struck};
 use crate::kernel::{Program, Run, Setup};
 use crate::log::RunLog;
+use crate::notice::Notices;
 use crate::pipe::{PipeId, Pipes};
 use crate::process::{Life, Process};
 use crate::queue::{Event, Queue};
@@ -29,6 +30,7 @@ pub(crate) struct World {
     pub(crate) chance: Chance,
     pub(crate) threads: Threads,
     pub(crate) expectations: Expectations,
+    pub(crate) notices: Notices,
     setup: Arc<Setup>,
     events: Queue,
     faults: Vec<Fault>,
@@ -61,6 +63,7 @@ impl World {
             chance,
             threads,
             expectations: Expectations::new(&setup.expectations),
+            notices: Notices::default(),
             events: Queue::new(),
             faults: setup.faults.clone(),
             runs: vec![0; setup.programs.len()],
@@ -372,6 +375,10 @@ impl World {
 
     pub(crate) fn set_subreaper(&mut self, is_one: bool) {
         self.table[CALLER].is_subreaper = is_one;
+    }
+
+    pub(crate) fn tells_lost_status(&self) -> bool {
+        self.setup.tells_lost_status
     }
 
     pub(crate) fn max_open_files(&self) -> u32 {

@@ -1,19 +1,26 @@
-//! Children whose handles were dropped while they ran: one thread looks at all of them from time to time, and ends with the last.
+//! Children whose handles were dropped while they ran: one thread waits for all of them, and ends with the last.
 //!
-//! Nobody waits for them, so it need not be prompt, only sure: a zombie stays for a quarter of a second at the most.
+//! It asks the kernel for any child that has exited (`P_ALL`, `WNOWAIT`: nothing is taken from anybody) and reaps it, if it is one
+//! of these. So it costs the same among a thousand, and nothing while none exits.
+//!
+//! There is one obstacle. A zombie that somebody else has not waited for yet is reported again and again, and hides others. As long
+//! as one lies there, all orphans are looked at with pauses, up to a quarter of a second: nobody waits for them, so they need not
+//! be reaped promptly, only surely.
 
 use crate::process::LegacyProcess;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use steadfast_core::BackendProcess;
-use steadfast_linux::spawn_quiet_thread;
+use steadfast_core::{BackendProcess, Pid};
+use steadfast_linux::{Blocking, Reaping, Target, spawn_quiet_thread, waitid};
 
-static ORPHANS: Mutex<Orphans> = Mutex::new(Orphans { children: Vec::new(), watched: false });
+static ORPHANS: Mutex<Option<Orphans>> = Mutex::new(None);
 static ADDED: Condvar = Condvar::new();
 
+/// There is a thread as long as there are any; or else, if there may be no more threads, the next orphan tries again.
+#[derive(Default)]
 struct Orphans {
-    children: Vec<Arc<LegacyProcess>>,
-    /// Whether the thread runs.
+    children: HashMap<Pid, Arc<LegacyProcess>>,
     watched: bool,
 }
 
@@ -22,9 +29,9 @@ pub(crate) fn take(child: Arc<LegacyProcess>) {
     if !still_runs(&child) {
         return;
     }
-    let mut orphans = ORPHANS.lock().unwrap_or_else(PoisonError::into_inner);
-    orphans.children.push(child);
-    // If there may be no more threads, the next orphan tries again.
+    let mut guard = lock();
+    let orphans = guard.get_or_insert_default();
+    orphans.children.insert(child.pid(), child);
     orphans.watched = orphans.watched || spawn_quiet_thread("steadfast-orphans", reap_all).is_ok();
     ADDED.notify_one();
 }
@@ -33,22 +40,42 @@ fn reap_all() {
     const SHORTEST: Duration = Duration::from_millis(1);
     const LONGEST: Duration = Duration::from_millis(250);
     let mut pause = SHORTEST;
-    let mut orphans = ORPHANS.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
-        let before = orphans.children.len();
-        orphans.children.retain(still_runs);
+        let exited = waitid(Target::Any, Blocking::Block, Reaping::Leave).ok().flatten();
+        let mut guard = lock();
+        let Some(orphans) = &mut *guard else { return };
+        let known = exited.and_then(|exit| orphans.children.remove(&exit.pid));
+        match known {
+            Some(child) => {
+                still_runs(&child);
+                pause = SHORTEST;
+            }
+            // Somebody else's zombie; or no children at all, or `waitid` is filtered.
+            None => {
+                let before = orphans.children.len();
+                orphans.children.retain(|_, child| still_runs(child));
+                pause = if orphans.children.len() < before { SHORTEST } else { (pause * 2).min(LONGEST) };
+            }
+        }
         if orphans.children.is_empty() {
-            orphans.watched = false;
+            *guard = None;
             return;
         }
-        let reaped_some = orphans.children.len() < before;
-        let waited;
-        (orphans, waited) = ADDED.wait_timeout(orphans, pause).unwrap_or_else(PoisonError::into_inner);
-        pause = if reaped_some || !waited.timed_out() { SHORTEST } else { (pause * 2).min(LONGEST) };
+        if pause > SHORTEST {
+            let (guard, waited) = ADDED.wait_timeout(guard, pause).unwrap_or_else(PoisonError::into_inner);
+            drop(guard);
+            if !waited.timed_out() {
+                pause = SHORTEST;
+            }
+        }
     }
 }
 
 /// Reaps it if it has exited. One that somebody else has reaped (`ECHILD`) is no orphan any more.
 fn still_runs(child: &Arc<LegacyProcess>) -> bool {
     matches!(child.reap(), Ok(None))
+}
+
+fn lock() -> MutexGuard<'static, Option<Orphans>> {
+    ORPHANS.lock().unwrap_or_else(PoisonError::into_inner)
 }

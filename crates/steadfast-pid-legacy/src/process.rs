@@ -3,12 +3,12 @@
 use crate::WaitCall;
 use crate::collect::Collector;
 use crate::start_time::StartTime;
-use crate::watch::Watch;
+use crate::watch::{Watch, thread_errno};
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
-use steadfast_core::{BackendProcess, Clock, Errno, Error, Exit, Pid, Result, Signal};
-use steadfast_linux::{Blocking, Reaping, SystemClock, Target, kill, waitid};
+use std::time::{Duration, Instant};
+use steadfast_core::{BackendProcess, Clock, Errno, Error, Exit, OnExit, Pid, Result, Signal};
+use steadfast_linux::{Blocking, Reaping, SystemClock, Target, kill, spawn_quiet_thread, waitid};
 
 pub(crate) struct LegacyProcess {
     pid: Pid,
@@ -32,6 +32,10 @@ impl LegacyProcess {
         LegacyProcess { pid, start_time, waiting }
     }
 
+    pub(crate) fn pid(&self) -> Pid {
+        self.pid
+    }
+
     /// Whether the number still is our process's. See the crate's page for the window behind this check.
     fn is_ours(&self) -> Result<bool> {
         self.start_time.map_or(Ok(true), |start_time| start_time.is_still_of(self.pid))
@@ -46,14 +50,45 @@ impl LegacyProcess {
         if seen.is_some() || deadline <= SystemClock.now() {
             return Ok(seen);
         }
-        let watch = {
-            let mut watch = watch.lock().unwrap_or_else(PoisonError::into_inner);
-            match &*watch {
-                Some(watch) => Arc::clone(watch),
-                None => Arc::clone(watch.insert(Watch::start(self.pid)?)),
+        if self.watch(watch)?.wait_until(deadline) { self.look() } else { Ok(None) }
+    }
+
+    /// The thread that waits for our child; started, if it is the first time that one is needed.
+    fn watch(&self, watch: &Mutex<Option<Arc<Watch>>>) -> Result<Arc<Watch>, Errno> {
+        let mut watch = watch.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(match &*watch {
+            Some(watch) => Arc::clone(watch),
+            None => Arc::clone(watch.insert(Watch::start(self.pid)?)),
+        })
+    }
+
+    /// Calls when the process is over, without an event that says so: looks from time to time, until nobody has the handle any more.
+    fn tell_by_looking(self: &Arc<Self>, tell: OnExit) -> Result<(), Errno> {
+        const LONGEST: Duration = Duration::from_millis(50);
+        let process = Arc::downgrade(self);
+        let run = move || {
+            let mut pause = Duration::from_millis(1);
+            while let Some(process) = process.upgrade() {
+                if process.is_over() {
+                    return tell();
+                }
+                drop(process);
+                SystemClock.sleep_until(SystemClock.now() + pause);
+                pause = (pause * 2).min(LONGEST);
             }
         };
-        if watch.wait_until(deadline) { self.look() } else { Ok(None) }
+        spawn_quiet_thread("steadfast-watch", run).map_err(thread_errno)
+    }
+
+    fn is_over(&self) -> bool {
+        match &self.waiting {
+            // Not our child: over once the number is nobody's, or another's. What cannot be read now can later.
+            Waiting::Waitid(_) => matches!(self.is_ours(), Ok(false)),
+            Waiting::Wait4(collector) => match collector.wait_until(Some(SystemClock.now())) {
+                Ok(exit) => exit.is_some(),
+                Err(_) => self.start_time.is_none() || matches!(self.is_ours(), Ok(false)),
+            },
+        }
     }
 
     fn failed(&self, call: &'static str) -> impl Fn(Errno) -> Error {
@@ -115,6 +150,22 @@ impl BackendProcess for LegacyProcess {
         }
         .and_then(|exit| exit.ok_or(Errno::CHILD))
         .map_err(self.failed("waitid"))
+    }
+
+    fn on_exit(self: Arc<Self>, tell: OnExit) -> Result<()> {
+        let failed = self.failed("start a thread that waits");
+        let is_ours = self.is_ours()?;
+        match &self.waiting {
+            _ if !is_ours => tell(),
+            Waiting::Waitid(watch) => match (self.look(), self.start_time) {
+                (Ok(_), _) => self.watch(watch).map_err(failed)?.tell(tell),
+                // A child whose status is lost.
+                (Err(_), None) => tell(),
+                (Err(_), Some(_)) => self.tell_by_looking(tell).map_err(failed)?,
+            },
+            Waiting::Wait4(_) => self.tell_by_looking(tell).map_err(failed)?,
+        }
+        Ok(())
     }
 
     fn handle(&self) -> Option<BorrowedFd<'_>> {

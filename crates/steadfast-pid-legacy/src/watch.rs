@@ -1,18 +1,24 @@
-//! [`Watch`]: waiting with a deadline, which no system call offers for a PID.
+//! [`Watch`]: waiting with a deadline, or being called, which no system call offers for a PID.
 //!
-//! One small thread per process that somebody waits for with a deadline, blocked in `waitid(WNOWAIT)`. One thread for all of
+//! One small thread per process that somebody waits for in such a way, blocked in `waitid(WNOWAIT)`. One thread for all of
 //! them (`P_ALL`) would spin on any zombie that the program has not reaped; `SIGCHLD` is the program's.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use steadfast_core::{Clock, Errno, Pid};
+use steadfast_core::{Clock, Errno, OnExit, Pid};
 use steadfast_linux::{Blocking, Reaping, SystemClock, Target, spawn_quiet_thread, waitid};
 
 #[derive(Default)]
 pub(crate) struct Watch {
-    /// Whether the thread has come back from the kernel, because the process has exited or is no child.
-    over: Mutex<bool>,
+    state: Mutex<State>,
     changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Whether the thread has come back from the kernel, because the process has exited or is no child.
+    over: bool,
+    tell: Option<OnExit>,
 }
 
 impl Watch {
@@ -22,31 +28,53 @@ impl Watch {
         let own = Arc::clone(&watch);
         let run = move || {
             while waitid(Target::Pid(pid), Blocking::Block, Reaping::Leave) == Err(Errno::INTR) {}
-            *own.over.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            let mut state = own.lock();
+            state.over = true;
+            let tell = state.tell.take();
+            drop(state);
             own.changed.notify_all();
+            // At last, for whoever is told may reap, which waits for this thread to have left the kernel.
+            if let Some(tell) = tell {
+                tell();
+            }
         };
-        match spawn_quiet_thread("steadfast-watch", run) {
-            Ok(()) => Ok(watch),
-            Err(error) => Err(Errno::from_raw(error.raw_os_error().unwrap_or(Errno::AGAIN.as_raw()))),
-        }
+        spawn_quiet_thread("steadfast-watch", run).map(|()| watch).map_err(thread_errno)
     }
 
     /// Whether it was over by the deadline.
     pub(crate) fn wait_until(&self, deadline: Instant) -> bool {
-        let mut over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
-        while !*over {
+        let mut state = self.lock();
+        while !state.over {
             let left = deadline.saturating_duration_since(SystemClock.now());
             if left.is_zero() {
                 break;
             }
-            (over, _) = self.changed.wait_timeout(over, left).unwrap_or_else(PoisonError::into_inner);
+            (state, _) = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
         }
-        *over
+        state.over
     }
 
     /// Waits until it is over.
     pub(crate) fn wait(&self) {
-        let over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(self.changed.wait_while(over, |over| !*over));
+        drop(self.changed.wait_while(self.lock(), |state| !state.over));
     }
+
+    /// Calls when it is over.
+    pub(crate) fn tell(&self, tell: OnExit) {
+        let mut state = self.lock();
+        if !state.over {
+            state.tell = Some(tell);
+            return;
+        }
+        drop(state);
+        tell();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(crate) fn thread_errno(error: std::io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(Errno::AGAIN.as_raw()))
 }

@@ -4,11 +4,11 @@
 //! | --- | --- |
 //! | `lib.rs` | [`PidfdBackend`]: spawn and find |
 //! | `process.rs` | one process: signal, wait, reap, all through its pidfd |
-//! | `orphans.rs` | children whose handles were dropped |
+//! | `reactor.rs` | exits that nobody waits for: children whose handles were dropped, and whoever wants to be called |
 #![forbid(unsafe_code)]
 
-mod orphans;
 mod process;
+mod reactor;
 
 use process::PidfdProcess;
 use std::os::fd::OwnedFd;

@@ -1,20 +1,42 @@
 //! One process, held by its pidfd.
 
+use crate::reactor::{self, Key};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use steadfast_core::{BackendProcess, Clock, Errno, Error, Exit, Pid, Result, Signal};
-use steadfast_linux::{Blocking, Reaping, SystemClock, Target, pidfd_send_signal, waitid};
+use steadfast_core::{BackendProcess, Clock, Errno, Error, Exit, OnExit, Pid, Result, Signal};
+use steadfast_linux::{Blocking, Reaping, SystemClock, Target, pidfd_exit_status, pidfd_send_signal, waitid};
 
 pub(crate) struct PidfdProcess {
     pid: Pid,
     pidfd: OwnedFd,
+    /// Its place in the reactor.
+    key: AtomicU64,
+}
+
+/// What a readable pidfd means.
+pub(crate) enum Sight {
+    /// A child that can be waited for, or a process that is gone.
+    Over,
+    /// A child that has exited, and cannot be waited for yet.
+    Held,
+    /// Not our child, and its parent has not waited for it; the kernel will tell the status when that has happened.
+    Zombie,
 }
 
 impl PidfdProcess {
     pub(crate) fn new(pid: Pid, pidfd: OwnedFd) -> PidfdProcess {
-        PidfdProcess { pid, pidfd }
+        PidfdProcess { pid, pidfd, key: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn key(&self) -> Key {
+        self.key.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_key(&self, key: Key) {
+        self.key.store(key, Ordering::Relaxed);
     }
 
     pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
@@ -40,6 +62,24 @@ impl PidfdProcess {
 
     fn waitid(&self, blocking: Blocking, reaping: Reaping) -> Result<Option<Exit>, Errno> {
         waitid(Target::Pidfd(self.pidfd()), blocking, reaping)
+    }
+
+    pub(crate) fn sight(&self) -> Sight {
+        match self.waitid(Blocking::Now, Reaping::Leave) {
+            Ok(Some(_)) => Sight::Over,
+            Ok(None) => Sight::Held,
+            Err(_) => match pidfd_exit_status(self.pidfd()) {
+                Ok(None) => Sight::Zombie,
+                Ok(Some(_)) | Err(_) => Sight::Over,
+            },
+        }
+    }
+
+    /// A status that is not to be had from `waitid`, because somebody else has waited for the process, or `SIGCHLD` is ignored, or it
+    /// was never our child: since 6.15 the kernel tells it to whoever has a pidfd, once the process has been reaped.
+    fn lost_status(&self) -> Option<Exit> {
+        let status = pidfd_exit_status(self.pidfd()).ok().flatten()?;
+        Some(Exit::new(self.pid, status))
     }
 
     fn wait_exited_until(&self, deadline: Instant) -> Result<Option<Exit>, Errno> {
@@ -86,6 +126,10 @@ impl BackendProcess for PidfdProcess {
             None => self.waitid(Blocking::Block, Reaping::Leave),
             Some(deadline) => self.wait_exited_until(deadline),
         }
+        .or_else(|errno| match errno {
+            Errno::CHILD => self.lost_status().map(Some).ok_or(errno),
+            errno => Err(errno),
+        })
         .map_err(|errno| Error::on_process("waitid", self.pid, errno))
     }
 
@@ -95,7 +139,18 @@ impl BackendProcess for PidfdProcess {
 
     fn collect(&self) -> Result<Exit> {
         let exit = self.waitid(Blocking::Block, Reaping::Reap).and_then(|exit| exit.ok_or(Errno::CHILD));
+        let exit = exit.or_else(|errno| match errno {
+            Errno::CHILD => self.lost_status().ok_or(errno),
+            errno => Err(errno),
+        });
         exit.map_err(|errno| Error::on_process("waitid", self.pid, errno))
+    }
+
+    fn on_exit(self: Arc<Self>, tell: OnExit) -> Result<()> {
+        reactor::tell(&self, tell).map_err(|error| {
+            let errno = Errno::from_raw(error.raw_os_error().unwrap_or(Errno::AGAIN.as_raw()));
+            Error::on_process("epoll_ctl", self.pid, errno)
+        })
     }
 
     fn handle(&self) -> Option<BorrowedFd<'_>> {
@@ -103,6 +158,14 @@ impl BackendProcess for PidfdProcess {
     }
 
     fn abandon(self: Arc<Self>) {
-        crate::orphans::take(self);
+        reactor::reap(self);
+    }
+}
+
+impl Drop for PidfdProcess {
+    fn drop(&mut self) {
+        if self.key() != 0 {
+            reactor::forget(self.key());
+        }
     }
 }

@@ -25,6 +25,7 @@
 //! | start a process | [`Command`], which has std's methods, and [`Child`] |
 //! | take hold of one that exists | [`Process::find`], [`Process::try_from`] a `std::process::Child` |
 //! | signal it, wait for it | [`Process`], which `Child` derefs to |
+//! | wait for several, or thousands | [`wait_any`], [`WaitSet`] |
 //! | choose the backend, or enter a simulated one | [`System`] |
 //! | know what this machine can do | [`Probe`], or `cargo xtask probe` |
 //! | take locks and start threads that a test in virtual time can see | [`sync`] |
@@ -43,6 +44,7 @@ mod pipeline;
 mod process;
 mod stdio;
 mod system;
+mod wait;
 
 #[doc = include_str!("coming_from_std.md")]
 pub mod coming_from_std {}
@@ -60,11 +62,12 @@ pub use std::process::{ExitStatus, Output};
 pub use stdio::Stdio;
 pub use steadfast_core::sync;
 pub use steadfast_core::{
-    Capabilities, Capability, Disposition, Errno, Error, ErrorKind, Exit, IdMap, Limit, Namespaces, Pid, Resource, Result,
+    Capabilities, Capability, Disposition, Errno, Error, ErrorKind, Exit, Gone, IdMap, Limit, Namespaces, Pid, Resource, Result,
     Rusage, Scheduling, Signal, SignalSet, Stage,
 };
 pub use steadfast_linux::{Answer, Check, CommandExt, Door, Feature, Probe};
 pub use system::{Entered, System};
+pub use wait::{Exited, Ready, WaitSet, wait_any};
 
 /// For authors of a backend: the traits, and the values that they exchange.
 ///
@@ -73,8 +76,8 @@ pub use system::{Entered, System};
 pub mod backend {
     pub use steadfast_core::sync::{Join, Scheduler};
     pub use steadfast_core::{
-        Attributes, BackendProcess, Capabilities, Clock, Hook, PipeEnd, PipeRead, PipeWrite, Plan, PlanBuilder, PlanStdio,
-        Process, ProcessBackend, Spawned,
+        Attributes, BackendProcess, Capabilities, Clock, Hook, Lent, OnExit, PipeEnd, PipeRead, PipeWrite, Plan, PlanBuilder,
+        PlanStdio, Process, ProcessBackend, Spawned, Watcher,
     };
 }
 

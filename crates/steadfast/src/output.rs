@@ -478,7 +478,7 @@ fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
 }
 
 /// Waits for any of them; without a time, for ever.
-fn poll_until(fds: &mut [PollFd<'_>], left: Option<Duration>) -> Result<()> {
+pub(crate) fn poll_until(fds: &mut [PollFd<'_>], left: Option<Duration>) -> Result<()> {
     // The kernel takes no more seconds than fit; after a year the caller looks again.
     let left = left.map(|left| left.min(Duration::from_secs(365 * 24 * 3600)));
     let left = left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });

@@ -3,6 +3,7 @@
 use super::Answer;
 use super::sacrifice::{Question, Surroundings};
 use crate::arch;
+use crate::pidfd::{PIDFD_INFO_EXIT, pidfd_info};
 use crate::raw::{self, CloneArgs, call};
 use crate::wait::reap_whoever_wins;
 use std::ffi::{c_int, c_long, c_void};
@@ -58,7 +59,7 @@ pub(super) const OPTIONAL: &[Question] = &[
     question("PIDFD_THREAD", "6.9", |_| pidfd_open(libc::O_EXCL).map(close)),
     question("PIDFD_SIGNAL_THREAD_GROUP", "6.9", |_| with_own_pidfd(|fd| send_signal(fd, 2))),
     question("pidfs", "6.9", |_| with_own_pidfd(is_on_pidfs)),
-    question("PIDFD_GET_INFO", "6.13", |_| with_own_pidfd(|fd| get_info(fd, 0).map(drop))),
+    question("PIDFD_GET_INFO", "6.13", |_| with_own_pidfd(|fd| pidfd_info(fd as c_int, 0).map(drop))),
     question("pidfd file handle", "6.14", |_| with_own_pidfd(file_handle)),
     question("PIDFD_INFO_EXIT", "6.15", exit_info),
     question("PIDFD_SELF_THREAD_GROUP", "6.17", |_| send_signal(-10_001, 0)),
@@ -218,22 +219,11 @@ fn is_on_pidfs(fd: c_long) -> Result<(), Errno> {
     if fs.f_type as u64 == PID_FS_MAGIC { Ok(()) } else { Err(Errno::OPNOTSUPP) }
 }
 
-/// `PIDFD_GET_INFO` with the first layout, 64 bytes; returns its mask.
-fn get_info(fd: c_long, mask: u64) -> Result<u64, Errno> {
-    const PIDFD_GET_INFO: c_long = 0xC040_FF0B;
-    let mut info = [0_u64; 8];
-    info[0] = mask;
-    // SAFETY: 64 bytes, which is the size in the request's number.
-    raw::check(unsafe { libc::syscall(libc::SYS_ioctl, fd, PIDFD_GET_INFO, info.as_mut_ptr()) })?;
-    Ok(info[0])
-}
-
 /// Asks how a child ended that has been reaped already.
 fn exit_info(s: &Surroundings<'_>) -> Result<(), Errno> {
-    const PIDFD_INFO_EXIT: u64 = 1 << 3;
     born_with_pidfd(s, |pid, fd| {
         reap_whoever_wins(pid);
-        match get_info(fd, PIDFD_INFO_EXIT)? & PIDFD_INFO_EXIT {
+        match pidfd_info(fd as c_int, PIDFD_INFO_EXIT)?[0] & PIDFD_INFO_EXIT {
             0 => Err(Errno::OPNOTSUPP),
             _ => Ok(()),
         }

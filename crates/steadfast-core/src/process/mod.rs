@@ -16,9 +16,15 @@
 //! What was tried first, a lock that signals share and the reaper takes for itself (as Go does), blocks a thread where a
 //! simulated kernel cannot see it, and needs a second mechanism to hand the status to the other waiters.
 
+mod gone;
+mod watch;
+
+pub use gone::Gone;
+pub use watch::Watcher;
+
 use crate::{BackendProcess, Errno, Error, Exit, Pid, PipeEnd, Plan, ProcessBackend, Result, Signal, Spawned};
 use std::fmt;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -47,8 +53,12 @@ pub struct Process {
 
 struct Inner {
     pid: Pid,
-    backend: Arc<dyn ProcessBackend>,
     origin: Origin,
+    /// Whether it can never mean another process, whoever reaps it.
+    is_exact: bool,
+    /// Whether a look may reap at the same time, see [`Inner::reap_if_alone`].
+    may_reap_at_once: bool,
+    backend: Arc<dyn ProcessBackend>,
     state: Mutex<State>,
 }
 
@@ -75,6 +85,7 @@ struct State {
     reap_due: bool,
     /// Gone once nobody needs it any more.
     process: Option<Arc<dyn BackendProcess>>,
+    watchers: watch::Watchers,
 }
 
 /// What one call to the backend has learnt about the process.
@@ -84,12 +95,23 @@ enum Learnt {
     Gone,
 }
 
+/// What a look without waiting came to.
+enum Look {
+    Exited(Exit),
+    Running,
+    /// Other calls are in progress, or there is an error to be reported: look in the usual way.
+    AskAgain,
+}
+
 /// What is left to do with the backend's object once the last call is back; done outside the lock.
 enum Farewell {
     Reap(Arc<dyn BackendProcess>),
     Abandon(Arc<dyn BackendProcess>),
     Free(Option<Arc<dyn BackendProcess>>),
 }
+
+/// A pidfd on loan, see [`Process::lend`].
+pub struct Lent(Arc<dyn BackendProcess>);
 
 impl Process {
     /// Spawns a plan. Returns the handle, the ends of the pipes that the plan asked for (stdin, stdout, stderr), and the
@@ -150,14 +172,25 @@ impl Process {
 
     /// A handle that is Done, for a process that other code has spawned and waited for.
     pub fn done(backend: &Arc<dyn ProcessBackend>, exit: Exit) -> Process {
-        let state = State { phase: Phase::Done(Some(exit)), calls: 0, reap_due: false, process: None };
-        let inner = Inner { pid: exit.pid, backend: Arc::clone(backend), origin: Origin::Found, state: Mutex::new(state) };
-        Process { inner: Arc::new(inner) }
+        Process::in_phase(Phase::Done(Some(exit)), backend, exit.pid, None, Origin::Found)
     }
 
     fn new(backend: &Arc<dyn ProcessBackend>, pid: Pid, process: Arc<dyn BackendProcess>, origin: Origin) -> Process {
-        let state = State { phase: Phase::Running, calls: 0, reap_due: false, process: Some(process) };
-        let inner = Inner { pid, backend: Arc::clone(backend), origin, state: Mutex::new(state) };
+        Process::in_phase(Phase::Running, backend, pid, Some(process), origin)
+    }
+
+    fn in_phase(
+        phase: Phase,
+        backend: &Arc<dyn ProcessBackend>,
+        pid: Pid,
+        process: Option<Arc<dyn BackendProcess>>,
+        origin: Origin,
+    ) -> Process {
+        // A number that was found may be another child's by now, which only `wait_exited` finds out before it looks.
+        let is_exact = backend.capabilities().find_is_exact;
+        let may_reap_at_once = (is_exact || origin == Origin::Spawned) && backend.clock().scheduler().is_none();
+        let state = State { phase, calls: 0, reap_due: false, process, watchers: watch::Watchers::default() };
+        let inner = Inner { pid, origin, is_exact, may_reap_at_once, backend: Arc::clone(backend), state: Mutex::new(state) };
         Process { inner: Arc::new(inner) }
     }
 
@@ -181,7 +214,8 @@ impl Process {
         };
         match retry_interrupted(|| call.process().signal(signal)) {
             Err(error) if is_gone(&error) => {
-                call.end(Learnt::Gone);
+                let status = self.inner.lost_status(&call);
+                call.end(status.map_or(Learnt::Gone, Learnt::Exited));
                 Err(self.done_error())
             }
             answer => answer,
@@ -202,8 +236,9 @@ impl Process {
     ///
     /// # Errors
     /// [`Error::NoChild`] (`ECHILD`) if the status is not to be had: not a child of this process, or somebody else has
-    /// waited for it, or `SIGCHLD` is ignored. Never a made-up success. [`Error::Released`] after
-    /// [`release`](Process::release).
+    /// waited for it, or `SIGCHLD` is ignored. Never a made-up success; but the true status, without resource usage, where the
+    /// kernel still tells it: with a pidfd, since Linux 6.15. For a process that is not a child and lives, see
+    /// [`wait_gone`](Process::wait_gone). [`Error::Released`] after [`release`](Process::release).
     pub fn wait(&self) -> Result<ExitStatus> {
         match self.wait_until(None)? {
             Some(exit) => Ok(exit.status),
@@ -220,7 +255,11 @@ impl Process {
     /// # Errors
     /// As [`wait`](Process::wait).
     pub fn try_wait(&self) -> Result<Option<ExitStatus>> {
-        self.wait_deadline(self.inner.backend.clock().now())
+        match self.inner.reap_if_alone() {
+            Look::Exited(exit) => Ok(Some(exit.status)),
+            Look::Running => Ok(None),
+            Look::AskAgain => self.wait_deadline(self.inner.backend.clock().now()),
+        }
     }
 
     /// As [`wait`](Process::wait), for `timeout` at the most: `None` if it runs on. A timeout too long for the clock waits
@@ -256,11 +295,9 @@ impl Process {
             Ok(None) => Ok(None),
             Err(error) if error.errno() == Some(Errno::CHILD) => {
                 // A child of ours whose status is lost is gone, and on a backend without pidfds its number is free: stop
-                // using it. A process that was found may just not be our child, and lives.
-                call.end(match self.inner.origin {
-                    Origin::Spawned => Learnt::Gone,
-                    Origin::Found => Learnt::Nothing,
-                });
+                // using it. A process that was found may just not be our child, and lives; unless the backend knows better.
+                let is_gone = self.inner.origin == Origin::Spawned || self.inner.lock().watchers.has_exited();
+                call.end(if is_gone { Learnt::Gone } else { Learnt::Nothing });
                 // Another waiter may have seen the exit before somebody else took the status.
                 self.exit().map(Some).ok_or(no_child)
             }
@@ -287,8 +324,16 @@ impl Process {
     /// # Errors
     /// [`Error::NoHandle`] on a backend without pidfds, [`Error::ProcessDone`] and [`Error::Released`] by state.
     pub fn with_handle<R>(&self, f: impl FnOnce(BorrowedFd<'_>) -> R) -> Result<R> {
-        // Not a counted call: the closure is the user's and may take its time, which must not keep a zombie. The clone
-        // keeps the descriptor open.
+        let lent = self.lend()?;
+        Ok(f(lent.as_fd()))
+    }
+
+    /// As [`with_handle`](Process::with_handle), for as long as the value lives: to poll several at once.
+    ///
+    /// # Errors
+    /// As [`with_handle`](Process::with_handle).
+    pub fn lend(&self) -> Result<Lent> {
+        // Not a counted call: it may take its time, which must not keep a zombie. The clone keeps the descriptor open.
         let process = {
             let state = self.inner.lock();
             match (state.phase, &state.process) {
@@ -298,7 +343,7 @@ impl Process {
             }
         };
         match process.handle() {
-            Some(fd) => Ok(f(fd)),
+            Some(_) => Ok(Lent(process)),
             None => Err(Error::NoHandle { pid: self.pid(), backend: self.inner.backend.capabilities().name }),
         }
     }
@@ -312,9 +357,7 @@ impl Process {
         let mut state = self.inner.lock();
         if matches!(state.phase, Phase::Running) {
             state.phase = Phase::Released;
-            let farewell = state.farewell(self.inner.origin);
-            drop(state);
-            farewell.perform();
+            self.inner.part(state);
         }
         Ok(())
     }
@@ -325,6 +368,21 @@ impl Process {
 
     fn released_error(&self) -> Error {
         Error::Released { pid: self.pid() }
+    }
+}
+
+impl AsFd for Lent {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self.0.handle() {
+            Some(fd) => fd,
+            None => unreachable!("it had one when it was lent, and a backend does not change its mind"),
+        }
+    }
+}
+
+impl fmt::Debug for Lent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lent({:?})", self.as_fd())
     }
 }
 
@@ -363,6 +421,46 @@ impl Inner {
         state.calls += 1;
         Ok(Call { inner: self, process: Some(process), learnt: Learnt::Nothing })
     }
+
+    /// How a process ended that is gone, if somebody still tells. Not asked where a number may be somebody else's by now.
+    fn lost_status(&self, call: &Call<'_>) -> Option<Exit> {
+        let past = self.backend.clock().now();
+        self.is_exact.then(|| call.process().wait_exited(Some(past)).ok().flatten()).flatten()
+    }
+
+    /// Reaps it if it has exited and no call is in progress: one system call instead of two.
+    ///
+    /// The lock is held meanwhile, so that none can begin; it is the one place where a thread may have to wait for another, and
+    /// only for as long as a call takes that does not block. In a simulation even such a call lets other threads go on, and so
+    /// it is not done there.
+    fn reap_if_alone(&self) -> Look {
+        if !self.may_reap_at_once {
+            return Look::AskAgain;
+        }
+        let mut state = self.lock();
+        let looked = match (state.phase, &state.process) {
+            (Phase::Running, Some(process)) if state.calls == 0 => process.reap(),
+            _ => return Look::AskAgain,
+        };
+        match looked {
+            Ok(Some(exit)) => {
+                state.phase = Phase::Done(Some(exit));
+                self.part(state);
+                Look::Exited(exit)
+            }
+            Ok(None) => Look::Running,
+            Err(_) => Look::AskAgain,
+        }
+    }
+
+    /// Called whenever the phase or the number of calls has changed: does what is left to do, and tells who watches.
+    fn part(&self, mut state: MutexGuard<'_, State>) {
+        let farewell = state.farewell(self.origin);
+        let watchers = if matches!(state.phase, Phase::Running) { Vec::new() } else { state.watchers.take() };
+        drop(state);
+        farewell.perform();
+        watch::tell(watchers);
+    }
 }
 
 impl Drop for Inner {
@@ -388,8 +486,7 @@ impl State {
         self.reap_due |= matches!(learnt, Learnt::Exited(_));
     }
 
-    /// Called whenever the phase or the number of calls has changed; parts with the backend's object when nobody can need
-    /// it any more.
+    /// Parts with the backend's object when nobody can need it any more.
     fn farewell(&mut self, origin: Origin) -> Farewell {
         if self.calls > 0 || matches!(self.phase, Phase::Running) {
             return Farewell::Free(None);
@@ -424,9 +521,9 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
-    fn process(&self) -> &dyn BackendProcess {
+    fn process(&self) -> &Arc<dyn BackendProcess> {
         match &self.process {
-            Some(process) => &**process,
+            Some(process) => process,
             None => unreachable!("only taken in drop"),
         }
     }
@@ -443,9 +540,7 @@ impl Drop for Call<'_> {
         let mut state = self.inner.lock();
         state.calls -= 1;
         state.learn(&self.learnt);
-        let farewell = state.farewell(self.inner.origin);
-        drop(state);
-        farewell.perform();
+        self.inner.part(state);
     }
 }
 

@@ -1,0 +1,109 @@
+//! Waiting for a process that may not be our child: until it is gone, with its status where that can be known.
+
+use super::{Process, Watcher};
+use crate::sync::Bell;
+use crate::{Error, Result};
+use std::fmt;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A process has ended: with its status, where that can be known.
+///
+/// ```
+/// # use steadfast_core::{Gone, Process, Result};
+/// fn report(daemon: &Process) -> Result<()> {
+///     let gone = daemon.wait_gone()?;
+///     println!("{}: {gone}", daemon.pid());              // "42: exit status: 1", or "42: gone, status unknown"
+///     if gone.status().is_some_and(|status| status.success()) {
+///         println!("it went well");
+///     }
+///     Ok(())
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gone {
+    status: Option<ExitStatus>,
+}
+
+impl Gone {
+    /// How it ended; `None` if that is unknown, which is neither success nor failure.
+    pub fn status(&self) -> Option<ExitStatus> {
+        self.status
+    }
+}
+
+impl fmt::Display for Gone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.status {
+            Some(status) => status.fmt(f),
+            None => f.write_str("gone, status unknown"),
+        }
+    }
+}
+
+/// What a thread that waits for one handle has watch it.
+impl Watcher for Bell {
+    fn notify(&self, _: u64) {
+        self.ring();
+    }
+}
+
+impl Process {
+    /// Blocks until the process is gone, a child or not.
+    ///
+    /// A child is waited for and reaped, as by [`wait`](Process::wait). Of another process the status is known only where the kernel
+    /// tells it to everybody, which is Linux since 6.15 (`PIDFD_GET_INFO`), with a pidfd, and once its parent has waited for it; so
+    /// that is when this returns. Elsewhere it returns as soon as the process has exited, with the status unknown.
+    ///
+    /// Without pidfds there is no event for a process that is not a child: its number is looked at from time to time, every 50 ms
+    /// at last.
+    ///
+    /// # Errors
+    /// [`Error::Released`] after [`release`](Process::release), also if that is called by another thread meanwhile;
+    /// [`Error::System`] if the backend has no room to watch it.
+    pub fn wait_gone(&self) -> Result<Gone> {
+        self.gone_by(None).map(|gone| gone.unwrap_or(Gone { status: None }))
+    }
+
+    /// As [`wait_gone`](Process::wait_gone), for `timeout` at the most: `None` if it is still there. A timeout too long for the clock
+    /// waits for ever.
+    ///
+    /// # Errors
+    /// As [`wait_gone`](Process::wait_gone).
+    pub fn wait_gone_timeout(&self, timeout: Duration) -> Result<Option<Gone>> {
+        self.gone_by(self.inner.backend.clock().now().checked_add(timeout))
+    }
+
+    fn gone_by(&self, deadline: Option<Instant>) -> Result<Option<Gone>> {
+        if let Some(answer) = self.gone_child(deadline) {
+            return answer;
+        }
+        // Not our child, as far as that can be told now.
+        let clock = self.inner.backend.clock();
+        let bell = Arc::new(Bell::new(clock.scheduler()));
+        let watcher: Arc<dyn Watcher> = Arc::clone(&bell) as Arc<dyn Watcher>;
+        loop {
+            let rings = bell.rings();
+            self.watch_exit(&watcher, 0)?;
+            let timeout = deadline.map(|deadline| deadline.saturating_duration_since(clock.now()));
+            if !bell.wait(rings, timeout) {
+                self.unwatch(&watcher, 0);
+                return Ok(None);
+            }
+            if let Some(answer) = self.gone_child(Some(clock.now())) {
+                return answer;
+            }
+        }
+    }
+
+    /// Waits for a child; `None` if it may not be one, and live.
+    fn gone_child(&self, deadline: Option<Instant>) -> Option<Result<Option<Gone>>> {
+        match self.wait_until(deadline) {
+            Ok(exit) => Some(Ok(exit.map(|exit| Gone { status: Some(exit.status) }))),
+            Err(Error::NoChild { .. }) if self.is_running() => None,
+            Err(Error::NoChild { .. }) => Some(Ok(Some(Gone { status: None }))),
+            Err(error) => Some(Err(error)),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! [`Watcher`]: being told that a handle has news, instead of waiting for it. What sets and async code are built on.
+
+use super::{Learnt, Phase, Process, Refused};
+use crate::Result;
+use std::sync::Arc;
+
+/// Is told that a process has exited, or that its handle is Done or Released.
+///
+/// ```
+/// use std::sync::{Arc, mpsc};
+/// use steadfast_core::{Process, Result, Watcher};
+///
+/// struct Channel(mpsc::Sender<u64>);
+/// impl Watcher for Channel {
+///     fn notify(&self, token: u64) {
+///         self.0.send(token).ok();
+///     }
+/// }
+/// fn watch_all(processes: &[Process]) -> Result<mpsc::Receiver<u64>> {
+///     let (sender, exited) = mpsc::channel();
+///     let channel: Arc<dyn Watcher> = Arc::new(Channel(sender));
+///     for (index, process) in processes.iter().enumerate() {
+///         process.watch_exit(&channel, index as u64)?;
+///     }
+///     Ok(exited)
+/// }
+/// ```
+pub trait Watcher: Send + Sync {
+    /// The handle that was watched with this token may have news: ask it, and watch it again if it has none. Called on any thread, so it only notes the fact: it neither
+    /// blocks nor calls a method of a [`Process`].
+    fn notify(&self, token: u64);
+}
+
+/// Those who watch one handle.
+#[derive(Default)]
+pub(super) struct Watchers {
+    list: Vec<Watching>,
+    asked: Asked,
+}
+
+type Watching = (Arc<dyn Watcher>, u64);
+
+/// Whether the backend was asked to call.
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Asked {
+    #[default]
+    No,
+    Yes,
+    /// It has called.
+    Answered,
+}
+
+impl Watchers {
+    pub(super) fn take(&mut self) -> Vec<Watching> {
+        std::mem::take(&mut self.list)
+    }
+
+    /// Whether the backend has said so.
+    pub(super) fn has_exited(&self) -> bool {
+        self.asked == Asked::Answered
+    }
+
+    fn add(&mut self, watcher: &Arc<dyn Watcher>, token: u64) {
+        // Most handles are watched by one.
+        if self.list.is_empty() {
+            self.list.reserve_exact(1);
+        }
+        self.list.push((Arc::clone(watcher), token));
+    }
+}
+
+/// Outside of the lock, for a watcher may take locks of its own.
+pub(super) fn tell(watchers: Vec<Watching>) {
+    for (watcher, token) in watchers {
+        watcher.notify(token);
+    }
+}
+
+impl Process {
+    /// Tells `watcher` once, with this token, when the handle is Done or Released: because another thread has waited for it or
+    /// released it. At once, if it is.
+    ///
+    /// This says nothing of the process: for whoever notices its exit in another way, such as a descriptor, and must not miss that
+    /// somebody else was quicker.
+    pub fn watch(&self, watcher: &Arc<dyn Watcher>, token: u64) {
+        let mut state = self.inner.lock();
+        if matches!(state.phase, Phase::Running) {
+            return state.watchers.add(watcher, token);
+        }
+        drop(state);
+        watcher.notify(token);
+    }
+
+    /// As [`watch`](Process::watch), and also when the process has exited: a child, as soon as it can be waited for; one that is not
+    /// a child, once it is gone (see [`wait_gone`](Process::wait_gone)). The handle does not change by that.
+    ///
+    /// # Errors
+    /// [`Error::System`](crate::Error::System) if the backend has no room for it: out of descriptors or threads. Then it is not
+    /// watched.
+    pub fn watch_exit(&self, watcher: &Arc<dyn Watcher>, token: u64) -> Result<()> {
+        let call = match self.inner.begin() {
+            Ok(call) => call,
+            Err(Refused::Done(_) | Refused::Released) => {
+                watcher.notify(token);
+                return Ok(());
+            }
+        };
+        let mut state = self.inner.lock();
+        let before = state.watchers.asked;
+        match before {
+            Asked::Answered => {
+                drop(state);
+                watcher.notify(token);
+                return Ok(());
+            }
+            Asked::Yes => {
+                state.watchers.add(watcher, token);
+                return Ok(());
+            }
+            Asked::No => {
+                state.watchers.asked = Asked::Yes;
+                state.watchers.add(watcher, token);
+            }
+        }
+        drop(state);
+        let inner = Arc::downgrade(&self.inner);
+        let answer = Arc::clone(call.process()).on_exit(Box::new(move || {
+            if let Some(inner) = inner.upgrade() {
+                let mut state = inner.lock();
+                state.watchers.asked = Asked::Answered;
+                let watchers = state.watchers.take();
+                drop(state);
+                tell(watchers);
+            }
+        }));
+        if answer.is_err() {
+            self.unwatch(watcher, token);
+            let mut state = self.inner.lock();
+            state.watchers.asked = Asked::No;
+            // Whoever came in between relies on what has just failed: they look, and ask again.
+            let others = state.watchers.take();
+            drop(state);
+            tell(others);
+        }
+        call.end(Learnt::Nothing);
+        answer
+    }
+
+    /// Forgets what [`watch`](Process::watch) and [`watch_exit`](Process::watch_exit) were asked with this watcher and token. It may
+    /// be told one last time by a thread that is on its way.
+    pub fn unwatch(&self, watcher: &Arc<dyn Watcher>, token: u64) {
+        let mut state = self.inner.lock();
+        let is_it = |(other, mark): &Watching| *mark == token && Arc::ptr_eq(other, watcher);
+        let found = state.watchers.list.iter().position(is_it).map(|index| state.watchers.list.swap_remove(index));
+        drop(state);
+        drop(found);
+    }
+
+    /// Whether the handle still is Running.
+    pub fn is_running(&self) -> bool {
+        matches!(self.inner.lock().phase, Phase::Running)
+    }
+}

@@ -1,0 +1,167 @@
+//! What happens when a process exits and nobody waits: one thread polls all of them in one `epoll`, and ends with the last.
+//!
+//! It reaps children whose handles were dropped, and calls whoever wants to be told. Its `epoll` reports each descriptor once
+//! (`EPOLLONESHOT`): a caller's duplicate of a pidfd keeps it in there after it was closed, and must not be reported for ever.
+
+use crate::process::{PidfdProcess, Sight};
+use rustix::buffer::spare_capacity;
+use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+use steadfast_core::{BackendProcess, OnExit};
+use steadfast_linux::spawn_quiet_thread;
+
+/// Which of its processes; 0 is none.
+pub(crate) type Key = u64;
+
+/// Empty when there is nothing to wait for; then there is no thread and no descriptor either.
+static REACTOR: Mutex<Option<Reactor>> = Mutex::new(None);
+
+/// Those for which there was neither a descriptor nor a thread; looked at again when the next one comes.
+static STRANDED: Mutex<Vec<Arc<PidfdProcess>>> = Mutex::new(Vec::new());
+
+struct Reactor {
+    epoll: Arc<OwnedFd>,
+    /// Written to when the thread is to see that there is nothing left.
+    alarm: Arc<OwnedFd>,
+    tasks: HashMap<Key, Task>,
+    last: Key,
+}
+
+enum Task {
+    Reap(Arc<PidfdProcess>),
+    Tell(Weak<PidfdProcess>, OnExit),
+}
+
+/// Reaps the child once it has exited.
+pub(crate) fn reap(child: Arc<PidfdProcess>) {
+    lock(&STRANDED).retain(|child| matches!(child.reap(), Ok(None)));
+    // Often it has exited already; or it is nobody's any more (ECHILD).
+    if !matches!(child.reap(), Ok(None)) {
+        return;
+    }
+    if let Some(task) = lock(&REACTOR).as_mut().and_then(|reactor| reactor.tasks.get_mut(&child.key())) {
+        // Nobody wants to be told any more.
+        *task = Task::Reap(child);
+        return;
+    }
+    if add(&child, Task::Reap(Arc::clone(&child))).is_ok() {
+        return;
+    }
+    // Out of descriptors: a thread of its own needs none.
+    let own = Arc::clone(&child);
+    if spawn_quiet_thread("steadfast-orphan", move || own.reap_when_exited()).is_err() {
+        lock(&STRANDED).push(child);
+    }
+}
+
+/// Calls `tell` once the process has exited or, if it is not our child, is gone.
+pub(crate) fn tell(process: &Arc<PidfdProcess>, tell: OnExit) -> io::Result<()> {
+    add(process, Task::Tell(Arc::downgrade(process), tell))
+}
+
+/// The process's handle is dropped.
+pub(crate) fn forget(key: Key) {
+    let mut guard = lock(&REACTOR);
+    let Some(reactor) = &mut *guard else { return };
+    let forgotten = reactor.tasks.remove(&key);
+    if reactor.tasks.is_empty() {
+        // Cannot fail: it counts far further.
+        _ = rustix::io::write(&reactor.alarm, &1_u64.to_ne_bytes());
+    }
+    drop(guard);
+    drop(forgotten);
+}
+
+fn add(process: &PidfdProcess, task: Task) -> io::Result<()> {
+    let mut guard = lock(&REACTOR);
+    if guard.is_none() {
+        let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?);
+        let alarm = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        epoll::add(&epoll, &alarm, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
+        let (waiter, own_alarm) = (Arc::clone(&epoll), Arc::clone(&alarm));
+        spawn_quiet_thread("steadfast-reactor", move || run(&waiter, &own_alarm))?;
+        *guard = Some(Reactor { epoll, alarm, tasks: HashMap::new(), last: 0 });
+    }
+    let Some(reactor) = &mut *guard else { unreachable!("set just above") };
+    reactor.last += 1;
+    let key = reactor.last;
+    epoll::add(&reactor.epoll, process.pidfd(), epoll::EventData::new_u64(key), once(epoll::EventFlags::IN))?;
+    process.set_key(key);
+    reactor.tasks.insert(key, task);
+    Ok(())
+}
+
+fn once(events: epoll::EventFlags) -> epoll::EventFlags {
+    events | epoll::EventFlags::ONESHOT
+}
+
+fn run(epoll: &OwnedFd, alarm: &OwnedFd) {
+    const SHORTEST: Duration = Duration::from_millis(1);
+    const LONGEST: Duration = Duration::from_millis(50);
+    // Those that have exited, but not for us yet: a debugger has to collect them first (ptrace(2)), and there is no event for that.
+    let mut held: Vec<Key> = Vec::new();
+    let mut pause = SHORTEST;
+    let mut events = Vec::with_capacity(64);
+    loop {
+        events.clear();
+        let timeout = (!held.is_empty()).then_some(Timespec { tv_sec: 0, tv_nsec: pause.as_nanos() as i64 });
+        // Only EINTR can fail here, and signals are blocked on this thread; a debugger can still cause it.
+        if epoll::wait(epoll, spare_capacity(&mut events), timeout.as_ref()).is_err() {
+            continue;
+        }
+        pause = if events.is_empty() { (pause * 2).min(LONGEST) } else { SHORTEST };
+        let seen: Vec<Key> = events.iter().map(|event| event.data.u64()).collect();
+        let again = std::mem::take(&mut held);
+        held = again.into_iter().chain(seen).filter(|key| exited(epoll, *key)).collect();
+        let mut guard = lock(&REACTOR);
+        if guard.as_ref().is_some_and(|reactor| reactor.tasks.is_empty()) {
+            *guard = None;
+            return;
+        }
+        drop(guard);
+        // Somebody came when nothing was left, or it would have ended.
+        _ = rustix::io::read(alarm, &mut [0; 8]);
+    }
+}
+
+/// The descriptor is readable: does the task. Whether it has to be looked at again after a while.
+fn exited(epoll: &OwnedFd, key: Key) -> bool {
+    let process = lock(&REACTOR).as_ref().and_then(|reactor| reactor.tasks.get(&key)).and_then(Task::process);
+    let Some(process) = process else { return false };
+    match process.sight() {
+        Sight::Held => return true,
+        // From now on only that it was reaped (`EPOLLHUP`, Linux 6.9) is reported; at once, if that has happened.
+        Sight::Zombie => {
+            let data = epoll::EventData::new_u64(key);
+            if epoll::modify(epoll, process.pidfd(), data, once(epoll::EventFlags::empty())).is_ok() {
+                return false;
+            }
+        }
+        Sight::Over => {}
+    }
+    let task = lock(&REACTOR).as_mut().and_then(|reactor| reactor.tasks.remove(&key));
+    match task {
+        Some(Task::Tell(_, tell)) => tell(),
+        // ECHILD: somebody else was quicker, and it is gone.
+        Some(Task::Reap(child)) => drop(child.reap()),
+        None => {}
+    }
+    false
+}
+
+impl Task {
+    fn process(&self) -> Option<Arc<PidfdProcess>> {
+        match self {
+            Task::Reap(child) => Some(Arc::clone(child)),
+            Task::Tell(process, _) => process.upgrade(),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,113 @@
+//! [`wait_any`]: the first of a few.
+
+use super::set::{Exited, WaitSet};
+use crate::Process;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use steadfast_core::{Clock, Errno, Error, Lent, Result, Watcher};
+
+/// Blocks until one of the processes exits, reaps it, and gives it with its index; without a timeout, for ever. `None` if none exits
+/// in time, or there is none.
+///
+/// A handle that is Done is given at once with its status, a Released one with [`Error::Released`]; for the rest see the table of
+/// [`WaitSet`], which is the better choice where one waits again and again.
+///
+/// ```
+/// use std::time::Duration;
+/// use steadfast::{Command, wait_any};
+/// let slow = Command::new("sleep").arg("60").kill_on_drop(true).spawn()?;
+/// let quick = Command::new("true").spawn()?;
+/// let exited = wait_any(&[slow.process(), quick.process()], Some(Duration::from_secs(30)))?.expect("in time");
+/// assert_eq!(exited.key, 1);
+/// assert!(exited.status?.success());
+/// # Ok::<(), steadfast::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::System`] if there is no descriptor or, without pidfds, no thread left to wait with (`EMFILE`, `EAGAIN`);
+/// [`Error::Unsupported`] for real and simulated processes at once. What goes wrong with one process is in its
+/// [`status`](Exited::status).
+pub fn wait_any(processes: &[&Process], timeout: Option<Duration>) -> Result<Option<Exited<usize>>> {
+    let Some(first) = processes.first() else { return Ok(None) };
+    let clock = first.backend().clock();
+    // Later than the clock can say is as good as never.
+    let deadline = timeout.and_then(|timeout| clock.now().checked_add(timeout));
+    if let Some(answer) = poll_any(processes, clock, deadline)? {
+        return Ok(answer);
+    }
+    let set = WaitSet::new();
+    for (index, process) in processes.iter().enumerate() {
+        set.add(index, process)?;
+    }
+    Ok(match deadline {
+        Some(deadline) => set.wait_deadline(deadline),
+        None => set.wait(),
+    })
+}
+
+/// Goes off when a handle is waited for or released by another thread.
+struct Alarm(OwnedFd);
+
+impl Watcher for Alarm {
+    fn notify(&self, _: u64) {
+        // Cannot fail: it counts far further.
+        _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+    }
+}
+
+/// By one `poll(2)`. `None`: not all of them have a pidfd, or one is a case for a set.
+fn poll_any(processes: &[&Process], clock: &dyn Clock, deadline: Option<Instant>) -> Result<Option<Option<Exited<usize>>>> {
+    if let Some(over) = first_over(processes, |process| !process.is_running()) {
+        return Ok(over.map(Some));
+    }
+    let Ok(lent) = processes.iter().map(|process| process.lend()).collect::<Result<Vec<Lent>>>() else { return Ok(None) };
+    let alarm = eventfd(0, EventfdFlags::CLOEXEC).map_err(|errno| Error::System {
+        call: "eventfd",
+        subject: "waiting for several processes".into(),
+        source: Errno::from_raw(errno.raw_os_error()),
+    })?;
+    let alarm = Arc::new(Alarm(alarm));
+    let watcher: Arc<dyn Watcher> = Arc::clone(&alarm) as Arc<dyn Watcher>;
+    for (process, token) in processes.iter().zip(0..) {
+        process.watch(&watcher, token);
+    }
+    let mut fds: Vec<PollFd<'_>> = lent.iter().map(|lent| lent.as_fd()).chain([alarm.0.as_fd()]).map(readable).collect();
+    let answer = loop {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(clock.now()));
+        crate::output::poll_until(&mut fds, left)?;
+        let mut revents = fds.iter().map(|fd| !fd.revents().is_empty());
+        if let Some(over) = first_over(processes, |process| revents.next() == Some(true) || !process.is_running()) {
+            break over.map(Some);
+        }
+        if !alarm_events(&fds).is_empty() {
+            break None;
+        }
+        if deadline.is_some_and(|deadline| deadline <= clock.now()) {
+            break Some(None);
+        }
+    };
+    for (process, token) in processes.iter().zip(0..) {
+        process.unwatch(&watcher, token);
+    }
+    Ok(answer)
+}
+
+fn readable(fd: std::os::fd::BorrowedFd<'_>) -> PollFd<'_> {
+    PollFd::from_borrowed_fd(fd, PollFlags::IN)
+}
+
+fn alarm_events(fds: &[PollFd<'_>]) -> PollFlags {
+    fds.last().map_or(PollFlags::empty(), PollFd::revents)
+}
+
+/// The first of those that seem to be over; `Some(None)`: it is not that simple.
+fn first_over(processes: &[&Process], mut is_over: impl FnMut(&Process) -> bool) -> Option<Option<Exited<usize>>> {
+    let over = processes.iter().enumerate().find(|(_, process)| is_over(process))?;
+    let (key, process) = (over.0, Process::clone(over.1));
+    let answer = process.try_wait();
+    // Of a debugger's, or not our child: see `WaitSet`.
+    let is_vague = matches!(answer, Ok(None) | Err(Error::NoChild { .. })) && process.is_running();
+    Some(if is_vague { None } else { answer.transpose().map(|status| Exited { key, process, status }) })
+}

@@ -1,0 +1,293 @@
+//! [`WaitSet`]: thousands of processes, and which of them exits next.
+
+use super::entries::{Entries, Entry, Token};
+use super::signal::{Shared, watcher};
+use crate::{ExitStatus, Process};
+use std::collections::VecDeque;
+use std::fmt;
+use std::hash::Hash;
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use steadfast_core::{Error, ProcessBackend, Result};
+
+/// Processes, each with a key, of which one wants to know the next that exits.
+///
+/// What an exit costs does not depend on how many processes are in the set: with pidfds they are in one `epoll`. All methods take
+/// `&self`: threads may share a set, and each exit goes to one of them. In a simulation it waits in virtual time.
+///
+/// ```
+/// use steadfast::{Command, WaitSet};
+/// let set = WaitSet::new();
+/// for code in [3, 1, 2] {
+///     let child = Command::new("sh").args(["-c", &format!("exit {code}")]).spawn()?;
+///     set.add(code, &child)?;                                        // it is in the set now, even if `child` is dropped
+/// }
+/// while let Some(exited) = set.wait() {                               // until the set is empty
+///     assert_eq!(exited.status?.code(), Some(exited.key));
+/// }
+/// # Ok::<(), steadfast::Error>(())
+/// ```
+///
+/// # Whatever may happen to a handle in a set
+/// Each process that was added and not removed is reported exactly once, and is out of the set then:
+///
+/// | a handle that | is reported |
+/// | --- | --- |
+/// | exits | with its status; it is Done, and reaped |
+/// | is Done already when it is added | at once, with the status that it has |
+/// | is waited for elsewhere meanwhile | with the same status |
+/// | is [released](crate::backend::Process::release) meanwhile, or was before | at once, with [`Error::Released`] |
+/// | has lost its status | with [`Error::NoChild`], or the status, if the kernel tells it |
+/// | is of a process that is not a child | once it is gone: with its status, if the kernel tells it (see [`wait_gone`](crate::backend::Process::wait_gone)), else with [`Error::NoChild`] |
+/// | was added twice, under two keys | twice, once for each key |
+/// | is in two sets | by both |
+/// | is in the set when that is dropped | not at all; a child is reaped in the background, if nobody else has a handle |
+///
+/// Without pidfds, each process in a set takes a thread of its own, which sleeps until the process exits.
+pub struct WaitSet<K> {
+    shared: Arc<Shared>,
+    state: Mutex<State<K>>,
+}
+
+struct State<K> {
+    entries: Entries<K>,
+    /// They have news.
+    ready: VecDeque<Token>,
+    /// Whose clock counts.
+    backend: Option<Arc<dyn ProcessBackend>>,
+}
+
+/// A process of a [`WaitSet`] that has exited.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Exited<K> {
+    /// What it was added with.
+    pub key: K,
+    /// Its handle, which knows PID and resource usage too ([`exit`](crate::backend::Process::exit)).
+    pub process: Process,
+    /// How it ended, or why that is unknown.
+    pub status: Result<ExitStatus>,
+}
+
+impl<K: Clone + Eq + Hash> WaitSet<K> {
+    /// An empty set. It takes two descriptors with the first process, beside those that the processes have themselves.
+    pub fn new() -> WaitSet<K> {
+        let state = State { entries: Entries::new(), ready: VecDeque::new(), backend: None };
+        WaitSet { shared: Arc::default(), state: Mutex::new(state) }
+    }
+
+    /// Puts a process into the set. The set has a handle of its own from now on.
+    ///
+    /// # Errors
+    /// [`Error::KeyInUse`] if there is a process with this key already; [`Error::Unsupported`] for a simulated process in a set of real
+    /// ones, or the other way round; [`Error::System`] if there are no descriptors or, without pidfds, no threads left (`EMFILE`,
+    /// `ENOSPC`, `EAGAIN`). Then the set is as before.
+    pub fn add(&self, key: K, process: &Process) -> Result<()> {
+        self.shared.prepare(&**process.backend())?;
+        let mut state = self.lock();
+        if state.entries.contains(&key) {
+            return Err(Error::KeyInUse { pid: process.pid() });
+        }
+        state.backend.get_or_insert_with(|| Arc::clone(process.backend()));
+        let token = state.entries.insert(key, process.clone());
+        drop(state);
+        let watched = self.shared.add(process, token).and_then(|by_descriptor| match by_descriptor {
+            true => {
+                process.watch(&watcher(&self.shared), token.0);
+                Ok(())
+            }
+            false => process.watch_exit(&watcher(&self.shared), token.0),
+        });
+        if watched.is_err() {
+            self.lock().entries.remove(token);
+        }
+        watched
+    }
+
+    /// Takes the process with this key out of the set, and gives its handle; `None` if there is none, perhaps because its exit was
+    /// reported already.
+    pub fn remove(&self, key: &K) -> Option<Process> {
+        let mut state = self.lock();
+        let token = state.entries.find(key)?;
+        let entry = state.entries.remove(token)?;
+        self.tell_sleepers(&state);
+        drop(state);
+        entry.process.unwatch(&watcher(&self.shared), token.0);
+        self.shared.remove(&entry.process);
+        Some(entry.process)
+    }
+
+    /// How many processes are in it.
+    pub fn len(&self) -> usize {
+        self.lock().entries.len()
+    }
+
+    /// Whether none is in it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether a process with this key is in it.
+    pub fn contains(&self, key: &K) -> bool {
+        self.lock().entries.contains(key)
+    }
+
+    /// Blocks until one of them exits, reaps it, and gives it; `None` if the set is empty, or becomes so because other threads take
+    /// the last one.
+    ///
+    /// This does not fail; what goes wrong with one process is in its [`Exited::status`].
+    pub fn wait(&self) -> Option<Exited<K>> {
+        self.wait_until(None)
+    }
+
+    /// As [`wait`](WaitSet::wait), for `timeout` at the most: `None` if none exits in time, or the set is empty. It may take up to a
+    /// millisecond longer.
+    pub fn wait_timeout(&self, timeout: Duration) -> Option<Exited<K>> {
+        let backend = self.backend()?;
+        // Later than the clock can say is as good as never.
+        self.wait_until(backend.clock().now().checked_add(timeout))
+    }
+
+    /// As [`wait_timeout`](WaitSet::wait_timeout), until `deadline` on the system's clock.
+    pub fn wait_deadline(&self, deadline: Instant) -> Option<Exited<K>> {
+        self.wait_until(Some(deadline))
+    }
+
+    /// One that has exited, without blocking; `None` if none has.
+    pub fn try_wait(&self) -> Option<Exited<K>> {
+        self.wait_timeout(Duration::ZERO)
+    }
+
+    /// All that have exited so far, without blocking: for a loop that waits for other things too.
+    pub fn ready(&self) -> Ready<'_, K> {
+        Ready { set: self }
+    }
+
+    /// Lends the set's descriptor, to be put into an event loop of one's own: readable while [`ready`](WaitSet::ready) has something to
+    /// give. (It may be readable for nothing, when another thread was quicker.)
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] in a simulation, and as long as no process was added.
+    pub fn with_handle<R>(&self, f: impl FnOnce(BorrowedFd<'_>) -> R) -> Result<R> {
+        match (self.shared.handle(), self.backend()) {
+            (Some(fd), _) => Ok(f(fd)),
+            (None, Some(backend)) => {
+                let what = "a set of simulated processes has no descriptor".into();
+                Err(Error::Unsupported { backend: backend.capabilities().name, what })
+            }
+            (None, None) => {
+                let what = "it has no descriptor yet: add a process first".into();
+                Err(Error::Unsupported { backend: "wait set", what })
+            }
+        }
+    }
+
+    fn wait_until(&self, deadline: Option<Instant>) -> Option<Exited<K>> {
+        let backend = self.backend()?;
+        let mut seen = Vec::new();
+        loop {
+            let rings = self.shared.count();
+            if let Some(exited) = self.take_ready(&mut seen) {
+                return Some(exited);
+            }
+            if self.is_empty() {
+                return None;
+            }
+            self.shared.sleep(backend.clock(), deadline, rings, &mut seen);
+            if deadline.is_some_and(|deadline| deadline <= backend.clock().now()) {
+                return self.take_ready(&mut seen);
+            }
+        }
+    }
+
+    /// The first that has news which are worth it; those in `seen` have some.
+    fn take_ready(&self, seen: &mut Vec<Token>) -> Option<Exited<K>> {
+        loop {
+            let mut state = self.lock();
+            state.ready.extend(seen.drain(..));
+            self.shared.take_inbox(&mut state.ready);
+            let Some(token) = state.ready.pop_front() else {
+                self.tell_sleepers(&state);
+                return None;
+            };
+            let Some(process) = state.entries.get(token).map(|entry| entry.process.clone()) else { continue };
+            drop(state);
+            let Some(status) = self.ask_for_status(&process, token) else { continue };
+            let mut state = self.lock();
+            // Unless another thread has reported it meanwhile.
+            let Some(Entry { key, process, .. }) = state.entries.remove(token) else { continue };
+            self.tell_sleepers(&state);
+            return Some(Exited { key, process, status });
+        }
+    }
+
+    /// `None`: nothing yet, it will be heard of again.
+    fn ask_for_status(&self, process: &Process, token: Token) -> Option<Result<ExitStatus>> {
+        // Or it would tell what we are about to do.
+        process.unwatch(&watcher(&self.shared), token.0);
+        let answer = process.try_wait();
+        // A child that a debugger has, and that can not be waited for yet; a process that is not our child, and perhaps not gone.
+        let is_vague = matches!(answer, Ok(None) | Err(Error::NoChild { .. })) && process.is_running();
+        if !is_vague {
+            return answer.transpose();
+        }
+        // The backend finds out.
+        process.watch_exit(&watcher(&self.shared), token.0).err().map(Err)
+    }
+
+    /// There may be something left for those who sleep, or nothing to sleep for any more.
+    fn tell_sleepers(&self, state: &State<K>) {
+        if !state.ready.is_empty() || state.entries.len() == 0 {
+            self.shared.wake();
+        }
+    }
+
+    fn backend(&self) -> Option<Arc<dyn ProcessBackend>> {
+        self.lock().backend.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<K>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Clone + Eq + Hash> Default for WaitSet<K> {
+    fn default() -> WaitSet<K> {
+        WaitSet::new()
+    }
+}
+
+impl<K> fmt::Debug for WaitSet<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WaitSet")
+    }
+}
+
+impl<K> Drop for WaitSet<K> {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let own = watcher(&self.shared);
+        for (token, entry) in state.entries.all() {
+            entry.process.unwatch(&own, token.0);
+        }
+    }
+}
+
+/// See [`WaitSet::ready`].
+pub struct Ready<'a, K> {
+    set: &'a WaitSet<K>,
+}
+
+impl<K: Clone + Eq + Hash> Iterator for Ready<'_, K> {
+    type Item = Exited<K>;
+    fn next(&mut self) -> Option<Exited<K>> {
+        self.set.try_wait()
+    }
+}
+
+impl<K> fmt::Debug for Ready<'_, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Ready")
+    }
+}

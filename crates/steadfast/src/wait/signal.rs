@@ -1,0 +1,170 @@
+//! How a set learns of exits, and how whoever waits for them sleeps: by descriptors for real processes, by a bell in a simulation.
+
+use super::entries::Token;
+use rustix::buffer::spare_capacity;
+use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+use steadfast_core::sync::Bell;
+use steadfast_core::{Clock, Errno, Error, Process, ProcessBackend, Result, Watcher};
+
+/// What the watched handles of a set talk to.
+#[derive(Default)]
+pub(super) struct Shared {
+    /// What handles have said and nobody has looked at yet.
+    inbox: Mutex<Vec<Token>>,
+    /// Chosen with the first process.
+    way: OnceLock<Way>,
+    /// Threads that sleep.
+    sleepers: AtomicUsize,
+    /// Whether the descriptor was lent, so that it must be readable while something is ready.
+    is_lent: AtomicBool,
+}
+
+enum Way {
+    /// The pidfds are in `epoll`, and `alarm` is, which tells of everything else.
+    Descriptors {
+        epoll: OwnedFd,
+        alarm: OwnedFd,
+    },
+    Bell(Bell),
+}
+
+/// In `epoll`, what is not a process.
+const ALARM: u64 = 0;
+
+/// How many exits are taken from the kernel at once.
+const BATCH: usize = 256;
+
+impl Watcher for Shared {
+    fn notify(&self, token: u64) {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner).push(Token(token));
+        self.ring();
+    }
+}
+
+impl Shared {
+    /// Makes it fit processes of this backend.
+    pub(super) fn prepare(&self, backend: &dyn ProcessBackend) -> Result<()> {
+        let is_real = backend.capabilities().real;
+        if self.way.get().is_none() {
+            let way = if is_real { descriptors()? } else { Way::Bell(Bell::new(backend.clock().scheduler())) };
+            // Another thread may have been quicker; both have chosen, and the same unless they are of two kinds.
+            _ = self.way.set(way);
+        }
+        match (self.way.get(), is_real) {
+            (Some(Way::Descriptors { .. }), true) | (Some(Way::Bell(_)), false) => Ok(()),
+            _ => {
+                let what = "a set takes real processes or simulated ones, not both".into();
+                Err(Error::Unsupported { backend: backend.capabilities().name, what })
+            }
+        }
+    }
+
+    /// Reports the exit of this process by its descriptor, once. `false`: it has none, or is in here by another token.
+    pub(super) fn add(&self, process: &Process, token: Token) -> Result<bool> {
+        let Some(Way::Descriptors { epoll, .. }) = self.way.get() else { return Ok(false) };
+        let Ok(lent) = process.lend() else { return Ok(false) };
+        // Once: a caller's duplicate keeps the descriptor in there after it was closed, and must not be reported for ever.
+        let events = epoll::EventFlags::IN | epoll::EventFlags::ONESHOT;
+        match epoll::add(epoll, lent.as_fd(), epoll::EventData::new_u64(token.0), events) {
+            Ok(()) => Ok(true),
+            Err(rustix::io::Errno::EXIST) => Ok(false),
+            Err(errno) => Err(Error::on_process("epoll_ctl", process.pid(), Errno::from_raw(errno.raw_os_error()))),
+        }
+    }
+
+    pub(super) fn remove(&self, process: &Process) {
+        if let (Some(Way::Descriptors { epoll, .. }), Ok(lent)) = (self.way.get(), process.lend()) {
+            // `ENOENT`: it was not in there.
+            _ = epoll::delete(epoll, lent.as_fd());
+        }
+    }
+
+    /// Whoever sleeps looks again.
+    pub(super) fn ring(&self) {
+        match self.way.get() {
+            // Cannot fail: it counts far further.
+            Some(Way::Descriptors { alarm, .. }) => _ = rustix::io::write(alarm, &1_u64.to_ne_bytes()),
+            Some(Way::Bell(bell)) => bell.ring(),
+            None => {}
+        }
+    }
+
+    /// As [`ring`](Self::ring), if there may be anybody.
+    pub(super) fn wake(&self) {
+        if self.sleepers.load(Ordering::SeqCst) > 0 || self.is_lent.load(Ordering::Relaxed) {
+            self.ring();
+        }
+    }
+
+    pub(super) fn take_inbox(&self, into: &mut impl Extend<Token>) {
+        into.extend(std::mem::take(&mut *self.inbox.lock().unwrap_or_else(PoisonError::into_inner)));
+    }
+
+    /// Sleeps until there is news, or until the deadline; one in the past only looks. What the descriptors say goes into `seen`, the
+    /// rest is in the inbox. `before` was counted before the caller found nothing.
+    pub(super) fn sleep(&self, clock: &dyn Clock, deadline: Option<Instant>, before: u64, seen: &mut Vec<Token>) {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(clock.now()));
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        match self.way.get() {
+            Some(Way::Descriptors { epoll, alarm }) => {
+                if poll(epoll, left, seen) {
+                    // Whoever reads it tells the others, if there is something for them.
+                    _ = rustix::io::read(alarm, &mut [0; 8]);
+                }
+            }
+            Some(Way::Bell(bell)) => _ = bell.wait(before, left),
+            None => {}
+        }
+        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// What [`sleep`](Self::sleep) wants to know.
+    pub(super) fn count(&self) -> u64 {
+        match self.way.get() {
+            Some(Way::Bell(bell)) => bell.rings(),
+            _ => 0,
+        }
+    }
+
+    /// What is readable while there is news.
+    pub(super) fn handle(&self) -> Option<BorrowedFd<'_>> {
+        self.is_lent.store(true, Ordering::Relaxed);
+        match self.way.get() {
+            Some(Way::Descriptors { epoll, .. }) => Some(epoll.as_fd()),
+            _ => None,
+        }
+    }
+}
+
+fn descriptors() -> Result<Way> {
+    let failed = |call: &'static str| {
+        let subject = "a set of processes".to_owned();
+        move |errno: rustix::io::Errno| Error::System { call, subject, source: Errno::from_raw(errno.raw_os_error()) }
+    };
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(failed("epoll_create"))?;
+    let alarm = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(failed("eventfd"))?;
+    epoll::add(&epoll, &alarm, epoll::EventData::new_u64(ALARM), epoll::EventFlags::IN).map_err(failed("epoll_ctl"))?;
+    Ok(Way::Descriptors { epoll, alarm })
+}
+
+/// Whether the alarm has gone off.
+fn poll(epoll: &OwnedFd, left: Option<Duration>, seen: &mut Vec<Token>) -> bool {
+    // In whole milliseconds, rounded up, and not for longer than those can be counted: the caller looks again.
+    let left = left.map(|left| left.min(Duration::from_secs(24 * 3600)));
+    let left = left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });
+    let mut events = Vec::with_capacity(BATCH);
+    // Only EINTR can fail here.
+    _ = epoll::wait(epoll, spare_capacity(&mut events), left.as_ref());
+    let tokens = events.iter().map(|event: &epoll::Event| event.data.u64());
+    seen.extend(tokens.filter(|token| *token != ALARM).map(Token));
+    events.iter().any(|event| event.data.u64() == ALARM)
+}
+
+/// As the watcher of a handle.
+pub(super) fn watcher(shared: &Arc<Shared>) -> Arc<dyn Watcher> {
+    Arc::clone(shared) as Arc<dyn Watcher>
+}
