@@ -104,7 +104,7 @@ fn real(system: &System) -> Subject {
 }
 
 /// A process whose parent is a shell, which waits for it.
-fn foreigner() -> Pid {
+pub(crate) fn foreigner() -> Pid {
     let script = format!("'{ACTOR}' forever >/dev/null & echo $!; wait");
     let mut shell = Command::new("sh").args(["-c", &script]).stdout(Stdio::piped()).spawn().expect("sh");
     let mut line = String::new();
@@ -114,13 +114,18 @@ fn foreigner() -> Pid {
     line.trim().parse().expect("a PID")
 }
 
-fn mock(backend: impl Fn(&Kernel) -> Arc<dyn steadfast::backend::ProcessBackend>, tells: bool) -> Subject {
-    let kernel = Kernel::builder()
-        .tells_lost_status(tells)
+/// A simulation with the actor, and somebody else's process.
+pub(crate) fn kernel(tells_lost_status: bool) -> Kernel {
+    Kernel::builder()
+        .tells_lost_status(tells_lost_status)
         .pid_max(4096)
         .program_with("actor", |run| script(&run.args))
         .program("foreigner", Script::new().run_forever())
-        .build();
+        .build()
+}
+
+fn mock(backend: impl Fn(&Kernel) -> Arc<dyn steadfast::backend::ProcessBackend>, tells_lost_status: bool) -> Subject {
+    let kernel = kernel(tells_lost_status);
     let (reaper, home, chooser) = (kernel.clone(), kernel.clone(), kernel.clone());
     Subject::new(backend(&kernel), "actor")
         .reap_behind(move |pid| {

@@ -16,6 +16,7 @@ mod simulated;
 mod stage;
 mod storm;
 mod surroundings;
+mod waiting;
 
 use libtest_mimic::Arguments;
 use stage::Outcome;
@@ -67,6 +68,7 @@ fn main() {
         simulated::tests(),
         storm::tests(),
         surroundings::tests(),
+        waiting::tests(),
     ];
     let tests: Vec<Test> = tests.into_iter().flatten().collect();
     if let Some(code) = stage::perform_if_asked(&tests) {

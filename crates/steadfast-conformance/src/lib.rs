@@ -25,6 +25,7 @@
 //! | `subject.rs` | [`Subject`]: a backend and what can be arranged around it |
 //! | `contract.rs` | the contract's table, row by row |
 //! | `races.rs` | threads, recycled PIDs, and what drops and releases leave behind |
+//! | `watching.rs` | being told of an exit |
 //! | `sequences.rs` | random sequences of operations, against a model and against another backend |
 //! | `play/` | random scripts of process trees, on a real kernel and in a simulation at once |
 //! | `report.rs` | running it all, and the [`Report`] |
@@ -37,6 +38,7 @@ mod races;
 mod report;
 mod sequences;
 mod subject;
+mod watching;
 
 pub use act::Act;
 pub use play::{Life, Order, Sight, Theatre, same_play};

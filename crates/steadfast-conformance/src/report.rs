@@ -1,6 +1,6 @@
 //! Running the promises, and the [`Report`].
 
-use crate::{Subject, contract, races, sequences};
+use crate::{Subject, contract, races, sequences, watching};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -74,7 +74,7 @@ impl Promise {
 
 /// The whole list, in the order of the contract.
 pub fn promises() -> Vec<Promise> {
-    [contract::PROMISES, races::PROMISES, sequences::PROMISES].concat()
+    [contract::PROMISES, races::PROMISES, watching::PROMISES, sequences::PROMISES].concat()
 }
 
 /// Holds the subject to the whole list.

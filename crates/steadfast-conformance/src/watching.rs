@@ -1,0 +1,167 @@
+//! Being told of an exit, and of what other threads do with a handle.
+
+use crate::report::{Promise, Skip, promise, promise_if};
+use crate::{Act, Subject};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use steadfast_core::sync::Bell;
+use steadfast_core::{Process, Watcher};
+
+pub(crate) const PROMISES: &[Promise] = &[
+    promise("watch_exit: told when it can be waited for, and not before", told_of_exit),
+    promise("watch_exit: a zombie, a handle that is done or released: told at once", told_at_once),
+    promise("watch_exit: each of many watchers is told once", told_once_each),
+    promise("watch_exit: dropped handles are told nothing, and nothing is left", told_nothing),
+    promise("watch: told when another thread has waited or released", told_of_others),
+    promise("unwatch: not told", not_told),
+    promise_if("watch_exit: not our child: told when it is gone", has_foreigner, told_of_foreign),
+];
+
+fn has_foreigner(subject: &Subject) -> Skip {
+    Skip::unless(subject.foreigner.is_some(), "no process of somebody else's can be had")
+}
+
+/// Keeps what it is told.
+struct Ear {
+    heard: Mutex<Vec<u64>>,
+    bell: Bell,
+}
+
+impl Watcher for Ear {
+    fn notify(&self, token: u64) {
+        self.heard.lock().unwrap().push(token);
+        self.bell.ring();
+    }
+}
+
+impl Ear {
+    fn new(subject: &Subject) -> (Arc<Ear>, Arc<dyn Watcher>) {
+        let ear = Arc::new(Ear { heard: Mutex::default(), bell: Bell::new(subject.backend.clock().scheduler()) });
+        (Arc::clone(&ear), ear)
+    }
+
+    fn heard(&self) -> Vec<u64> {
+        let mut heard = self.heard.lock().unwrap().clone();
+        heard.sort_unstable();
+        heard
+    }
+
+    /// Waits until it was told so often.
+    fn until(&self, times: u64) {
+        assert!(self.bell.wait(times - 1, Some(Duration::from_secs(60))), "told of {:?} only", self.heard());
+    }
+}
+
+fn told_of_exit(subject: &Subject) {
+    for _ in 0..20 {
+        let (ear, watcher) = Ear::new(subject);
+        let mut actor = subject.act(Act::UntilEof(3));
+        actor.watch_exit(&watcher, 7).unwrap();
+        assert_eq!(ear.heard(), []);
+        assert_eq!(actor.try_wait().unwrap(), None);
+        actor.close_stdin();
+        ear.until(1);
+        assert!(actor.is_running(), "being told changes nothing");
+        assert_eq!(actor.try_wait().unwrap().unwrap().code(), Some(3));
+        assert_eq!(ear.heard(), [7]);
+    }
+}
+
+fn told_at_once(subject: &Subject) {
+    let (ear, watcher) = Ear::new(subject);
+    let zombie = subject.act(Act::Exit(0));
+    assert!(subject.backend.find(zombie.pid()).unwrap().wait_exited(None).unwrap().is_some());
+    zombie.watch_exit(&watcher, 1).unwrap();
+    ear.until(1);
+    // The backend is asked once; this one core knows.
+    zombie.watch_exit(&watcher, 2).unwrap();
+    assert_eq!(ear.heard(), [1, 2]);
+    zombie.wait().unwrap();
+    zombie.watch_exit(&watcher, 3).unwrap();
+    zombie.watch(&watcher, 4);
+    let released = subject.act(Act::Forever);
+    let other = subject.find(&released);
+    released.release().unwrap();
+    released.watch_exit(&watcher, 5).unwrap();
+    released.watch(&watcher, 6);
+    assert_eq!(ear.heard(), [1, 2, 3, 4, 5, 6]);
+    other.kill().unwrap();
+}
+
+fn told_once_each(subject: &Subject) {
+    let (ear, watcher) = Ear::new(subject);
+    let mut actor = subject.act(Act::UntilEof(0));
+    let found = subject.find(&actor);
+    for token in 0..20 {
+        let process: &Process = if token % 2 == 0 { &actor } else { &found };
+        process.watch_exit(&watcher, token).unwrap();
+    }
+    actor.close_stdin();
+    ear.until(20);
+    actor.wait().unwrap();
+    assert_eq!(ear.heard(), (0..20).collect::<Vec<_>>());
+}
+
+fn told_nothing(subject: &Subject) {
+    let (ear, watcher) = Ear::new(subject);
+    let mut actor = subject.act(Act::UntilEof(0));
+    let done = subject.act(Act::Exit(0));
+    done.wait().unwrap();
+    let pid = actor.pid();
+    let found = subject.find(&actor);
+    found.watch_exit(&watcher, 1).unwrap();
+    drop(found);
+    actor.watch_exit(&watcher, 2).unwrap();
+    // Not through `Actor`, which waits.
+    drop(std::mem::replace(&mut actor.process, done.process.clone()));
+    actor.close_stdin();
+    subject.wait_until_gone(pid);
+    assert_eq!(ear.heard(), []);
+}
+
+fn told_of_others(subject: &Subject) {
+    let (ear, watcher) = Ear::new(subject);
+    let mut actor = subject.act(Act::UntilEof(0));
+    actor.watch(&watcher, 1);
+    actor.close_stdin();
+    actor.wait().unwrap();
+    ear.until(1);
+    let actor = subject.act(Act::Forever);
+    let other = subject.find(&actor);
+    actor.watch(&watcher, 2);
+    actor.watch_exit(&watcher, 3).unwrap();
+    actor.release().unwrap();
+    ear.until(3);
+    assert_eq!(ear.heard(), [1, 2, 3]);
+    other.kill().unwrap();
+}
+
+fn not_told(subject: &Subject) {
+    let (ear, watcher) = Ear::new(subject);
+    let (other_ear, other_watcher) = Ear::new(subject);
+    let mut actor = subject.act(Act::UntilEof(0));
+    for token in [1, 2] {
+        actor.watch_exit(&watcher, token).unwrap();
+        actor.watch_exit(&other_watcher, token).unwrap();
+    }
+    actor.unwatch(&watcher, 1);
+    actor.unwatch(&other_watcher, 2);
+    actor.unwatch(&watcher, 3);
+    actor.close_stdin();
+    ear.until(1);
+    other_ear.until(1);
+    actor.wait().unwrap();
+    assert_eq!((ear.heard(), other_ear.heard()), (vec![2], vec![1]));
+}
+
+fn told_of_foreign(subject: &Subject) {
+    let (ear, watcher) = Ear::new(subject);
+    let pid = (subject.foreigner.as_ref().unwrap())(());
+    let process = Process::find(&subject.backend, pid).unwrap();
+    process.watch_exit(&watcher, 1).unwrap();
+    assert_eq!(ear.heard(), []);
+    process.kill().unwrap();
+    ear.until(1);
+    assert_eq!(process.wait_gone().unwrap().status().is_some(), subject.tells_lost_status);
+    assert!(!process.is_running());
+}

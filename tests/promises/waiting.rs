@@ -1,0 +1,450 @@
+//! Waiting for several processes, on every backend: each of whom is reported once, whatever becomes of its handle.
+
+use crate::Test;
+use crate::contract::{self, ACTOR};
+use crate::stage::Outcome;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt;
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::Duration;
+use steadfast::backend::ProcessBackend;
+use steadfast::mock::Kernel;
+use steadfast::{Child, Command, ErrorKind, ExitStatus, Pid, Process, Stdio, System, WaitSet, wait_any};
+
+/// A backend, and what is around it.
+pub(crate) struct Scene {
+    pub(crate) system: System,
+    actor: OsString,
+    /// Waits for the child and reaps it, behind everybody's back.
+    reap_behind: Box<dyn Fn(Pid)>,
+    foreigner: Box<dyn Fn() -> Pid>,
+    tells_lost_status: bool,
+}
+
+type Backend = (&'static str, fn() -> Result<Scene, String>);
+
+pub(crate) const BACKENDS: &[Backend] = &[
+    ("pidfd", || Ok(real(System::pidfd().map_err(|error| error.to_string())?, contract::tells_lost_status()))),
+    ("pid-legacy", || Ok(real(System::pid_legacy(), false))),
+    ("mock", || Ok(simulated(Kernel::backend, true))),
+    ("mock-pid-legacy", || Ok(simulated(Kernel::backend_pid_legacy, false))),
+];
+
+const PROMISES: &[(&str, fn(&Scene))] = &[
+    ("set: each exit is reported once, with its key, until it is empty", all_exits),
+    ("set: a key is somebody's until that exits or is removed", keys),
+    ("set: no timeout is too short or too long", timeouts),
+    ("set: what has exited can be had without blocking", ready),
+    ("set: a handle that is done is reported at once", done),
+    ("set: a handle that is released is reported at once", released),
+    ("set: who is waited for elsewhere is reported with the same status", waited_for_elsewhere),
+    ("set: one handle under two keys, and in two sets", twice),
+    ("set: a lost status is no success", lost),
+    ("set: who is not our child is reported when it is gone", foreign),
+    ("set: threads share it, and each exit goes to one of them", shared),
+    ("set: one that is dropped leaves its handles alone, and no zombie", dropped),
+    ("any: the first of a few, by its index", any),
+    ("any: handles that are done or released, no handle, no time", any_over),
+];
+
+pub(crate) fn tests() -> Vec<Test> {
+    let mut tests = Vec::new();
+    for (backend, scene) in BACKENDS {
+        for (promise, check) in PROMISES {
+            tests.push(Test::that_may_skip(format!("waiting: {backend}: {promise}"), || match scene() {
+                Err(reason) => Outcome::Skipped(reason),
+                Ok(scene) => {
+                    check(&scene);
+                    Outcome::Passed
+                }
+            }));
+        }
+    }
+    tests.push(Test::new("waiting: real and simulated processes do not mix", unlike));
+    tests.push(Test::new("waiting: a set of both real backends", both_kinds));
+    tests.push(Test::new("waiting: the set's descriptor in a loop of one's own", own_loop));
+    tests.push(Test::new("waiting: a duplicate of a pidfd does not keep the set awake", duplicate));
+    tests
+}
+
+fn real(system: System, tells_lost_status: bool) -> Scene {
+    let reap_behind = Box::new(|pid: Pid| {
+        let pid = nix::unistd::Pid::from_raw(pid.as_raw());
+        nix::sys::wait::waitpid(pid, None).expect("it is our child, and nobody else's");
+    });
+    Scene { system, actor: ACTOR.into(), reap_behind, foreigner: Box::new(contract::foreigner), tells_lost_status }
+}
+
+fn simulated(backend: fn(&Kernel) -> Arc<dyn ProcessBackend>, tells_lost_status: bool) -> Scene {
+    let kernel = contract::kernel(tells_lost_status);
+    let (system, reaper) = (System::with_backend(backend(&kernel)), kernel.clone());
+    let reap_behind = Box::new(move |pid| {
+        let process = reaper.backend().find(pid).expect("it is there");
+        process.wait_exited(None).expect("it is our child");
+        process.reap().expect("it has exited");
+    });
+    let foreigner = Box::new(move || kernel.spawn_foreign("foreigner").expect("there is such a program"));
+    Scene { system, actor: "actor".into(), reap_behind, foreigner, tells_lost_status }
+}
+
+impl Scene {
+    /// A child that exits with this code when it is dropped, or its stdin.
+    pub(crate) fn child(&self, code: u8) -> Child {
+        let mut command = Command::new(&self.actor);
+        command.args(["until-eof", &code.to_string()]).stdin(Stdio::piped()).stdout(Stdio::null());
+        self.system.spawn(&command).expect("the actor can be spawned")
+    }
+
+    /// Looks at the child as somebody else, until it has exited.
+    fn until_zombie(&self, process: &Process) {
+        let found = self.system.backend().find(process.pid()).unwrap();
+        assert!(found.wait_exited(None).unwrap().is_some());
+    }
+
+    fn until_gone(&self, pid: Pid) {
+        while self.system.find(pid).is_ok() {
+            self.system.sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+fn code(status: steadfast::Result<ExitStatus>) -> Option<i32> {
+    status.unwrap().code()
+}
+
+fn all_exits(scene: &Scene) {
+    let set = WaitSet::new();
+    assert!(set.is_empty() && set.wait().is_none() && set.try_wait().is_none());
+    for round in 1..=3 {
+        for key in 0..30_u8 {
+            // Whose stdin is closed before, at, or after the moment when it comes in.
+            let mut child = scene.child(key);
+            if key % 3 == 0 {
+                child.stdin = None;
+            }
+            if key % 6 == 0 {
+                scene.until_zombie(child.process());
+            }
+            set.add(key, &child).unwrap();
+        }
+        assert_eq!(set.len(), 30);
+        let mut seen = Vec::new();
+        while let Some(exited) = set.wait() {
+            assert_eq!(exited.status.unwrap().code(), Some(exited.key.into()));
+            assert_eq!(exited.process.exit().unwrap().pid, exited.process.pid());
+            seen.push(exited.key);
+        }
+        seen.sort_unstable();
+        assert_eq!(seen, (0..30).collect::<Vec<_>>(), "round {round}");
+        assert!(set.is_empty());
+    }
+}
+
+fn keys(scene: &Scene) {
+    let set = WaitSet::new();
+    let [mut one, mut other] = [scene.child(1), scene.child(2)];
+    set.add("key", &one).unwrap();
+    let error = set.add("key", &other).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("another process with this key"), "{error}");
+    assert_eq!(set.len(), 1);
+    assert_eq!(set.remove(&"key").unwrap().pid(), one.pid());
+    assert!(set.remove(&"key").is_none() && !set.contains(&"key"));
+    set.add("key", &other).unwrap();
+    // Who was removed is not reported, and can be waited for.
+    one.stdin = None;
+    assert_eq!(one.wait().unwrap().code(), Some(1));
+    other.stdin = None;
+    assert_eq!(code(set.wait().unwrap().status), Some(2));
+    assert!(set.is_empty() && set.wait().is_none());
+}
+
+fn timeouts(scene: &Scene) {
+    let set = WaitSet::new();
+    let mut child = scene.child(3);
+    set.add((), &child).unwrap();
+    for timeout in [Duration::ZERO, Duration::from_nanos(1), Duration::from_micros(700), Duration::from_millis(5)] {
+        let start = scene.system.now();
+        assert!(set.wait_timeout(timeout).is_none());
+        assert!(scene.system.now() - start >= timeout);
+    }
+    assert!(set.wait_deadline(scene.system.now()).is_none());
+    child.stdin = None;
+    assert_eq!(code(set.wait_timeout(Duration::MAX).unwrap().status), Some(3));
+}
+
+fn ready(scene: &Scene) {
+    let set = WaitSet::new();
+    let mut children: Vec<Child> = (0..6).map(|code| scene.child(code)).collect();
+    for (key, child) in children.iter().enumerate() {
+        set.add(key, child).unwrap();
+    }
+    assert_eq!(set.ready().count(), 0);
+    for child in &mut children[2..5] {
+        child.stdin = None;
+        scene.until_zombie(child.process());
+    }
+    let mut keys = Vec::new();
+    // A helper thread may need a moment to say so.
+    while keys.len() < 3 {
+        keys.extend(set.ready().map(|exited| exited.key));
+        keys.extend(set.wait_timeout(Duration::from_millis(1)).map(|exited| exited.key));
+    }
+    keys.sort_unstable();
+    assert_eq!(keys, [2, 3, 4]);
+    assert_eq!(set.len(), 3);
+}
+
+fn done(scene: &Scene) {
+    let set = WaitSet::new();
+    let mut child = scene.child(4);
+    child.stdin = None;
+    child.wait().unwrap();
+    set.add(1, &child).unwrap();
+    assert_eq!(code(set.try_wait().unwrap().status), Some(4));
+    set.add(1, &child).unwrap();
+    assert_eq!(code(set.wait().unwrap().status), Some(4));
+}
+
+fn released(scene: &Scene) {
+    let set = WaitSet::new();
+    let [before, meanwhile, stays] = [5, 6, 7].map(|code| scene.child(code));
+    before.release().unwrap();
+    set.add("before", &before).unwrap();
+    set.add("meanwhile", &meanwhile).unwrap();
+    set.add("stays", &stays).unwrap();
+    let exited = set.try_wait().unwrap();
+    assert_eq!((exited.key, exited.status.unwrap_err().kind()), ("before", ErrorKind::Released));
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| set.wait().unwrap());
+        meanwhile.release().unwrap();
+        let exited = waiter.join().unwrap();
+        assert_eq!((exited.key, exited.status.unwrap_err().kind()), ("meanwhile", ErrorKind::Released));
+    });
+    assert_eq!(set.len(), 1);
+}
+
+fn waited_for_elsewhere(scene: &Scene) {
+    for _ in 0..20 {
+        let set = WaitSet::new();
+        let mut child = scene.child(8);
+        set.add((), &child).unwrap();
+        thread::scope(|scope| {
+            let other = child.process().clone();
+            let by_set = scope.spawn(|| set.wait().unwrap());
+            let by_handle = scope.spawn(move || other.wait().unwrap());
+            child.stdin = None;
+            assert_eq!(by_handle.join().unwrap().code(), Some(8));
+            assert_eq!(code(by_set.join().unwrap().status), Some(8));
+        });
+    }
+}
+
+fn twice(scene: &Scene) {
+    let [one, other] = [WaitSet::new(), WaitSet::new()];
+    let mut child = scene.child(9);
+    for (set, key) in [(&one, "a"), (&one, "b"), (&other, "c")] {
+        set.add(key, &child).unwrap();
+    }
+    child.stdin = None;
+    let mut keys: Vec<_> = [one.wait(), one.wait(), other.wait()]
+        .map(Option::unwrap)
+        .into_iter()
+        .map(|exited| {
+            assert_eq!(code(exited.status), Some(9));
+            exited.key
+        })
+        .collect();
+    keys.sort_unstable();
+    assert_eq!(keys, ["a", "b", "c"]);
+    assert!(one.is_empty() && other.is_empty());
+}
+
+fn lost(scene: &Scene) {
+    let set = WaitSet::new();
+    let mut child = scene.child(10);
+    set.add((), &child).unwrap();
+    child.stdin = None;
+    (scene.reap_behind)(child.pid());
+    match set.wait().unwrap().status {
+        Ok(status) => assert!(scene.tells_lost_status && status.code() == Some(10)),
+        Err(error) => assert!(!scene.tells_lost_status && error.kind() == ErrorKind::NoChild, "{error}"),
+    }
+}
+
+fn foreign(scene: &Scene) {
+    let set = WaitSet::new();
+    let process = scene.system.find((scene.foreigner)()).unwrap();
+    set.add((), &process).unwrap();
+    assert!(set.wait_timeout(Duration::from_millis(5)).is_none());
+    process.kill().unwrap();
+    match set.wait().unwrap().status {
+        Ok(status) => assert!(scene.tells_lost_status && status.signal() == Some(9)),
+        Err(error) => assert!(!scene.tells_lost_status && error.kind() == ErrorKind::NoChild, "{error}"),
+    }
+    assert_eq!(process.kill().unwrap_err().kind(), ErrorKind::ProcessDone);
+}
+
+fn shared(scene: &Scene) {
+    const MANY: u8 = 60;
+    let set = WaitSet::new();
+    let children: Vec<Child> = (0..MANY).map(|code| scene.child(code)).collect();
+    for (key, child) in (0..).zip(&children) {
+        set.add(key, child).unwrap();
+    }
+    let started = Barrier::new(4);
+    let mut keys = thread::scope(|scope| {
+        let take = || {
+            started.wait();
+            std::iter::from_fn(|| set.wait()).map(|exited| (exited.key, code(exited.status))).collect::<Vec<_>>()
+        };
+        let waiters = [(); 3].map(|()| scope.spawn(take));
+        started.wait();
+        drop(children);
+        waiters.into_iter().flat_map(|waiter| waiter.join().unwrap()).collect::<Vec<_>>()
+    });
+    keys.sort_unstable();
+    assert_eq!(keys, (0..MANY).map(|key| (key, Some(key.into()))).collect::<Vec<_>>());
+}
+
+fn dropped(scene: &Scene) {
+    let set = WaitSet::new();
+    let [mut kept, given] = [11, 12].map(|code| scene.child(code));
+    let pid = given.pid();
+    set.add(1, &kept).unwrap();
+    set.add(2, &given).unwrap();
+    drop(given);
+    drop(set);
+    scene.until_gone(pid);
+    kept.stdin = None;
+    assert_eq!(kept.wait().unwrap().code(), Some(11));
+}
+
+fn any(scene: &Scene) {
+    let mut children: Vec<Child> = (20..26).map(|code| scene.child(code)).collect();
+    let all: Vec<Process> = children.iter().map(|child| child.process().clone()).collect();
+    let refs = || all.iter().collect::<Vec<_>>();
+    assert!(wait_any(&refs(), Some(Duration::ZERO)).unwrap().is_none());
+    assert!(wait_any(&refs(), Some(Duration::from_millis(2))).unwrap().is_none());
+    for index in [4, 0, 5] {
+        children[index].stdin = None;
+        let others: Vec<&Process> = refs().into_iter().filter(|process| process.status().is_none()).collect();
+        let exited = wait_any(&others, None).unwrap().unwrap();
+        assert_eq!(exited.process.pid(), all[index].pid());
+        assert_eq!(others[exited.key].pid(), all[index].pid());
+        assert_eq!(code(exited.status), Some(20 + index as i32));
+    }
+    // A thread that is blocked in it hears of what others do with the handles.
+    let others = [&all[1], &all[2]];
+    for release in [true, false] {
+        thread::scope(|scope| {
+            let waiter = scope.spawn(|| wait_any(&others[usize::from(!release)..], None).unwrap().unwrap());
+            if release {
+                all[1].release().unwrap();
+                assert_eq!(waiter.join().unwrap().status.unwrap_err().kind(), ErrorKind::Released);
+            } else {
+                children[2].stdin = None;
+                assert_eq!(all[2].wait().unwrap().code(), Some(22));
+                assert_eq!(code(waiter.join().unwrap().status), Some(22));
+            }
+        });
+    }
+}
+
+fn any_over(scene: &Scene) {
+    assert!(wait_any(&[], None).unwrap().is_none());
+    let [mut done, released, running] = [30, 31, 32].map(|code| scene.child(code));
+    done.stdin = None;
+    done.wait().unwrap();
+    released.release().unwrap();
+    let exited = wait_any(&[running.process(), done.process()], None).unwrap().unwrap();
+    assert_eq!((exited.key, code(exited.status)), (1, Some(30)));
+    let exited = wait_any(&[running.process(), released.process()], Some(Duration::ZERO)).unwrap().unwrap();
+    assert_eq!((exited.key, exited.status.unwrap_err().kind()), (1, ErrorKind::Released));
+}
+
+fn unlike() {
+    let [mock, real] = [simulated(Kernel::backend, true), real(System::pid_legacy(), false)];
+    let [simulated, child] = [mock.child(1), real.child(1)];
+    let set = WaitSet::new();
+    set.add(1, &child).unwrap();
+    let error = set.add(2, &simulated).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("not both"), "{error}");
+    assert_eq!(set.len(), 1);
+    let set = WaitSet::new();
+    assert_eq!(set.with_handle(|_| ()).unwrap_err().kind(), ErrorKind::Unsupported);
+    set.add(2, &simulated).unwrap();
+    assert_eq!(set.with_handle(|_| ()).unwrap_err().kind(), ErrorKind::Unsupported);
+    assert!(set.add(1, &child).is_err());
+    assert!(wait_any(&[child.process(), simulated.process()], None).is_err());
+}
+
+fn both_kinds() {
+    let systems = [System::pid_legacy(), System::pidfd().unwrap_or_else(|_| System::pid_legacy())];
+    let scenes = systems.map(|system| real(system, false));
+    let set = WaitSet::new();
+    for key in 0..40_u8 {
+        set.add(key, &scenes[usize::from(key % 2)].child(key)).unwrap();
+    }
+    let seen: BTreeMap<u8, Option<i32>> =
+        std::iter::from_fn(|| set.wait()).map(|exited| (exited.key, code(exited.status))).collect();
+    assert_eq!(seen, (0..40).map(|key| (key, Some(key.into()))).collect());
+}
+
+fn is_readable(set: &WaitSet<u8>, timeout: Duration) -> bool {
+    set.with_handle(|fd| {
+        let mut fds = [rustix::event::PollFd::from_borrowed_fd(fd, rustix::event::PollFlags::IN)];
+        let timeout = rustix::event::Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: timeout.subsec_nanos().into() };
+        rustix::event::poll(&mut fds, Some(&timeout)).unwrap() > 0
+    })
+    .unwrap()
+}
+
+fn own_loop() {
+    for system in [System::pidfd().ok(), Some(System::pid_legacy())].into_iter().flatten() {
+        let scene = real(system, false);
+        let set = WaitSet::new();
+        let mut children: Vec<Child> = (0..20).map(|code| scene.child(code)).collect();
+        for (key, child) in (0..).zip(&children) {
+            set.add(key, child).unwrap();
+        }
+        assert!(!is_readable(&set, Duration::ZERO));
+        // One at a time, though many are ready: it stays readable as long as one is.
+        let stays = children.split_off(19);
+        drop(children);
+        for _ in 0..19 {
+            let exited = loop {
+                assert!(is_readable(&set, Duration::from_secs(60)));
+                if let Some(exited) = set.ready().next() {
+                    break exited;
+                }
+            };
+            assert_eq!(code(exited.status), Some(exited.key.into()));
+        }
+        assert_eq!((set.len(), set.ready().count()), (1, 0));
+        assert!(!is_readable(&set, Duration::ZERO));
+        drop(stays);
+        assert_eq!(set.wait().unwrap().key, 19);
+    }
+}
+
+fn duplicate() {
+    let Ok(system) = System::pidfd() else { return };
+    let scene = real(system, false);
+    let set = WaitSet::new();
+    let [mut one, other] = [1, 2].map(|code| scene.child(code));
+    set.add(1, &one).unwrap();
+    set.add(2, &other).unwrap();
+    let duplicate = one.with_handle(|fd| fd.try_clone_to_owned().unwrap()).unwrap();
+    one.stdin = None;
+    assert_eq!(set.wait().unwrap().key, 1);
+    assert_eq!(set.ready().count(), 0);
+    // The registration is still in there, and silent.
+    assert!(!is_readable(&set, Duration::ZERO));
+    drop(duplicate);
+    drop(other);
+    assert_eq!(set.wait().unwrap().key, 2);
+}
