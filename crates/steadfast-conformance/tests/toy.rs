@@ -5,7 +5,7 @@
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::io::{Cursor, Read, Write};
+use std::io::{Cursor, Read};
 use std::os::fd::BorrowedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -163,6 +163,10 @@ impl ToyProcess {
 
 /// It has no processes that could read or write.
 impl PipeWrite for Stdin {
+    fn write_deadline(&self, bytes: &[u8], _: Option<Instant>) -> std::io::Result<Option<usize>> {
+        Ok(Some(bytes.len()))
+    }
+
     fn into_end(self: Box<Self>) -> Arc<dyn Any + Send + Sync> {
         Arc::new(*self)
     }
@@ -253,16 +257,6 @@ impl BackendProcess for ToyProcess {
 struct Stdin {
     table: Arc<Table>,
     pid: Pid,
-}
-
-impl Write for Stdin {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 impl Drop for Stdin {

@@ -136,7 +136,14 @@ pub enum PipeEnd {
 }
 
 /// The write end of a simulated pipe.
-pub trait PipeWrite: std::io::Write + Send + Sync {
+pub trait PipeWrite: Send + Sync {
+    /// Writes as much as there is room for, or waits for some until `deadline`; without one, for ever. `Ok(None)` if the deadline passed
+    /// first; a deadline in the past only looks.
+    ///
+    /// # Errors
+    /// `EPIPE` if nobody can read it any more; what the simulation makes of it.
+    fn write_deadline(&self, bytes: &[u8], deadline: Option<Instant>) -> std::io::Result<Option<usize>>;
+
     /// The end as one of the streams of another process, for [`PlanStdio::End`](crate::PlanStdio::End).
     fn into_end(self: Box<Self>) -> Arc<dyn Any + Send + Sync>;
 }
@@ -162,6 +169,17 @@ pub trait PipeRead: Send + Sync {
 impl std::io::Read for Box<dyn PipeRead> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         self.read_deadline(buffer, None).map(Option::unwrap_or_default)
+    }
+}
+
+/// Without a deadline.
+impl std::io::Write for Box<dyn PipeWrite> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.write_deadline(bytes, None).map(Option::unwrap_or_default)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 

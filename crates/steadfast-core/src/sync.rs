@@ -29,7 +29,8 @@ use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{self, Arc, PoisonError, TryLockError};
-use std::time::Duration;
+use std::task::Waker;
+use std::time::{Duration, Instant};
 
 /// Who decides which thread goes on, for the threads of a simulation.
 ///
@@ -55,10 +56,19 @@ pub trait Scheduler: Send + Sync {
     /// One of so many alternatives, counted from 0, as the seed has it.
     fn choose(&self, of: usize) -> usize;
 
+    /// Lets time pass up to the present of an outside clock, and from then on with it, before each call; for programs whose waiting is
+    /// done by somebody else, such as an async runtime. Gives when, on that clock, the next thing happens by itself; if that
+    /// changes, or anything else does, `waker` is woken. `None`: nothing will.
+    fn follow(&self, clock: OutsideClock, waker: &Waker) -> Option<Instant>;
+
     /// Starts a thread that takes turns with the others, and gives what waits for its end. Only asked of one that
     /// [takes turns](Self::takes_turns).
     fn spawn(&self, run: Box<dyn FnOnce() + Send>) -> Join;
 }
+
+/// The present of a clock that a simulation [follows](Scheduler::follow); `None` where it cannot be told, and the simulation's time stands
+/// still.
+pub type OutsideClock = fn() -> Option<Instant>;
 
 /// Waits for the end of a thread.
 pub type Join = Box<dyn FnOnce() + Send>;

@@ -201,7 +201,11 @@ impl Kernel {
 
     /// Virtual time since the kernel was built.
     pub fn now(&self) -> Duration {
-        Duration::from_nanos(self.lock().now)
+        let mut world = self.lock();
+        world.catch_up();
+        let now = world.now;
+        drop(self.tell_who_waits(world));
+        Duration::from_nanos(now)
     }
 
     /// Who did what to whom, at which virtual time, a line each: the same for the same seed and the same calls.

@@ -81,6 +81,7 @@ mod check;
 mod expect;
 mod explore;
 mod fault;
+mod follow;
 mod kernel;
 mod log;
 mod notice;

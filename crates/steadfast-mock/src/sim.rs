@@ -10,8 +10,9 @@ use std::fmt;
 use std::ops::{Deref, Range};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::{Arc, Mutex, Once, PoisonError};
-use std::time::Duration;
-use steadfast_core::sync::{self, Join, Scheduler};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+use steadfast_core::sync::{self, Join, OutsideClock, Scheduler};
 
 /// One run of a test: the [`Kernel`] of this run, which it derefs to, and a way to start threads. (Code under test that starts its
 /// own does so with [`sync::spawn`].)
@@ -158,6 +159,10 @@ impl Scheduler for Turns {
 
     fn choose(&self, of: usize) -> usize {
         self.0.lock().chance.choose(of as u32) as usize
+    }
+
+    fn follow(&self, clock: OutsideClock, waker: &Waker) -> Option<Instant> {
+        self.0.follow(clock, waker)
     }
 
     fn spawn(&self, run: Box<dyn FnOnce() + Send>) -> Join {

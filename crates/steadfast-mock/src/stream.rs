@@ -78,6 +78,29 @@ impl PipeWrite for WriteEnd {
     fn into_end(self: Box<Self>) -> Arc<dyn Any + Send + Sync> {
         Arc::new(self.0)
     }
+
+    fn write_deadline(&self, bytes: &[u8], deadline: Option<Instant>) -> io::Result<Option<usize>> {
+        let Stream { kernel, pipe, .. } = &self.0;
+        self.0.enter(Call::Write)?;
+        let deadline = deadline.map(|deadline| kernel.nanos(deadline));
+        let written = kernel.block(For::Pipe(*pipe), deadline, |world| {
+            if world.pipes.get(*pipe).readers == 0 {
+                return Some(Err(io::ErrorKind::BrokenPipe.into()));
+            }
+            let put = world.pipes.put(*pipe, bytes, true);
+            if put == 0 && !bytes.is_empty() {
+                return None;
+            }
+            world.wake_pipe(*pipe);
+            Some(Ok(put))
+        });
+        match (written, deadline) {
+            (Some(written), _) => written.map(Some),
+            (None, Some(_)) => Ok(None),
+            // Only in a run that is over already.
+            (None, None) => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
 }
 
 impl PipeRead for ReadEnd {
@@ -118,29 +141,5 @@ impl PipeRead for ReadEnd {
                 return;
             }
         }
-    }
-}
-
-impl io::Write for WriteEnd {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let Stream { kernel, pipe, .. } = &self.0;
-        self.0.enter(Call::Write)?;
-        let written = kernel.block(For::Pipe(*pipe), None, |world| {
-            if world.pipes.get(*pipe).readers == 0 {
-                return Some(Err(io::ErrorKind::BrokenPipe.into()));
-            }
-            let put = world.pipes.put(*pipe, bytes, true);
-            if put == 0 && !bytes.is_empty() {
-                return None;
-            }
-            world.wake_pipe(*pipe);
-            Some(Ok(put))
-        });
-        // Only in a run that is over already.
-        written.unwrap_or_else(|| Err(io::ErrorKind::BrokenPipe.into()))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

@@ -10,6 +10,7 @@ use crate::world::World;
 use std::cell::Cell;
 use std::panic::resume_unwind;
 use std::sync::{Arc, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::thread;
 
 /// What a blocked thread waits for; it looks again when somebody says that this has changed.
@@ -360,7 +361,7 @@ impl Kernel {
     }
 
     /// Calls whoever is to be told of an exit, without the lock.
-    fn tell_who_waits<'a>(&'a self, mut world: MutexGuard<'a, World>) -> MutexGuard<'a, World> {
+    pub(crate) fn tell_who_waits<'a>(&'a self, mut world: MutexGuard<'a, World>) -> MutexGuard<'a, World> {
         while world.notices.are_due() {
             let due = world.notices.take_due();
             drop(world);
@@ -395,12 +396,18 @@ impl Kernel {
                 Err(world) => world,
             };
         }
+        let before = world.follows().then(|| world.before());
+        world.catch_up();
         let answer = call(&mut world);
+        world.catch_up();
+        let others = before.map(|before| world.awakened(&before)).unwrap_or_default();
         let world = self.tell_who_waits(world);
-        if world.threads.outside > 0 {
-            drop(world);
+        let is_awaited = world.threads.outside > 0;
+        drop(world);
+        if is_awaited {
             self.shared.changed.notify_all();
         }
+        others.into_iter().for_each(Waker::wake);
         answer
     }
 

@@ -3,6 +3,7 @@
 use crate::chance::Chance;
 use crate::expect::{Answer, Expectations};
 use crate::fault::{Call, Fault, Struck};
+use crate::follow::Following;
 use crate::kernel::{Program, Run, Setup};
 use crate::log::RunLog;
 use crate::notice::Notices;
@@ -31,6 +32,7 @@ pub(crate) struct World {
     pub(crate) threads: Threads,
     pub(crate) expectations: Expectations,
     pub(crate) notices: Notices,
+    pub(crate) following: Following,
     setup: Arc<Setup>,
     events: Queue,
     faults: Vec<Fault>,
@@ -64,6 +66,7 @@ impl World {
             threads,
             expectations: Expectations::new(&setup.expectations),
             notices: Notices::default(),
+            following: Following::default(),
             events: Queue::new(),
             faults: setup.faults.clone(),
             runs: vec![0; setup.programs.len()],

@@ -33,7 +33,7 @@ pub struct Child {
     pub stderr: Option<ChildStderr>,
     process: Process,
     /// What was read by calls that a timeout ended.
-    captured: Mutex<[CapturedStream; 2]>,
+    pub(crate) captured: Mutex<[CapturedStream; 2]>,
     pidfd: Option<OwnedFd>,
     kill_on_drop: bool,
 }

@@ -29,6 +29,7 @@
 //! | choose the backend, or enter a simulated one | [`System`] |
 //! | know what this machine can do | [`Probe`], or `cargo xtask probe` |
 //! | take locks and start threads that a test in virtual time can see | [`sync`] |
+//! | wait in tasks, read and write in tasks | features `tokio` and `async-io`, modules of these names |
 //! | test without processes | feature `mock`, module `mock` |
 //! | write a backend | [`backend`] |
 //!
@@ -51,6 +52,15 @@ pub mod coming_from_std {}
 
 #[cfg(feature = "mock")]
 pub mod mock;
+
+#[cfg(any(feature = "tokio", feature = "async-io"))]
+pub mod asynchronous;
+
+#[cfg(feature = "async-io")]
+pub mod async_io;
+
+#[cfg(feature = "tokio")]
+pub mod tokio;
 
 pub use child::Child;
 pub use command::{Command, CommandArgs, CommandEnvs};

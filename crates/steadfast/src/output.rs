@@ -26,11 +26,11 @@ use steadfast_core::{Errno, Error, Result};
 /// ```
 #[derive(Clone, Debug)]
 pub struct Capture {
-    timeout: Option<Duration>,
-    kill_on_timeout: bool,
-    limit: Option<usize>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) kill_on_timeout: bool,
+    pub(crate) limit: Option<usize>,
     /// After the exit; `None`: to the end of the streams.
-    wait_delay: Option<Duration>,
+    pub(crate) wait_delay: Option<Duration>,
 }
 
 impl Default for Capture {
@@ -107,12 +107,12 @@ pub struct CapturedStream {
     tail: Vec<u8>,
     total: u64,
     limits: Option<(usize, usize)>,
-    complete: bool,
+    pub(crate) complete: bool,
 }
 
 impl CapturedStream {
     /// Applies a limit, also to what is there.
-    fn set_limit(&mut self, limit: Option<usize>) {
+    pub(crate) fn set_limit(&mut self, limit: Option<usize>) {
         self.limits = limit.map(|limit| (limit - limit / 2, limit / 2));
         self.settle();
         self.trim();
@@ -139,7 +139,7 @@ impl CapturedStream {
         }
     }
 
-    fn trim(&mut self) {
+    pub(crate) fn trim(&mut self) {
         if let Some((_, limit)) = self.limits {
             let surplus = self.tail.len().saturating_sub(limit);
             self.tail.drain(..surplus);
@@ -206,7 +206,7 @@ impl fmt::Debug for CapturedStream {
 pub(crate) struct Reading<'a> {
     name: &'static str,
     end: Option<&'a End>,
-    kept: &'a mut CapturedStream,
+    pub(crate) kept: &'a mut CapturedStream,
     enlarged: bool,
 }
 
@@ -216,12 +216,12 @@ impl<'a> Reading<'a> {
         Reading { name, end, kept, enlarged: false }
     }
 
-    fn open_end(&self) -> Option<&'a End> {
+    pub(crate) fn open_end(&self) -> Option<&'a End> {
         self.end.filter(|_| !self.kept.complete)
     }
 
     /// Reads once; whether there was anything before `deadline` (which only a simulated pipe can keep).
-    fn read_some(&mut self, deadline: Option<Instant>) -> Result<bool> {
+    pub(crate) fn read_some(&mut self, deadline: Option<Instant>) -> Result<bool> {
         let Some(end) = self.open_end() else { return Ok(false) };
         let read = end.read_some(self.kept.room(), deadline);
         let read = read.map_err(|error| failed("read", self.name, Errno::from_raw(error.raw_os_error().unwrap_or(5))))?;
@@ -236,7 +236,7 @@ impl<'a> Reading<'a> {
     }
 
     /// Reads what is in the pipe at this moment, and no more: a grandchild might fill it for ever.
-    fn drain(&mut self) -> Result<()> {
+    pub(crate) fn drain(&mut self) -> Result<()> {
         let Some(fd) = self.open_end().and_then(End::fd) else { return Ok(()) };
         let there = rustix::io::ioctl_fionread(fd).map_err(|errno| failed("ioctl(FIONREAD)", self.name, errno_of(errno)))?;
         let mut left = there as usize;
@@ -255,7 +255,7 @@ impl<'a> Reading<'a> {
     }
 
     /// As [`drain`](Self::drain) for a simulated pipe; whether there was anything, or the end.
-    fn drain_simulated(&mut self, system: &System) -> Result<bool> {
+    pub(crate) fn drain_simulated(&mut self, system: &System) -> Result<bool> {
         let was_open = self.open_end().is_some();
         let mut moved = false;
         while self.read_some(Some(system.now()))? {
@@ -312,7 +312,7 @@ pub(crate) fn capture(
 }
 
 /// The status of a process that is killed now; `None` if it cannot be (`EPERM`: it has changed its user).
-fn kill(process: &Process) -> Result<Option<ExitStatus>> {
+pub(crate) fn kill(process: &Process) -> Result<Option<ExitStatus>> {
     match process.kill() {
         Ok(()) | Err(Error::ProcessDone { .. }) => process.wait().map(Some),
         Err(error) if error.errno() == Some(Errno::PERM) => process.try_wait(),
@@ -473,7 +473,7 @@ fn read_simulated(
     }
 }
 
-fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+pub(crate) fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     one.into_iter().chain(other).min()
 }
 
@@ -492,7 +492,7 @@ fn errno_of(errno: rustix::io::Errno) -> Errno {
     Errno::from_raw(errno.raw_os_error())
 }
 
-fn failed(call: &'static str, what: &str, source: Errno) -> Error {
+pub(crate) fn failed(call: &'static str, what: &str, source: Errno) -> Error {
     Error::System { call, subject: format!("{what} of a child"), source }
 }
 

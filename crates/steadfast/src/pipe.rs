@@ -15,7 +15,7 @@ pub(crate) const ROOM: usize = 64 * 1024;
 /// One end of a pipe, real or simulated.
 pub(crate) enum End {
     File(File),
-    Writer(Mutex<Box<dyn PipeWrite>>),
+    Writer(Box<dyn PipeWrite>),
     Reader(Box<dyn PipeRead>),
     /// Of a kind that this version does not know.
     Unknown,
@@ -25,7 +25,7 @@ impl From<PipeEnd> for End {
     fn from(end: PipeEnd) -> End {
         match end {
             PipeEnd::Fd(fd) => End::File(File::from(fd)),
-            PipeEnd::Writer(writer) => End::Writer(Mutex::new(writer)),
+            PipeEnd::Writer(writer) => End::Writer(writer),
             PipeEnd::Reader(reader) => End::Reader(reader),
             _ => End::Unknown,
         }
@@ -41,10 +41,26 @@ impl End {
         }
     }
 
+    /// Reads what is there; `None` if nothing is. Of a descriptor that does not block, or in a simulation whose present is `now`.
+    pub(crate) fn try_read(&self, buffer: &mut [u8], now: Instant) -> io::Result<Option<usize>> {
+        match self {
+            End::Reader(reader) => reader.read_deadline(buffer, Some(now)),
+            end => unless_blocked(end.read(buffer)),
+        }
+    }
+
+    /// As [`try_read`](Self::try_read), to write what there is room for.
+    pub(crate) fn try_write(&self, bytes: &[u8], now: Instant) -> io::Result<Option<usize>> {
+        match self {
+            End::Writer(writer) => writer.write_deadline(bytes, Some(now)),
+            end => unless_blocked(end.write(bytes)),
+        }
+    }
+
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             End::File(file) => (&*file).write(bytes),
-            End::Writer(writer) => writer.lock().unwrap_or_else(PoisonError::into_inner).write(bytes),
+            End::Writer(writer) => writer.write_deadline(bytes, None).map(Option::unwrap_or_default),
             End::Reader(_) | End::Unknown => Err(io::ErrorKind::Unsupported.into()),
         }
     }
@@ -53,7 +69,7 @@ impl End {
     fn into_stdio(self) -> Option<PlanStdio> {
         match self {
             End::File(file) => Some(PlanStdio::Fd(Arc::new(file.into()))),
-            End::Writer(writer) => Some(PlanStdio::End(writer.into_inner().unwrap_or_else(PoisonError::into_inner).into_end())),
+            End::Writer(writer) => Some(PlanStdio::End(writer.into_end())),
             End::Reader(reader) => Some(PlanStdio::End(reader.into_end())),
             End::Unknown => None,
         }
@@ -67,6 +83,13 @@ impl End {
     }
 }
 
+fn unless_blocked(answer: io::Result<usize>) -> io::Result<Option<usize>> {
+    match answer {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        answer => answer.map(Some),
+    }
+}
+
 /// The write end of a child's stdin. Dropping it is the end of the child's input.
 pub struct ChildStdin {
     /// Shared with a write in progress, so that closing need not wait for it.
@@ -74,7 +97,7 @@ pub struct ChildStdin {
 }
 
 impl ChildStdin {
-    pub(crate) fn new(end: PipeEnd) -> ChildStdin {
+    pub(crate) fn new(end: impl Into<End>) -> ChildStdin {
         ChildStdin { end: Mutex::new(Some(Arc::new(end.into()))) }
     }
 
@@ -116,7 +139,7 @@ impl fmt::Debug for ChildStdin {
 }
 
 impl ChildStdin {
-    fn into_end(self) -> End {
+    pub(crate) fn into_end(self) -> End {
         let end = self.end.into_inner().unwrap_or_else(PoisonError::into_inner);
         end.and_then(Arc::into_inner).unwrap_or(End::Unknown)
     }
@@ -150,12 +173,18 @@ macro_rules! read_end {
         }
 
         impl $name {
-            pub(crate) fn new(end: PipeEnd) -> $name {
+            pub(crate) fn new(end: impl Into<End>) -> $name {
                 $name { end: end.into() }
             }
 
             pub(crate) fn end(&self) -> &End {
                 &self.end
+            }
+
+            /// What the asynchronous types are made of.
+            #[allow(dead_code, reason = "without a runtime's feature there are none")]
+            pub(crate) fn into_end(self) -> End {
+                self.end
             }
 
             pub(crate) fn into_stdio(self) -> Option<PlanStdio> {
@@ -211,6 +240,16 @@ impl End {
         }
     }
 
+    /// Whether reads and writes wait for something to be done.
+    pub(crate) fn set_blocking(&self, blocks: bool) {
+        if let End::File(file) = self {
+            // Cannot fail for a descriptor that is open.
+            let flags = rustix::fs::fcntl_getfl(file).unwrap_or(rustix::fs::OFlags::empty());
+            let nonblocking = rustix::fs::OFlags::NONBLOCK;
+            _ = rustix::fs::fcntl_setfl(file, if blocks { flags - nonblocking } else { flags | nonblocking });
+        }
+    }
+
     /// Makes a pipe hold as much as everybody may have it hold (pipe(7)), so that reader and writer take turns less often: a
     /// child that writes much is read in three quarters of the time.
     pub(crate) fn enlarge(&self) {
@@ -221,7 +260,7 @@ impl End {
     }
 
     /// Reads once, to the end of `into`: how many bytes, 0 at the end of the stream. `None` if nothing came before the deadline,
-    /// which only a simulated pipe keeps.
+    /// which only a simulated pipe keeps, or if nothing is there and the descriptor does not block.
     pub(crate) fn read_some(&self, into: &mut Vec<u8>, deadline: Option<Instant>) -> io::Result<Option<usize>> {
         match self {
             End::File(file) => loop {
@@ -229,6 +268,7 @@ impl End {
                 match rustix::io::read(file, spare_capacity(into)) {
                     Ok(read) => return Ok(Some(read)),
                     Err(rustix::io::Errno::INTR) => {}
+                    Err(rustix::io::Errno::AGAIN) => return Ok(None),
                     Err(errno) => return Err(errno.into()),
                 }
             },

@@ -27,6 +27,11 @@ pub struct Gone {
 }
 
 impl Gone {
+    /// With this status, or an unknown one.
+    pub fn new(status: Option<ExitStatus>) -> Gone {
+        Gone { status }
+    }
+
     /// How it ended; `None` if that is unknown, which is neither success nor failure.
     pub fn status(&self) -> Option<ExitStatus> {
         self.status

@@ -310,7 +310,7 @@ impl Command {
         (self.stdin.as_ref(), self.stdout.as_ref())
     }
 
-    fn spawn_captured(&self) -> Result<Child> {
+    pub(crate) fn spawn_captured(&self) -> Result<Child> {
         self.spawn_with(&System::current()?, [PlanStdio::Null, PlanStdio::Piped, PlanStdio::Piped])
     }
 

@@ -106,8 +106,5 @@ fn alarm_events(fds: &[PollFd<'_>]) -> PollFlags {
 fn first_over(processes: &[&Process], mut is_over: impl FnMut(&Process) -> bool) -> Option<Option<Exited<usize>>> {
     let over = processes.iter().enumerate().find(|(_, process)| is_over(process))?;
     let (key, process) = (over.0, Process::clone(over.1));
-    let answer = process.try_wait();
-    // Of a debugger's, or not our child: see `WaitSet`.
-    let is_vague = matches!(answer, Ok(None) | Err(Error::NoChild { .. })) && process.is_running();
-    Some(if is_vague { None } else { answer.transpose().map(|status| Exited { key, process, status }) })
+    Some(super::verdict(&process).map(|status| Exited { key, process, status }))
 }

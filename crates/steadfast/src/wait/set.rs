@@ -226,11 +226,9 @@ impl<K: Clone + Eq + Hash> WaitSet<K> {
     fn ask_for_status(&self, process: &Process, token: Token) -> Option<Result<ExitStatus>> {
         // Or it would tell what we are about to do.
         process.unwatch(&watcher(&self.shared), token.0);
-        let answer = process.try_wait();
-        // A child that a debugger has, and that can not be waited for yet; a process that is not our child, and perhaps not gone.
-        let is_vague = matches!(answer, Ok(None) | Err(Error::NoChild { .. })) && process.is_running();
-        if !is_vague {
-            return answer.transpose();
+        let verdict = super::verdict(process);
+        if verdict.is_some() {
+            return verdict;
         }
         // The backend finds out.
         process.watch_exit(&watcher(&self.shared), token.0).err().map(Err)

@@ -1,0 +1,219 @@
+//! Reading a child's stdout and stderr in a task: as [`Child::capture`](crate::Child::capture), without a thread. Time is the runtime's.
+
+use super::over::Over;
+use super::pipe::Pipe;
+use super::runtime::{Engine, Interest};
+use crate::output::{Capture, CapturedStream, Reading, earliest};
+use crate::pipe::End;
+use crate::{Captured, Child, ExitStatus};
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+use steadfast_core::{Errno, Error, Result};
+
+/// A child that writes without a pause must not keep the thread for itself: after so many reads other tasks have their turn.
+const BUDGET: u32 = 32;
+
+/// What was read so far: back in its place when the future ends, or is dropped.
+struct Kept<'a> {
+    child: &'a Child,
+    streams: [CapturedStream; 2],
+}
+
+impl<'a> Kept<'a> {
+    fn of(child: &'a Child) -> Kept<'a> {
+        Kept { child, streams: std::mem::take(&mut *child.captured.lock().unwrap_or_else(PoisonError::into_inner)) }
+    }
+}
+
+impl Drop for Kept<'_> {
+    fn drop(&mut self) {
+        *self.child.captured.lock().unwrap_or_else(PoisonError::into_inner) = std::mem::take(&mut self.streams);
+    }
+}
+
+pub(super) async fn capture<R: Engine>(
+    child: &Child,
+    mut pipes: [Option<&mut Pipe<R>>; 2],
+    options: &Capture,
+) -> Result<Captured> {
+    // Later than the clock can say is as good as never.
+    let deadline = after::<R>(options.timeout);
+    let mut kept = Kept::of(child);
+    for stream in &mut kept.streams {
+        stream.set_limit(options.limit);
+    }
+    let ends: [Option<Arc<End>>; 2] = pipes.each_ref().map(|pipe| pipe.as_ref().map(|pipe| pipe.end()));
+    let [stdout, stderr] = &mut kept.streams;
+    let mut readings = [Reading::new("stdout", ends[0].as_deref(), stdout), Reading::new("stderr", ends[1].as_deref(), stderr)];
+    let mut task = Read {
+        over: options.wait_delay.map(|_| Over::<R>::new(child.process())),
+        cut: None,
+        alarm: Alarm::default(),
+        delay: options.wait_delay.unwrap_or_default(),
+        deadline,
+    };
+    let in_time = poll_fn(|cx| task.poll(cx, &mut pipes, &mut readings)).await?;
+    let mut status = if in_time { over_by::<R>(child, deadline).await? } else { None };
+    let timed_out = status.is_none();
+    if timed_out {
+        status = if options.kill_on_timeout { kill::<R>(child).await? } else { child.try_wait()? };
+        drain(child, &mut readings)?;
+        readings.iter_mut().for_each(|reading| reading.kept.trim());
+    }
+    // What is finished is handed out; what goes on stays, for the next call.
+    let [stdout, stderr] = if status.is_some() { std::mem::take(&mut kept.streams) } else { kept.streams.clone() };
+    Ok(Captured { status, timed_out, stdout, stderr })
+}
+
+fn after<R: Engine>(time: Option<Duration>) -> Option<Instant> {
+    time.and_then(|time| R::clock()?.checked_add(time))
+}
+
+/// Waits for it; `None`: not in time.
+async fn over_by<R: Engine>(child: &Child, deadline: Option<Instant>) -> Result<Option<ExitStatus>> {
+    let mut over = Over::<R>::new(child.process());
+    let mut alarm = Alarm::<R>::default();
+    poll_fn(|cx| match Pin::new(&mut over).poll(cx) {
+        Poll::Ready(status) => Poll::Ready(status.map(Some)),
+        Poll::Pending => alarm.poll(cx, deadline).map(|()| Ok(None)),
+    })
+    .await
+}
+
+/// The status of a process that is killed now; `None` if it cannot be (`EPERM`: it has changed its user).
+async fn kill<R: Engine>(child: &Child) -> Result<Option<ExitStatus>> {
+    match child.kill() {
+        Ok(()) | Err(Error::ProcessDone { .. }) => Over::<R>::new(child.process()).await.map(Some),
+        Err(error) if error.errno() == Some(Errno::PERM) => child.try_wait(),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads what is in the pipes at this moment, and no more.
+fn drain(child: &Child, readings: &mut [Reading<'_>; 2]) -> Result<()> {
+    for reading in readings {
+        match reading.open_end().map(|end| end.fd().is_some()) {
+            Some(true) => reading.drain()?,
+            Some(false) => drop(reading.drain_simulated(&child.system())?),
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// Goes off when the time is up.
+struct Alarm<R: Engine> {
+    timer: Option<(Instant, Pin<Box<R::Timer>>)>,
+}
+
+impl<R: Engine> Default for Alarm<R> {
+    fn default() -> Alarm<R> {
+        Alarm { timer: None }
+    }
+}
+
+impl<R: Engine> Alarm<R> {
+    fn poll(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<()> {
+        let Some(at) = at else { return Poll::Pending };
+        let (_, timer) = match &mut self.timer {
+            Some(timer) if timer.0 == at => timer,
+            timer => timer.insert((at, Box::pin(R::timer(at)))),
+        };
+        timer.as_mut().poll(cx).map(drop)
+    }
+}
+
+/// Reading both, until they end, the child does, or the time is up.
+struct Read<R: Engine> {
+    /// Until it has exited; `None` if the streams are to be read to their ends.
+    over: Option<Over<R>>,
+    /// When to stop, because the child has exited.
+    cut: Option<Instant>,
+    alarm: Alarm<R>,
+    delay: Duration,
+    deadline: Option<Instant>,
+}
+
+impl<R: Engine> Read<R> {
+    /// Whether it came to an end before the deadline.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipes: &mut [Option<&mut Pipe<R>>; 2],
+        readings: &mut [Reading<'_>; 2],
+    ) -> Poll<Result<bool>> {
+        let mut budget = BUDGET;
+        loop {
+            let mut has_read = false;
+            for (pipe, reading) in pipes.iter_mut().zip(readings.iter_mut()) {
+                if let (Some(pipe), true) = (pipe, reading.open_end().is_some()) {
+                    has_read |= poll_read(pipe, reading, cx)?.is_ready();
+                }
+            }
+            if readings.iter().all(|reading| reading.open_end().is_none()) {
+                return Poll::Ready(Ok(true));
+            }
+            budget -= 1;
+            if !has_read || budget == 0 {
+                break;
+            }
+        }
+        if budget == 0 {
+            cx.waker().wake_by_ref();
+        }
+        if let Some(over) = &mut self.over {
+            match Pin::new(over).poll(cx) {
+                // Gone, if without a status: nothing more will come from it.
+                Poll::Ready(Ok(_) | Err(Error::NoChild { .. })) => {
+                    self.over = None;
+                    if self.delay.is_zero() {
+                        return Poll::Ready(readings_end(pipes, readings));
+                    }
+                    self.cut = after::<R>(Some(self.delay));
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {}
+            }
+        }
+        ready!(self.alarm.poll(cx, earliest(self.deadline, self.cut)));
+        let is_cut = self.cut.is_some_and(|cut| self.deadline.is_none_or(|deadline| cut <= deadline));
+        Poll::Ready(if is_cut { readings_end(pipes, readings) } else { Ok(false) })
+    }
+}
+
+/// The child has exited: what is in the pipes at this moment is all that it wrote.
+fn readings_end<R: Engine>(pipes: &[Option<&mut Pipe<R>>; 2], readings: &mut [Reading<'_>; 2]) -> Result<bool> {
+    for (pipe, reading) in pipes.iter().zip(readings) {
+        match pipe {
+            Some(pipe) if reading.open_end().is_some_and(|end| end.fd().is_none()) => {
+                while reading.read_some(Some(pipe.now()))? {}
+            }
+            _ => reading.drain()?,
+        }
+    }
+    Ok(true)
+}
+
+/// Reads once; ready if there was something, or the end.
+fn poll_read<R: Engine>(pipe: &mut Pipe<R>, reading: &mut Reading<'_>, cx: &mut Context<'_>) -> Result<Poll<()>> {
+    let now = pipe.now();
+    let mut failed = None;
+    let polled = pipe.poll_io(cx, Interest::Read, &mut || match reading.read_some(Some(now)) {
+        Ok(has_read) => Ok((has_read || reading.kept.complete).then_some(())),
+        Err(error) => {
+            failed = Some(error);
+            Ok(Some(()))
+        }
+    });
+    match (polled, failed) {
+        (_, Some(error)) => Err(error),
+        (Poll::Ready(Err(error)), None) => {
+            let source = Errno::from_raw(error.raw_os_error().unwrap_or(Errno::IO.as_raw()));
+            Err(Error::System { call: "read", subject: format!("a pipe of a child ({error})"), source })
+        }
+        (polled, None) => Ok(polled.map(drop)),
+    }
+}

@@ -1,0 +1,152 @@
+//! [`Child`]: a process that was spawned, for tasks.
+
+use super::capture;
+use super::over::Over;
+use super::pipe::{ChildStderr, ChildStdin, ChildStdout};
+use super::runtime::Runtime;
+use crate::{Capture, Captured, ExitStatus, Output, Pid, Process, Signal};
+use std::fmt;
+use std::os::fd::OwnedFd;
+use steadfast_core::{Error, Gone, Result};
+
+/// A process that was spawned, and the pipes, for tasks: `spawn_async` makes one, or `Child::from` a
+/// [`steadfast::Child`](crate::Child).
+///
+/// All futures here may be dropped at any time: neither the child nor its status nor what was read is lost by that. A child that is
+/// dropped while it runs goes on, and is reaped in the background; with [`kill_on_drop`](crate::Command::kill_on_drop) it is killed first.
+/// It belongs to no runtime: it can be spawned in one, and waited for in another.
+pub struct Child<R: Runtime> {
+    /// The write end of its stdin, if that is piped.
+    pub stdin: Option<ChildStdin<R>>,
+    /// The read end of its stdout, if that is piped.
+    pub stdout: Option<ChildStdout<R>>,
+    /// The read end of its stderr, if that is piped.
+    pub stderr: Option<ChildStderr<R>>,
+    child: crate::Child,
+}
+
+impl<R: Runtime> From<crate::Child> for Child<R> {
+    fn from(mut child: crate::Child) -> Child<R> {
+        let process = child.process().clone();
+        Child {
+            stdin: child.stdin.take().map(|end| ChildStdin::new(end, &process)),
+            stdout: child.stdout.take().map(|end| ChildStdout::new(end, &process)),
+            stderr: child.stderr.take().map(|end| ChildStderr::new(end, &process)),
+            child,
+        }
+    }
+}
+
+impl<R: Runtime> Child<R> {
+    /// Its PID.
+    pub fn pid(&self) -> Pid {
+        self.child.pid()
+    }
+
+    /// Its PID, under std's name and type.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The handle, to be kept beside or beyond this.
+    pub fn process(&self) -> &Process {
+        self.child.process()
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// As [`signal`](crate::backend::Process::signal).
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.child.signal(signal)
+    }
+
+    /// Sends it `SIGKILL`; wait for it then.
+    ///
+    /// # Errors
+    /// As [`signal`](crate::backend::Process::signal).
+    pub fn kill(&self) -> Result<()> {
+        self.child.kill()
+    }
+
+    /// Its status, if it has exited; reaps it then.
+    ///
+    /// # Errors
+    /// As [`wait`](crate::backend::Process::wait).
+    pub fn try_wait(&self) -> Result<Option<ExitStatus>> {
+        self.child.try_wait()
+    }
+
+    /// Takes the pidfd that [`create_pidfd`](crate::Command::create_pidfd) asked for.
+    pub fn take_pidfd(&mut self) -> Option<OwnedFd> {
+        self.child.take_pidfd()
+    }
+
+    /// Closes its stdin, unless that was taken out, so that a child which reads to the end can end; then waits for it, reaps it, and
+    /// gives its status. As often as one asks, by any number of tasks.
+    ///
+    /// # Errors
+    /// As [`wait`](crate::backend::Process::wait); [`Error::Released`] also if another task releases it meanwhile;
+    /// [`Error::System`] or [`Error::Unsupported`] if there is no runtime here, or it has no room for the pidfd.
+    pub async fn wait(&self) -> Result<ExitStatus> {
+        if let Some(stdin) = &self.stdin {
+            stdin.close();
+        }
+        Over::<R>::new(self.process()).await
+    }
+
+    /// Waits until it is over, and gives its status if that is not lost; its stdin stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::Released`] after `release`, also by another task meanwhile; [`Error::System`] or [`Error::Unsupported`] if there is no
+    /// runtime here, or it has no room for the pidfd.
+    pub async fn exited(&self) -> Result<Gone> {
+        exited::<R>(self.process()).await
+    }
+
+    /// Closes its stdin, reads what is piped of its stdout and stderr to the end, both at once, and waits.
+    ///
+    /// # Errors
+    /// As [`wait`](Child::wait); [`Error::System`] if a pipe cannot be read.
+    pub async fn wait_with_output(mut self) -> Result<Output> {
+        let captured = self.capture(&Capture::new().to_the_end()).await?;
+        captured.into_output().ok_or(Error::NoChild { pid: self.pid() })
+    }
+
+    /// Closes its stdin, reads what is piped of its stdout and stderr, and waits for it, as the options say; their times are the
+    /// runtime's. See [`steadfast::Child::capture`](crate::Child::capture): what is read is kept if this is dropped before its end, and the
+    /// next call has it.
+    ///
+    /// # Errors
+    /// As [`wait`](Child::wait); [`Error::System`] if a pipe cannot be read, or a child that was to be killed cannot.
+    pub async fn capture(&mut self, options: &Capture) -> Result<Captured> {
+        if let Some(stdin) = &self.stdin {
+            stdin.close();
+        }
+        let pipes = [self.stdout.as_mut().map(|end| &mut end.pipe), self.stderr.as_mut().map(|end| &mut end.pipe)];
+        capture::capture(&self.child, pipes, options).await
+    }
+}
+
+impl<R: Runtime> fmt::Debug for Child<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Child({:?})", self.child.process())
+    }
+}
+
+/// As [`wait_gone`](crate::backend::Process::wait_gone).
+pub(crate) async fn exited<R: Runtime>(process: &Process) -> Result<Gone> {
+    match Over::<R>::new(process).await {
+        Ok(status) => Ok(Gone::new(Some(status))),
+        Err(Error::NoChild { .. }) => Ok(Gone::new(None)),
+        Err(error) => Err(error),
+    }
+}
+
+/// As [`wait`](crate::backend::Process::wait): at once for what is not our child.
+pub(crate) async fn wait<R: Runtime>(process: &Process) -> Result<ExitStatus> {
+    match process.try_wait()? {
+        Some(status) => Ok(status),
+        None => Over::<R>::new(process).await,
+    }
+}

@@ -1,0 +1,28 @@
+//! What the asynchronous modules share: children, their pipes and their output, for any [`Runtime`].
+//!
+//! Named by way of a runtime's module: `steadfast::tokio` or `steadfast::async_io`.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `runtime.rs` | what is asked of a runtime: readiness, timers |
+//! | `over.rs` | the end of a process, as a future |
+//! | `pipe.rs` | the pipes |
+//! | `capture.rs` | a child's output |
+//! | `virtual_time.rs` | simulated processes by the runtime's time |
+//! | `child.rs` | [`Child`] |
+//! | `traits.rs` | the extension traits, for each runtime |
+
+mod capture;
+mod child;
+mod over;
+mod pipe;
+mod runtime;
+mod traits;
+mod virtual_time;
+
+pub use child::Child;
+pub(crate) use child::{exited, wait};
+pub use pipe::{ChildStderr, ChildStdin, ChildStdout};
+pub use runtime::Runtime;
+pub(crate) use runtime::{Attempt, Descriptor, Engine, Interest};
+pub(crate) use traits::extend_for;

@@ -1,0 +1,119 @@
+//! What each runtime's module has of its own: the names, and the traits that extend `Command` and `Process` for this runtime.
+
+/// Defines them for the runtime `$runtime`.
+macro_rules! extend_for {
+    ($runtime:ident, $write:literal, $read:literal) => {
+        /// A process that was spawned, for tasks.
+        pub type Child = crate::asynchronous::Child<$runtime>;
+        #[doc = concat!("The write end of a child's stdin: ", $write, ".")]
+        pub type ChildStdin = crate::asynchronous::ChildStdin<$runtime>;
+        #[doc = concat!("The read end of a child's stdout: ", $read, ".")]
+        pub type ChildStdout = crate::asynchronous::ChildStdout<$runtime>;
+        #[doc = concat!("The read end of a child's stderr: ", $read, ".")]
+        pub type ChildStderr = crate::asynchronous::ChildStderr<$runtime>;
+
+        mod sealed {
+            pub trait Sealed {}
+            impl Sealed for crate::Command {}
+            impl Sealed for crate::Process {}
+        }
+
+        /// Waiting for any [`Process`](crate::Process) in a task.
+        pub trait AsyncProcess: sealed::Sealed {
+            /// Waits until the process is over: a child, which is reaped then, or another one. As
+            /// [`wait_gone`](crate::backend::Process::wait_gone), which says when the status is known.
+            ///
+            /// # Errors
+            /// [`Error::Released`](crate::Error::Released) after [`release`](crate::backend::Process::release), also by another task
+            /// meanwhile; [`Error::System`](crate::Error::System) or [`Error::Unsupported`](crate::Error::Unsupported) if there is no
+            /// runtime here, or it has no room for the pidfd.
+            fn exited(&self) -> impl Future<Output = crate::Result<crate::Gone>> + Send;
+
+            /// Waits for a child, reaps it, and gives its status.
+            ///
+            /// # Errors
+            /// As [`exited`](AsyncProcess::exited); [`Error::NoChild`](crate::Error::NoChild), at once, for a process that is not a
+            /// child.
+            fn wait_async(&self) -> impl Future<Output = crate::Result<crate::ExitStatus>> + Send;
+        }
+
+        impl AsyncProcess for crate::Process {
+            fn exited(&self) -> impl Future<Output = crate::Result<crate::Gone>> + Send {
+                crate::asynchronous::exited::<$runtime>(self)
+            }
+
+            fn wait_async(&self) -> impl Future<Output = crate::Result<crate::ExitStatus>> + Send {
+                crate::asynchronous::wait::<$runtime>(self)
+            }
+        }
+
+        /// Starting a [`Command`](crate::Command) in a task. The process is started when the method is called, and not first when the
+        /// future is polled.
+        pub trait AsyncCommand: sealed::Sealed {
+            /// As [`Command::spawn`](crate::Command::spawn).
+            ///
+            /// # Errors
+            /// As [`Command::spawn`](crate::Command::spawn).
+            fn spawn_async(&self) -> crate::Result<Child>;
+
+            /// Starts it, waits for it and gives its status.
+            ///
+            /// # Errors
+            /// As [`Command::spawn`](crate::Command::spawn) and [`wait`](crate::asynchronous::Child::wait).
+            fn status_async(&self) -> impl Future<Output = crate::Result<crate::ExitStatus>> + Send;
+
+            /// Starts it, reads its stdout and stderr to the end, and waits for it.
+            ///
+            /// # Errors
+            /// As [`Command::spawn`](crate::Command::spawn) and
+            /// [`wait_with_output`](crate::asynchronous::Child::wait_with_output).
+            fn output_async(&self) -> impl Future<Output = crate::Result<crate::Output>> + Send;
+
+            /// Starts it and reads its stdout and stderr until it exits, for `timeout` at the most: then it is killed, and what was read
+            /// so far is returned all the same.
+            ///
+            /// # Errors
+            /// As [`Command::spawn`](crate::Command::spawn) and [`capture`](crate::asynchronous::Child::capture).
+            fn output_timeout_async(
+                &self,
+                timeout: std::time::Duration,
+            ) -> impl Future<Output = crate::Result<crate::Captured>> + Send;
+
+            /// Starts it and reads its stdout and stderr as the options say.
+            ///
+            /// # Errors
+            /// As [`Command::spawn`](crate::Command::spawn) and [`capture`](crate::asynchronous::Child::capture).
+            fn capture_async(&self, options: crate::Capture) -> impl Future<Output = crate::Result<crate::Captured>> + Send;
+        }
+
+        impl AsyncCommand for crate::Command {
+            fn spawn_async(&self) -> crate::Result<Child> {
+                self.spawn().map(Child::from)
+            }
+
+            fn status_async(&self) -> impl Future<Output = crate::Result<crate::ExitStatus>> + Send {
+                let child = self.spawn_async();
+                async move { child?.wait().await }
+            }
+
+            fn output_async(&self) -> impl Future<Output = crate::Result<crate::Output>> + Send {
+                let child = self.spawn_captured().map(Child::from);
+                async move { child?.wait_with_output().await }
+            }
+
+            fn output_timeout_async(
+                &self,
+                timeout: std::time::Duration,
+            ) -> impl Future<Output = crate::Result<crate::Captured>> + Send {
+                self.capture_async(crate::Capture::new().timeout(timeout).kill_on_timeout(true))
+            }
+
+            fn capture_async(&self, options: crate::Capture) -> impl Future<Output = crate::Result<crate::Captured>> + Send {
+                let child = self.spawn_captured().map(Child::from);
+                async move { child?.capture(&options).await }
+            }
+        }
+    };
+}
+
+pub(crate) use extend_for;
