@@ -98,7 +98,7 @@ fn take_turns(subjects: &[Subject<'_>], rounds: usize) -> Result<Vec<Vec<f64>>> 
     Ok(samples)
 }
 
-fn median(mut samples: Vec<f64>) -> f64 {
+pub(crate) fn median(mut samples: Vec<f64>) -> f64 {
     samples.sort_by(f64::total_cmp);
     samples.get(samples.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -14,6 +14,7 @@ mod subject;
 #[path = "../../crates/steadfast/examples/supervisor/supervisor.rs"]
 mod supervisor;
 mod table;
+mod wait;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -31,11 +32,16 @@ struct Args {
 enum Bench {
     /// What it takes to start a process and wait for it, and to read what it writes
     Spawn(Spawn),
+    /// What it takes to hear of an exit, and how soon one does
+    Wait(wait::Wait),
     /// What the simulated kernel costs
     Mock(mock::Mock),
     /// (One cell of a benchmark, in a process of its own)
     #[command(hide = true)]
     Cell(cell::Cell),
+    /// (One cell of the benchmark of waiting)
+    #[command(hide = true)]
+    WaitCell(wait::Cell),
     /// (What the benchmark of output reads: so many bytes to each of stdout and stderr)
     #[command(hide = true)]
     Write { bytes: u64 },
@@ -83,6 +89,8 @@ struct Row {
 fn main() -> ExitCode {
     let done = match Args::parse().bench {
         Bench::Spawn(args) => spawn(&args),
+        Bench::Wait(args) => wait::run(&args),
+        Bench::WaitCell(cell) => wait::run_cell(&cell),
         Bench::Mock(args) => mock::run(&args),
         Bench::Cell(cell) => cell::run(&cell),
         Bench::Write { bytes } => program::write(bytes),

@@ -131,15 +131,17 @@ fn events(live: usize, work: u64) -> Result<u64> {
 /// What one more live process takes, its handle included: as this process's resident set says.
 fn bytes_per_process() -> Result<u64> {
     const MANY: usize = 100_000;
-    let resident = || -> Result<u64> {
-        let status = std::fs::read_to_string("/proc/self/status")?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.split_whitespace().next()).ok_or("no VmRSS in /proc/self/status")?;
-        Ok(kib.parse::<u64>()? * 1024)
-    };
     let before = resident()?;
     let (kernel, all) = busy(MANY)?;
     let bytes = resident()?.saturating_sub(before) / all.len() as u64;
     drop((kernel, all));
     Ok(bytes)
+}
+
+/// This process's resident set, in bytes.
+pub(crate) fn resident() -> Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()).ok_or("no VmRSS in /proc/self/status")?;
+    Ok(kib.parse::<u64>()? * 1024)
 }

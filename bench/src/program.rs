@@ -1,4 +1,4 @@
-//! The programs that are started: one that does nothing, as small as a program can be, and one that writes.
+//! The programs that are started: two that do nothing, as small as a program can be, and one that writes.
 
 use crate::Result;
 use std::fs::{self, File};
@@ -7,17 +7,27 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use tempfile::TempDir;
 
-/// A program that does nothing, in a directory that is removed with it.
+/// A program that does nothing, and ends or does not, in a directory that is removed with it.
 pub(crate) struct Noop {
     pub(crate) path: PathBuf,
     _dir: TempDir,
 }
 
 impl Noop {
+    /// Ends at once.
     pub(crate) fn make() -> Result<Noop> {
+        Noop::of(xtask::noop::executable(std::env::consts::ARCH))
+    }
+
+    /// Does not end.
+    pub(crate) fn that_stays() -> Result<Noop> {
+        Noop::of(xtask::noop::sleeper(std::env::consts::ARCH))
+    }
+
+    fn of(bytes: Option<Vec<u8>>) -> Result<Noop> {
         let dir = tempfile::tempdir()?;
         let path = dir.path().join("noop");
-        match xtask::noop::executable(std::env::consts::ARCH) {
+        match bytes {
             Some(bytes) => fs::write(&path, bytes)?,
             None => return Err("no program that does nothing is known for this architecture".into()),
         }

@@ -1,14 +1,32 @@
-//! A program that does nothing, as small as a program can be: for benchmarks, and for tests that start very many.
+//! Programs that do nothing, as small as a program can be: for benchmarks, and for tests that start very many.
 
-/// A static executable (elf(5)): one header, one segment, `exit_group(0)`.
+/// Exits at once: `exit_group(0)`.
 pub fn executable(arch: &str) -> Option<Vec<u8>> {
-    let (machine, code): (u16, &[u8]) = match arch {
+    match arch {
         // mov eax, 231; xor edi, edi; syscall
-        "x86_64" => (62, &[0xb8, 0xe7, 0, 0, 0, 0x31, 0xff, 0x0f, 0x05]),
+        "x86_64" => Some(elf(62, &[0xb8, 0xe7, 0, 0, 0, 0x31, 0xff, 0x0f, 0x05])),
         // mov x0, 0; mov x8, 94; svc 0
-        "aarch64" => (183, &[0, 0, 0x80, 0xd2, 0xc8, 0x0b, 0x80, 0xd2, 1, 0, 0, 0xd4]),
-        _ => return None,
-    };
+        "aarch64" => Some(elf(183, &[0, 0, 0x80, 0xd2, 0xc8, 0x0b, 0x80, 0xd2, 1, 0, 0, 0xd4])),
+        _ => None,
+    }
+}
+
+/// Waits until a signal ends it: `pause()` again and again.
+pub fn sleeper(arch: &str) -> Option<Vec<u8>> {
+    match arch {
+        // mov eax, 34; syscall; jmp to the beginning
+        "x86_64" => Some(elf(62, &[0xb8, 0x22, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xf7])),
+        // mov x0, 0; mov x1, 0; mov x2, 0; mov x3, 0; mov x8, 73 (ppoll); svc 0; b to the beginning
+        "aarch64" => {
+            let words = [0xd280_0000_u32, 0xd280_0001, 0xd280_0002, 0xd280_0003, 0xd280_0928, 0xd400_0001, 0x17ff_fffa];
+            Some(elf(183, &words.map(u32::to_le_bytes).concat()))
+        }
+        _ => None,
+    }
+}
+
+/// A static executable (elf(5)): one header, one segment.
+fn elf(machine: u16, code: &[u8]) -> Vec<u8> {
     const BASE: u64 = 0x40_0000;
     const HEADERS: u64 = 64 + 56;
     let size = HEADERS + code.len() as u64;
@@ -24,5 +42,5 @@ pub fn executable(arch: &str) -> Option<Vec<u8>> {
     [1_u32, 5].iter().for_each(|n| elf.extend(n.to_le_bytes()));
     [0, BASE, BASE, size, size, 0x1000].iter().for_each(|n| elf.extend(n.to_le_bytes()));
     elf.extend(code);
-    Some(elf)
+    elf
 }
