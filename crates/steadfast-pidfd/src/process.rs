@@ -1,10 +1,9 @@
 //! One process, held by its pidfd.
 
-use crate::reactor::{self, Key};
+use crate::reactor;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use steadfast_core::{BackendProcess, Clock, Errno, Error, Exit, OnExit, Pid, Result, Signal};
 use steadfast_linux::{Blocking, Reaping, SystemClock, Target, pidfd_exit_status, pidfd_send_signal, waitid};
@@ -12,8 +11,6 @@ use steadfast_linux::{Blocking, Reaping, SystemClock, Target, pidfd_exit_status,
 pub(crate) struct PidfdProcess {
     pid: Pid,
     pidfd: OwnedFd,
-    /// Its place in the reactor.
-    key: AtomicU64,
 }
 
 /// What a readable pidfd means.
@@ -28,15 +25,7 @@ pub(crate) enum Sight {
 
 impl PidfdProcess {
     pub(crate) fn new(pid: Pid, pidfd: OwnedFd) -> PidfdProcess {
-        PidfdProcess { pid, pidfd, key: AtomicU64::new(0) }
-    }
-
-    pub(crate) fn key(&self) -> Key {
-        self.key.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set_key(&self, key: Key) {
-        self.key.store(key, Ordering::Relaxed);
+        PidfdProcess { pid, pidfd }
     }
 
     pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
@@ -164,8 +153,6 @@ impl BackendProcess for PidfdProcess {
 
 impl Drop for PidfdProcess {
     fn drop(&mut self) {
-        if self.key() != 0 {
-            reactor::forget(self.key());
-        }
+        reactor::forget(self);
     }
 }

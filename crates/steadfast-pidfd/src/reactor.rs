@@ -9,13 +9,18 @@ use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use steadfast_core::{BackendProcess, OnExit};
 use steadfast_linux::spawn_quiet_thread;
 
-/// Which of its processes; 0 is none.
-pub(crate) type Key = u64;
+/// The alarm's number among those of the tasks.
+const ALARM: epoll::EventData = epoll::EventData::new_u64(0);
+
+/// One of its processes: by its place in memory, which is its own as long as it is here. That takes no room in the process itself.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Key(usize);
 
 /// Empty when there is nothing to wait for; then there is no thread and no descriptor either.
 static REACTOR: Mutex<Option<Reactor>> = Mutex::new(None);
@@ -27,9 +32,14 @@ struct Reactor {
     epoll: Arc<OwnedFd>,
     /// Written to when the thread is to see that there is nothing left.
     alarm: Arc<OwnedFd>,
-    tasks: HashMap<Key, Task>,
-    last: Key,
+    /// By a number that no later task gets, for an event may come late.
+    tasks: HashMap<u64, (Key, Task)>,
+    numbers: HashMap<Key, u64>,
+    last: u64,
 }
+
+/// How many tasks there are, for those who have none.
+static COUNT: AtomicUsize = AtomicUsize::new(0);
 
 enum Task {
     Reap(Arc<PidfdProcess>),
@@ -43,7 +53,7 @@ pub(crate) fn reap(child: Arc<PidfdProcess>) {
     if !matches!(child.reap(), Ok(None)) {
         return;
     }
-    if let Some(task) = lock(&REACTOR).as_mut().and_then(|reactor| reactor.tasks.get_mut(&child.key())) {
+    if let Some(task) = lock(&REACTOR).as_mut().and_then(|reactor| reactor.task_of(&child)) {
         // Nobody wants to be told any more.
         *task = Task::Reap(child);
         return;
@@ -64,10 +74,13 @@ pub(crate) fn tell(process: &Arc<PidfdProcess>, tell: OnExit) -> io::Result<()> 
 }
 
 /// The process's handle is dropped.
-pub(crate) fn forget(key: Key) {
+pub(crate) fn forget(process: &PidfdProcess) {
+    if COUNT.load(Ordering::SeqCst) == 0 {
+        return;
+    }
     let mut guard = lock(&REACTOR);
     let Some(reactor) = &mut *guard else { return };
-    let forgotten = reactor.tasks.remove(&key);
+    let forgotten = reactor.numbers.get(&key(process)).copied().and_then(|number| reactor.remove(number));
     if reactor.tasks.is_empty() {
         // Cannot fail: it counts far further.
         _ = rustix::io::write(&reactor.alarm, &1_u64.to_ne_bytes());
@@ -81,18 +94,43 @@ fn add(process: &PidfdProcess, task: Task) -> io::Result<()> {
     if guard.is_none() {
         let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?);
         let alarm = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        epoll::add(&epoll, &alarm, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
+        epoll::add(&epoll, &alarm, ALARM, epoll::EventFlags::IN)?;
         let (waiter, own_alarm) = (Arc::clone(&epoll), Arc::clone(&alarm));
         spawn_quiet_thread("steadfast-reactor", move || run(&waiter, &own_alarm))?;
-        *guard = Some(Reactor { epoll, alarm, tasks: HashMap::new(), last: 0 });
+        *guard = Some(Reactor { epoll, alarm, tasks: HashMap::new(), numbers: HashMap::new(), last: 0 });
     }
     let Some(reactor) = &mut *guard else { unreachable!("set just above") };
     reactor.last += 1;
-    let key = reactor.last;
-    epoll::add(&reactor.epoll, process.pidfd(), epoll::EventData::new_u64(key), once(epoll::EventFlags::IN))?;
-    process.set_key(key);
-    reactor.tasks.insert(key, task);
+    let number = reactor.last;
+    epoll::add(&reactor.epoll, process.pidfd(), epoll::EventData::new_u64(number), once(epoll::EventFlags::IN))?;
+    reactor.numbers.insert(key(process), number);
+    reactor.tasks.insert(number, (key(process), task));
+    COUNT.fetch_add(1, Ordering::SeqCst);
     Ok(())
+}
+
+impl Reactor {
+    fn task_of(&mut self, process: &PidfdProcess) -> Option<&mut Task> {
+        self.tasks.get_mut(self.numbers.get(&key(process))?).map(|(_, task)| task)
+    }
+
+    fn process(&self, number: u64) -> Option<Arc<PidfdProcess>> {
+        match &self.tasks.get(&number)?.1 {
+            Task::Reap(child) => Some(Arc::clone(child)),
+            Task::Tell(process, _) => process.upgrade(),
+        }
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Task> {
+        let (key, task) = self.tasks.remove(&number)?;
+        self.numbers.remove(&key);
+        COUNT.fetch_sub(1, Ordering::SeqCst);
+        Some(task)
+    }
+}
+
+fn key(process: &PidfdProcess) -> Key {
+    Key(std::ptr::from_ref(process).addr())
 }
 
 fn once(events: epoll::EventFlags) -> epoll::EventFlags {
@@ -103,7 +141,7 @@ fn run(epoll: &OwnedFd, alarm: &OwnedFd) {
     const SHORTEST: Duration = Duration::from_millis(1);
     const LONGEST: Duration = Duration::from_millis(50);
     // Those that have exited, but not for us yet: a debugger has to collect them first (ptrace(2)), and there is no event for that.
-    let mut held: Vec<Key> = Vec::new();
+    let mut held: Vec<u64> = Vec::new();
     let mut pause = SHORTEST;
     let mut events = Vec::with_capacity(64);
     loop {
@@ -114,9 +152,9 @@ fn run(epoll: &OwnedFd, alarm: &OwnedFd) {
             continue;
         }
         pause = if events.is_empty() { (pause * 2).min(LONGEST) } else { SHORTEST };
-        let seen: Vec<Key> = events.iter().map(|event| event.data.u64()).collect();
+        let seen: Vec<u64> = events.iter().map(|event| event.data.u64()).collect();
         let again = std::mem::take(&mut held);
-        held = again.into_iter().chain(seen).filter(|key| exited(epoll, *key)).collect();
+        held = again.into_iter().chain(seen).filter(|number| exited(epoll, *number)).collect();
         let mut guard = lock(&REACTOR);
         if guard.as_ref().is_some_and(|reactor| reactor.tasks.is_empty()) {
             *guard = None;
@@ -129,21 +167,20 @@ fn run(epoll: &OwnedFd, alarm: &OwnedFd) {
 }
 
 /// The descriptor is readable: does the task. Whether it has to be looked at again after a while.
-fn exited(epoll: &OwnedFd, key: Key) -> bool {
-    let process = lock(&REACTOR).as_ref().and_then(|reactor| reactor.tasks.get(&key)).and_then(Task::process);
-    let Some(process) = process else { return false };
+fn exited(epoll: &OwnedFd, number: u64) -> bool {
+    let Some(process) = lock(&REACTOR).as_ref().and_then(|reactor| reactor.process(number)) else { return false };
     match process.sight() {
         Sight::Held => return true,
         // From now on only that it was reaped (`EPOLLHUP`, Linux 6.9) is reported; at once, if that has happened.
         Sight::Zombie => {
-            let data = epoll::EventData::new_u64(key);
+            let data = epoll::EventData::new_u64(number);
             if epoll::modify(epoll, process.pidfd(), data, once(epoll::EventFlags::empty())).is_ok() {
                 return false;
             }
         }
         Sight::Over => {}
     }
-    let task = lock(&REACTOR).as_mut().and_then(|reactor| reactor.tasks.remove(&key));
+    let task = lock(&REACTOR).as_mut().and_then(|reactor| reactor.remove(number));
     match task {
         Some(Task::Tell(_, tell)) => tell(),
         // ECHILD: somebody else was quicker, and it is gone.
@@ -151,15 +188,6 @@ fn exited(epoll: &OwnedFd, key: Key) -> bool {
         None => {}
     }
     false
-}
-
-impl Task {
-    fn process(&self) -> Option<Arc<PidfdProcess>> {
-        match self {
-            Task::Reap(child) => Some(Arc::clone(child)),
-            Task::Tell(process, _) => process.upgrade(),
-        }
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

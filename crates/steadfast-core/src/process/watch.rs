@@ -32,10 +32,15 @@ pub trait Watcher: Send + Sync {
 }
 
 /// Those who watch one handle.
-#[derive(Default)]
 pub(super) struct Watchers {
-    list: Vec<Watching>,
+    list: List,
     asked: Asked,
+}
+
+/// Most handles are watched by one at the most: that takes no memory of its own.
+enum List {
+    One(Watching),
+    Many(Option<Box<Vec<Watching>>>),
 }
 
 type Watching = (Arc<dyn Watcher>, u64);
@@ -51,8 +56,12 @@ enum Asked {
 }
 
 impl Watchers {
-    pub(super) fn take(&mut self) -> Vec<Watching> {
-        std::mem::take(&mut self.list)
+    pub(super) fn none() -> Watchers {
+        Watchers { list: List::Many(None), asked: Asked::No }
+    }
+
+    pub(super) fn take(&mut self) -> Told {
+        Told(std::mem::replace(&mut self.list, List::Many(None)))
     }
 
     /// Whether the backend has said so.
@@ -61,18 +70,48 @@ impl Watchers {
     }
 
     fn add(&mut self, watcher: &Arc<dyn Watcher>, token: u64) {
-        // Most handles are watched by one.
-        if self.list.is_empty() {
-            self.list.reserve_exact(1);
+        let new = (Arc::clone(watcher), token);
+        self.list = match self.take().0 {
+            List::Many(None) => List::One(new),
+            List::One(first) => List::Many(Some(Box::new(vec![first, new]))),
+            List::Many(Some(mut many)) => {
+                many.push(new);
+                List::Many(Some(many))
+            }
+        };
+    }
+
+    fn remove(&mut self, watcher: &Arc<dyn Watcher>, token: u64) -> Option<Watching> {
+        let is_it = |(other, mark): &Watching| *mark == token && Arc::ptr_eq(other, watcher);
+        match &mut self.list {
+            List::Many(many) => {
+                let many = many.as_mut()?;
+                let index = many.iter().position(is_it)?;
+                Some(many.swap_remove(index))
+            }
+            List::One(one) if is_it(one) => match self.take().0 {
+                List::One(one) => Some(one),
+                List::Many(_) => None,
+            },
+            List::One(_) => None,
         }
-        self.list.push((Arc::clone(watcher), token));
+    }
+}
+
+/// Watchers that are to be told.
+pub(super) struct Told(List);
+
+impl Told {
+    pub(super) fn nobody() -> Told {
+        Told(List::Many(None))
     }
 }
 
 /// Outside of the lock, for a watcher may take locks of its own.
-pub(super) fn tell(watchers: Vec<Watching>) {
-    for (watcher, token) in watchers {
-        watcher.notify(token);
+pub(super) fn tell(watchers: Told) {
+    match watchers.0 {
+        List::One((watcher, token)) => watcher.notify(token),
+        List::Many(many) => many.into_iter().flat_map(|many| *many).for_each(|(watcher, token)| watcher.notify(token)),
     }
 }
 
@@ -149,10 +188,7 @@ impl Process {
     /// Forgets what [`watch`](Process::watch) and [`watch_exit`](Process::watch_exit) were asked with this watcher and token. It may
     /// be told one last time by a thread that is on its way.
     pub fn unwatch(&self, watcher: &Arc<dyn Watcher>, token: u64) {
-        let mut state = self.inner.lock();
-        let is_it = |(other, mark): &Watching| *mark == token && Arc::ptr_eq(other, watcher);
-        let found = state.watchers.list.iter().position(is_it).map(|index| state.watchers.list.swap_remove(index));
-        drop(state);
+        let found = self.inner.lock().watchers.remove(watcher, token);
         drop(found);
     }
 

@@ -70,7 +70,7 @@ pub struct Exited<K> {
     pub status: Result<ExitStatus>,
 }
 
-impl<K: Clone + Eq + Hash> WaitSet<K> {
+impl<K: Eq + Hash> WaitSet<K> {
     /// An empty set. It takes two descriptors with the first process, beside those that the processes have themselves.
     pub fn new() -> WaitSet<K> {
         let state = State { entries: Entries::new(), ready: VecDeque::new(), backend: None };
@@ -86,7 +86,7 @@ impl<K: Clone + Eq + Hash> WaitSet<K> {
     pub fn add(&self, key: K, process: &Process) -> Result<()> {
         self.shared.prepare(&**process.backend())?;
         let mut state = self.lock();
-        if state.entries.contains(&key) {
+        if state.entries.find(&key).is_some() {
             return Err(Error::KeyInUse { pid: process.pid() });
         }
         state.backend.get_or_insert_with(|| Arc::clone(process.backend()));
@@ -130,7 +130,7 @@ impl<K: Clone + Eq + Hash> WaitSet<K> {
 
     /// Whether a process with this key is in it.
     pub fn contains(&self, key: &K) -> bool {
-        self.lock().entries.contains(key)
+        self.lock().entries.find(key).is_some()
     }
 
     /// Blocks until one of them exits, reaps it, and gives it; `None` if the set is empty, or becomes so because other threads take
@@ -250,7 +250,7 @@ impl<K: Clone + Eq + Hash> WaitSet<K> {
     }
 }
 
-impl<K: Clone + Eq + Hash> Default for WaitSet<K> {
+impl<K: Eq + Hash> Default for WaitSet<K> {
     fn default() -> WaitSet<K> {
         WaitSet::new()
     }
@@ -277,7 +277,7 @@ pub struct Ready<'a, K> {
     set: &'a WaitSet<K>,
 }
 
-impl<K: Clone + Eq + Hash> Iterator for Ready<'_, K> {
+impl<K: Eq + Hash> Iterator for Ready<'_, K> {
     type Item = Exited<K>;
     fn next(&mut self) -> Option<Exited<K>> {
         self.set.try_wait()
