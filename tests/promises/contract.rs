@@ -121,7 +121,24 @@ pub(crate) fn kernel(tells_lost_status: bool) -> Kernel {
         .pid_max(4096)
         .program_with("actor", |run| script(&run.args))
         .program("foreigner", Script::new().run_forever())
+        .program("copy", copy())
+        .program("talker", talker())
         .build()
+}
+
+/// As `cat`, by lines.
+fn copy() -> Script {
+    let answer = |line: Option<&str>| match line {
+        None => Script::new().exit(0),
+        Some(line) => Script::new().write_stdout(format!("{line}\n")),
+    };
+    Script::new().loop_forever(Script::new().on_stdin_line(answer))
+}
+
+/// Says much, complains, and has a last word when its input ends.
+fn talker() -> Script {
+    let numbers: String = (1..=100_000).map(|n| format!("{n}\n")).collect();
+    Script::new().write_stdout(numbers).write_stderr("oops\n").read_stdin_to_end().write_stdout("late\n").exit(0)
 }
 
 fn mock(backend: impl Fn(&Kernel) -> Arc<dyn steadfast::backend::ProcessBackend>, tells_lost_status: bool) -> Subject {

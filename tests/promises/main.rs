@@ -16,6 +16,7 @@ mod simulated;
 mod stage;
 mod storm;
 mod surroundings;
+mod tasks;
 mod waiting;
 
 use libtest_mimic::Arguments;
@@ -68,6 +69,7 @@ fn main() {
         simulated::tests(),
         storm::tests(),
         surroundings::tests(),
+        tasks::tests(),
         waiting::tests(),
     ];
     let tests: Vec<Test> = tests.into_iter().flatten().collect();

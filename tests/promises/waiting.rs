@@ -90,6 +90,20 @@ fn simulated(backend: fn(&Kernel) -> Arc<dyn ProcessBackend>, tells_lost_status:
 }
 
 impl Scene {
+    /// The one child program.
+    pub(crate) fn actor(&self) -> &OsString {
+        &self.actor
+    }
+
+    /// A process that is not our child.
+    pub(crate) fn foreigner(&self) -> Process {
+        self.system.find((self.foreigner)()).unwrap()
+    }
+
+    pub(crate) fn tells_lost_status(&self) -> bool {
+        self.tells_lost_status
+    }
+
     /// A child that exits with this code when it is dropped, or its stdin.
     pub(crate) fn child(&self, code: u8) -> Child {
         let mut command = Command::new(&self.actor);
@@ -276,7 +290,7 @@ fn lost(scene: &Scene) {
 
 fn foreign(scene: &Scene) {
     let set = WaitSet::new();
-    let process = scene.system.find((scene.foreigner)()).unwrap();
+    let process = scene.foreigner();
     set.add((), &process).unwrap();
     assert!(set.wait_timeout(Duration::from_millis(5)).is_none());
     process.kill().unwrap();

@@ -64,16 +64,14 @@ impl Kernel {
             let began = (now, world.now);
             world.following.outside = Some(Outside { clock, began });
         }
-        let before = world.before();
-        world.catch_up();
-        let others = world.awakened(&before);
-        if !world.following.wakers.iter().any(|other| other.will_wake(waker)) {
-            world.following.wakers.push(waker.clone());
-        }
-        let next = world.next_event();
-        let began = world.following.outside.as_ref().map(|outside| outside.began);
-        drop(self.tell_who_waits(world));
-        others.into_iter().for_each(Waker::wake);
+        let (began, next) = self.with_present(world, |world| {
+            // If something has happened just now it is woken at once, as all are, and comes again.
+            let wakers = &mut world.following.wakers;
+            if !wakers.iter().any(|other| other.will_wake(waker)) {
+                wakers.push(waker.clone());
+            }
+            (world.following.outside.as_ref().map(|outside| outside.began), world.next_event())
+        });
         let (began, start) = began?;
         Some(began + std::time::Duration::from_nanos(next?.saturating_sub(start)))
     }

@@ -201,11 +201,7 @@ impl Kernel {
 
     /// Virtual time since the kernel was built.
     pub fn now(&self) -> Duration {
-        let mut world = self.lock();
-        world.catch_up();
-        let now = world.now;
-        drop(self.tell_who_waits(world));
-        Duration::from_nanos(now)
+        Duration::from_nanos(self.with_present(self.lock(), |world| world.now))
     }
 
     /// Who did what to whom, at which virtual time, a line each: the same for the same seed and the same calls.

@@ -396,9 +396,15 @@ impl Kernel {
                 Err(world) => world,
             };
         }
+        self.with_present(world, call)
+    }
+
+    /// Looks, or changes something, at the present of the clock that the simulation follows, if it does; then whoever waits for what
+    /// has changed is told.
+    pub(crate) fn with_present<T>(&self, mut world: MutexGuard<'_, World>, look: impl FnOnce(&mut World) -> T) -> T {
         let before = world.follows().then(|| world.before());
         world.catch_up();
-        let answer = call(&mut world);
+        let answer = look(&mut world);
         world.catch_up();
         let others = before.map(|before| world.awakened(&before)).unwrap_or_default();
         let world = self.tell_who_waits(world);

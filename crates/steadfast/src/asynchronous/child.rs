@@ -4,6 +4,7 @@ use super::capture;
 use super::over::Over;
 use super::pipe::{ChildStderr, ChildStdin, ChildStdout};
 use super::runtime::Runtime;
+use super::virtual_time::VirtualTime;
 use crate::{Capture, Captured, ExitStatus, Output, Pid, Process, Signal};
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -28,6 +29,7 @@ pub struct Child<R: Runtime> {
 impl<R: Runtime> From<crate::Child> for Child<R> {
     fn from(mut child: crate::Child) -> Child<R> {
         let process = child.process().clone();
+        VirtualTime::<R>::begin(&process);
         Child {
             stdin: child.stdin.take().map(|end| ChildStdin::new(end, &process)),
             stdout: child.stdout.take().map(|end| ChildStdout::new(end, &process)),

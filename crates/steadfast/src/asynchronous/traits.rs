@@ -60,14 +60,14 @@ macro_rules! extend_for {
             ///
             /// # Errors
             /// As [`Command::spawn`](crate::Command::spawn) and [`wait`](crate::asynchronous::Child::wait).
-            fn status_async(&self) -> impl Future<Output = crate::Result<crate::ExitStatus>> + Send;
+            fn status_async(&self) -> impl Future<Output = crate::Result<crate::ExitStatus>> + Send + 'static;
 
             /// Starts it, reads its stdout and stderr to the end, and waits for it.
             ///
             /// # Errors
             /// As [`Command::spawn`](crate::Command::spawn) and
             /// [`wait_with_output`](crate::asynchronous::Child::wait_with_output).
-            fn output_async(&self) -> impl Future<Output = crate::Result<crate::Output>> + Send;
+            fn output_async(&self) -> impl Future<Output = crate::Result<crate::Output>> + Send + 'static;
 
             /// Starts it and reads its stdout and stderr until it exits, for `timeout` at the most: then it is killed, and what was read
             /// so far is returned all the same.
@@ -77,13 +77,16 @@ macro_rules! extend_for {
             fn output_timeout_async(
                 &self,
                 timeout: std::time::Duration,
-            ) -> impl Future<Output = crate::Result<crate::Captured>> + Send;
+            ) -> impl Future<Output = crate::Result<crate::Captured>> + Send + 'static;
 
             /// Starts it and reads its stdout and stderr as the options say.
             ///
             /// # Errors
             /// As [`Command::spawn`](crate::Command::spawn) and [`capture`](crate::asynchronous::Child::capture).
-            fn capture_async(&self, options: crate::Capture) -> impl Future<Output = crate::Result<crate::Captured>> + Send;
+            fn capture_async(
+                &self,
+                options: crate::Capture,
+            ) -> impl Future<Output = crate::Result<crate::Captured>> + Send + 'static;
         }
 
         impl AsyncCommand for crate::Command {
@@ -91,12 +94,12 @@ macro_rules! extend_for {
                 self.spawn().map(Child::from)
             }
 
-            fn status_async(&self) -> impl Future<Output = crate::Result<crate::ExitStatus>> + Send {
+            fn status_async(&self) -> impl Future<Output = crate::Result<crate::ExitStatus>> + Send + 'static {
                 let child = self.spawn_async();
                 async move { child?.wait().await }
             }
 
-            fn output_async(&self) -> impl Future<Output = crate::Result<crate::Output>> + Send {
+            fn output_async(&self) -> impl Future<Output = crate::Result<crate::Output>> + Send + 'static {
                 let child = self.spawn_captured().map(Child::from);
                 async move { child?.wait_with_output().await }
             }
@@ -104,11 +107,14 @@ macro_rules! extend_for {
             fn output_timeout_async(
                 &self,
                 timeout: std::time::Duration,
-            ) -> impl Future<Output = crate::Result<crate::Captured>> + Send {
+            ) -> impl Future<Output = crate::Result<crate::Captured>> + Send + 'static {
                 self.capture_async(crate::Capture::new().timeout(timeout).kill_on_timeout(true))
             }
 
-            fn capture_async(&self, options: crate::Capture) -> impl Future<Output = crate::Result<crate::Captured>> + Send {
+            fn capture_async(
+                &self,
+                options: crate::Capture,
+            ) -> impl Future<Output = crate::Result<crate::Captured>> + Send + 'static {
                 let child = self.spawn_captured().map(Child::from);
                 async move { child?.capture(&options).await }
             }

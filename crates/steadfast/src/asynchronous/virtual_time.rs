@@ -3,7 +3,7 @@
 use super::Engine;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 use steadfast_core::Process;
 use steadfast_core::sync::Scheduler;
@@ -18,6 +18,13 @@ impl<R: Engine> VirtualTime<R> {
     pub(super) fn of(process: &Process) -> Option<VirtualTime<R>> {
         let scheduler = process.backend().clock().scheduler()?;
         Some(VirtualTime { scheduler, timer: None })
+    }
+
+    /// From now on its time is the runtime's, also while no task waits for it.
+    pub(super) fn begin(process: &Process) {
+        if let Some(time) = VirtualTime::<R>::of(process) {
+            time.scheduler.follow(R::clock, Waker::noop());
+        }
     }
 
     /// Polls until `look` finds something: lets happen what has by now, looks, and has the task woken when the next thing happens.
