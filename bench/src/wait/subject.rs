@@ -114,12 +114,13 @@ impl Subject for Set {
     }
 
     fn take(&mut self, count: usize) -> Result<Vec<usize>> {
-        let next = || {
+        let mut taken = Vec::with_capacity(count);
+        for _ in 0..count {
             let exited = self.set.wait().ok_or("the set is empty")?;
             exited.status?;
-            Ok(exited.key)
-        };
-        (0..count).map(|_| next()).collect()
+            taken.push(exited.key);
+        }
+        Ok(taken)
     }
 }
 
@@ -170,7 +171,7 @@ impl Subject for Std {
 /// std has no way to wait for any of them: each is asked, until enough have exited.
 fn std_all(path: &Path) -> Result<Box<dyn Subject>> {
     let wait = |children: &mut Vec<Option<StdChild>>, count| {
-        let mut taken = Vec::new();
+        let mut taken = Vec::with_capacity(count);
         while taken.len() < count {
             for (key, place) in children.iter_mut().enumerate() {
                 let exited = place.as_mut().map(StdChild::try_wait).transpose()?.flatten();

@@ -97,7 +97,7 @@ enum Learnt {
 
 /// What a look without waiting came to.
 enum Look {
-    Exited(Exit),
+    Exited(ExitStatus),
     Running,
     /// Other calls are in progress, or there is an error to be reported: look in the usual way.
     AskAgain,
@@ -255,8 +255,21 @@ impl Process {
     /// # Errors
     /// As [`wait`](Process::wait).
     pub fn try_wait(&self) -> Result<Option<ExitStatus>> {
-        match self.inner.reap_if_alone() {
-            Look::Exited(exit) => Ok(Some(exit.status)),
+        self.look(None)
+    }
+
+    /// As [`try_wait`](Process::try_wait), after [`unwatch`](Process::unwatch): for a watcher that was told of an exit, and need not be
+    /// told again.
+    ///
+    /// # Errors
+    /// As [`wait`](Process::wait).
+    pub fn try_wait_unwatched(&self, watcher: &Arc<dyn Watcher>, token: u64) -> Result<Option<ExitStatus>> {
+        self.look(Some((watcher, token)))
+    }
+
+    fn look(&self, unwatch: Option<(&Arc<dyn Watcher>, u64)>) -> Result<Option<ExitStatus>> {
+        match self.inner.reap_if_alone(unwatch) {
+            Look::Exited(status) => Ok(Some(status)),
             Look::Running => Ok(None),
             Look::AskAgain => self.wait_deadline(self.inner.backend.clock().now()),
         }
@@ -433,11 +446,13 @@ impl Inner {
     /// The lock is held meanwhile, so that none can begin; it is the one place where a thread may have to wait for another, and
     /// only for as long as a call takes that does not block. In a simulation even such a call lets other threads go on, and so
     /// it is not done there.
-    fn reap_if_alone(&self) -> Look {
+    fn reap_if_alone(&self, unwatch: Option<(&Arc<dyn Watcher>, u64)>) -> Look {
+        let mut state = self.lock();
+        // What the watcher keeps alive is not dropped here: the caller has it too.
+        drop(unwatch.and_then(|(watcher, token)| state.watchers.remove(watcher, token)));
         if !self.may_reap_at_once {
             return Look::AskAgain;
         }
-        let mut state = self.lock();
         let looked = match (&state.phase, &state.process) {
             (Phase::Running, Some(process)) if state.calls == 0 => process.reap(),
             _ => return Look::AskAgain,
@@ -446,7 +461,7 @@ impl Inner {
             Ok(Some(exit)) => {
                 state.phase = Phase::Done(Some(Box::new(exit)));
                 self.part(state);
-                Look::Exited(exit)
+                Look::Exited(exit.status)
             }
             Ok(None) => Look::Running,
             Err(_) => Look::AskAgain,

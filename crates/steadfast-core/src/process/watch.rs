@@ -43,7 +43,7 @@ enum List {
     Many(Option<Box<Vec<Watching>>>),
 }
 
-type Watching = (Arc<dyn Watcher>, u64);
+pub(super) type Watching = (Arc<dyn Watcher>, u64);
 
 /// Whether the backend was asked to call.
 #[derive(Clone, Copy, Default, PartialEq)]
@@ -81,7 +81,7 @@ impl Watchers {
         };
     }
 
-    fn remove(&mut self, watcher: &Arc<dyn Watcher>, token: u64) -> Option<Watching> {
+    pub(super) fn remove(&mut self, watcher: &Arc<dyn Watcher>, token: u64) -> Option<Watching> {
         let is_it = |(other, mark): &Watching| *mark == token && Arc::ptr_eq(other, watcher);
         match &mut self.list {
             List::Many(many) => {

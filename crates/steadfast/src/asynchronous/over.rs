@@ -16,6 +16,8 @@ pub(crate) struct Over<R: Engine> {
     process: Process,
     stage: Stage<R>,
     ear: Arc<Ear>,
+    /// The same, as the watcher of the handle.
+    watcher: Arc<dyn Watcher>,
     time: Option<VirtualTime<R>>,
 }
 
@@ -56,18 +58,16 @@ const TOKEN: u64 = 0;
 
 impl<R: Engine> Over<R> {
     pub(super) fn new(process: &Process) -> Over<R> {
-        Over { process: process.clone(), stage: Stage::Begin, ear: Arc::default(), time: VirtualTime::of(process) }
-    }
-
-    fn watcher(&self) -> Arc<dyn Watcher> {
-        Arc::clone(&self.ear) as Arc<dyn Watcher>
+        let ear: Arc<Ear> = Arc::default();
+        let watcher = Arc::clone(&ear) as Arc<dyn Watcher>;
+        Over { process: process.clone(), stage: Stage::Begin, ear, watcher, time: VirtualTime::of(process) }
     }
 
     /// From now on the ear hears everything.
     fn hear(&mut self) -> Result<()> {
-        self.process.unwatch(&self.watcher(), TOKEN);
+        self.process.unwatch(&self.watcher, TOKEN);
         self.stage = Stage::Heard;
-        self.process.watch_exit(&self.watcher(), TOKEN)
+        self.process.watch_exit(&self.watcher, TOKEN)
     }
 
     fn begin(&mut self) -> Result<()> {
@@ -79,7 +79,7 @@ impl<R: Engine> Over<R> {
         match R::register(Descriptor::Pidfd(lent), Interest::Read) {
             Ok(source) => {
                 self.stage = Stage::Polled(source);
-                self.process.watch(&self.watcher(), TOKEN);
+                self.process.watch(&self.watcher, TOKEN);
                 Ok(())
             }
             // Another task waits for the same handle.
@@ -99,13 +99,13 @@ impl<R: Engine> Over<R> {
         loop {
             self.ear.wake_later(cx);
             if let Stage::Begin = self.stage {
-                if let Some(over) = verdict(&self.process) {
+                if let Some(over) = verdict(&self.process, &self.watcher, TOKEN) {
                     return Poll::Ready(over);
                 }
                 self.begin()?;
             }
             if self.ear.has_heard.swap(false, Ordering::SeqCst) {
-                if let Some(over) = verdict(&self.process) {
+                if let Some(over) = verdict(&self.process, &self.watcher, TOKEN) {
                     return Poll::Ready(over);
                 }
                 self.hear()?;
@@ -115,9 +115,7 @@ impl<R: Engine> Over<R> {
             match R::poll_readable(source, cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(())) => {
-                    // Or the ear would hear of what we are about to do.
-                    self.process.unwatch(&self.watcher(), TOKEN);
-                    if let Some(over) = verdict(&self.process) {
+                    if let Some(over) = verdict(&self.process, &self.watcher, TOKEN) {
                         return Poll::Ready(over);
                     }
                     // Readable, and yet there is nothing to be had: the backend finds out.
@@ -145,6 +143,6 @@ impl<R: Engine> Future for Over<R> {
 
 impl<R: Engine> Drop for Over<R> {
     fn drop(&mut self) {
-        self.process.unwatch(&self.watcher(), TOKEN);
+        self.process.unwatch(&self.watcher, TOKEN);
     }
 }

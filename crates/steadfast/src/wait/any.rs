@@ -59,10 +59,6 @@ impl Watcher for Alarm {
 
 /// By one `poll(2)`. `None`: not all of them have a pidfd, or one is a case for a set.
 fn poll_any(processes: &[&Process], clock: &dyn Clock, deadline: Option<Instant>) -> Result<Option<Option<Exited<usize>>>> {
-    if let Some(over) = first_over(processes, |process| !process.is_running()) {
-        return Ok(over.map(Some));
-    }
-    let Ok(lent) = processes.iter().map(|process| process.lend()).collect::<Result<Vec<Lent>>>() else { return Ok(None) };
     let alarm = eventfd(0, EventfdFlags::CLOEXEC).map_err(|errno| Error::System {
         call: "eventfd",
         subject: "waiting for several processes".into(),
@@ -70,6 +66,10 @@ fn poll_any(processes: &[&Process], clock: &dyn Clock, deadline: Option<Instant>
     })?;
     let alarm = Arc::new(Alarm(alarm));
     let watcher: Arc<dyn Watcher> = Arc::clone(&alarm) as Arc<dyn Watcher>;
+    if let Some(over) = first_over(processes, &watcher, |process| !process.is_running()) {
+        return Ok(over.map(Some));
+    }
+    let Ok(lent) = processes.iter().map(|process| process.lend()).collect::<Result<Vec<Lent>>>() else { return Ok(None) };
     for (process, token) in processes.iter().zip(0..) {
         process.watch(&watcher, token);
     }
@@ -78,7 +78,7 @@ fn poll_any(processes: &[&Process], clock: &dyn Clock, deadline: Option<Instant>
         let left = deadline.map(|deadline| deadline.saturating_duration_since(clock.now()));
         crate::output::poll_until(&mut fds, left)?;
         let mut revents = fds.iter().map(|fd| !fd.revents().is_empty());
-        if let Some(over) = first_over(processes, |process| revents.next() == Some(true) || !process.is_running()) {
+        if let Some(over) = first_over(processes, &watcher, |process| revents.next() == Some(true) || !process.is_running()) {
             break over.map(Some);
         }
         if !alarm_events(&fds).is_empty() {
@@ -103,8 +103,12 @@ fn alarm_events(fds: &[PollFd<'_>]) -> PollFlags {
 }
 
 /// The first of those that seem to be over; `Some(None)`: it is not that simple.
-fn first_over(processes: &[&Process], mut is_over: impl FnMut(&Process) -> bool) -> Option<Option<Exited<usize>>> {
-    let over = processes.iter().enumerate().find(|(_, process)| is_over(process))?;
-    let (key, process) = (over.0, Process::clone(over.1));
-    Some(super::verdict(&process).map(|status| Exited { key, process, status }))
+fn first_over(
+    processes: &[&Process],
+    watcher: &Arc<dyn Watcher>,
+    mut is_over: impl FnMut(&Process) -> bool,
+) -> Option<Option<Exited<usize>>> {
+    let (key, process) = processes.iter().enumerate().find(|(_, process)| is_over(process))?;
+    let process = Process::clone(process);
+    Some(super::verdict(&process, watcher, key as u64).map(|status| Exited { key, process, status }))
 }

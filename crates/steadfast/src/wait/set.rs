@@ -1,7 +1,8 @@
 //! [`WaitSet`]: thousands of processes, and which of them exits next.
 
 use super::entries::{Entries, Entry, Token};
-use super::signal::{Shared, watcher};
+use super::signal::Shared;
+use super::verdict;
 use crate::{ExitStatus, Process};
 use std::collections::VecDeque;
 use std::fmt;
@@ -9,7 +10,7 @@ use std::hash::Hash;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use steadfast_core::{Error, ProcessBackend, Result};
+use steadfast_core::{Error, ProcessBackend, Result, Watcher};
 
 /// Processes, each with a key, of which one wants to know the next that exits.
 ///
@@ -47,6 +48,8 @@ use steadfast_core::{Error, ProcessBackend, Result};
 /// Without pidfds, each process in a set takes a thread of its own, which sleeps until the process exits.
 pub struct WaitSet<K> {
     shared: Arc<Shared>,
+    /// The same, as the watcher of a handle.
+    watcher: Arc<dyn Watcher>,
     state: Mutex<State<K>>,
 }
 
@@ -74,7 +77,8 @@ impl<K: Eq + Hash> WaitSet<K> {
     /// An empty set. It takes two descriptors with the first process, beside those that the processes have themselves.
     pub fn new() -> WaitSet<K> {
         let state = State { entries: Entries::new(), ready: VecDeque::new(), backend: None };
-        WaitSet { shared: Arc::default(), state: Mutex::new(state) }
+        let shared: Arc<Shared> = Arc::default();
+        WaitSet { watcher: Arc::clone(&shared) as Arc<dyn Watcher>, shared, state: Mutex::new(state) }
     }
 
     /// Puts a process into the set. The set has a handle of its own from now on.
@@ -94,10 +98,10 @@ impl<K: Eq + Hash> WaitSet<K> {
         drop(state);
         let watched = self.shared.add(process, token).and_then(|by_descriptor| match by_descriptor {
             true => {
-                process.watch(&watcher(&self.shared), token.0);
+                process.watch(&self.watcher, token.0);
                 Ok(())
             }
-            false => process.watch_exit(&watcher(&self.shared), token.0),
+            false => process.watch_exit(&self.watcher, token.0),
         });
         if watched.is_err() {
             self.lock().entries.remove(token);
@@ -113,7 +117,7 @@ impl<K: Eq + Hash> WaitSet<K> {
         let entry = state.entries.remove(token)?;
         self.tell_sleepers(&state);
         drop(state);
-        entry.process.unwatch(&watcher(&self.shared), token.0);
+        entry.process.unwatch(&self.watcher, token.0);
         self.shared.remove(&entry.process);
         Some(entry.process)
     }
@@ -184,10 +188,14 @@ impl<K: Eq + Hash> WaitSet<K> {
     }
 
     fn wait_until(&self, deadline: Option<Instant>) -> Option<Exited<K>> {
-        let backend = self.backend()?;
         let mut seen = Vec::new();
+        if let Some(exited) = self.take_ready(&mut seen) {
+            return Some(exited);
+        }
+        let backend = self.backend()?;
         loop {
             let rings = self.shared.count();
+            // In a simulation others may have gone on since the last look.
             if let Some(exited) = self.take_ready(&mut seen) {
                 return Some(exited);
             }
@@ -203,35 +211,43 @@ impl<K: Eq + Hash> WaitSet<K> {
 
     /// The first that has news which are worth it; those in `seen` have some.
     fn take_ready(&self, seen: &mut Vec<Token>) -> Option<Exited<K>> {
-        loop {
-            let mut state = self.lock();
+        let mut state = self.lock();
+        if !seen.is_empty() {
             state.ready.extend(seen.drain(..));
-            self.shared.take_inbox(&mut state.ready);
+        }
+        self.shared.take_inbox(&mut state.ready);
+        loop {
             let Some(token) = state.ready.pop_front() else {
                 self.tell_sleepers(&state);
                 return None;
             };
+            let Some(entry) = state.entries.get(token) else { continue };
+            let verdict = if self.shared.has_descriptors() {
+                verdict(&entry.process, &self.watcher, token.0)
+            } else {
+                // In a simulation even a look lets other threads go on, and they must not find the lock taken.
+                let process = entry.process.clone();
+                drop(state);
+                let verdict = verdict(&process, &self.watcher, token.0);
+                state = self.lock();
+                verdict
+            };
+            if let Some(status) = verdict {
+                // Unless another thread has reported it meanwhile.
+                let Some(Entry { key, process }) = state.entries.remove(token) else { continue };
+                self.tell_sleepers(&state);
+                return Some(Exited { key, process, status });
+            }
             let Some(process) = state.entries.get(token).map(|entry| entry.process.clone()) else { continue };
             drop(state);
-            let Some(status) = self.ask_for_status(&process, token) else { continue };
-            let mut state = self.lock();
-            // Unless another thread has reported it meanwhile.
-            let Some(Entry { key, process, .. }) = state.entries.remove(token) else { continue };
-            self.tell_sleepers(&state);
-            return Some(Exited { key, process, status });
+            // It will be heard of again, from the backend.
+            let failed = process.watch_exit(&self.watcher, token.0).err();
+            state = self.lock();
+            if let Some(error) = failed {
+                let Some(Entry { key, process }) = state.entries.remove(token) else { continue };
+                return Some(Exited { key, process, status: Err(error) });
+            }
         }
-    }
-
-    /// `None`: nothing yet, it will be heard of again.
-    fn ask_for_status(&self, process: &Process, token: Token) -> Option<Result<ExitStatus>> {
-        // Or it would tell what we are about to do.
-        process.unwatch(&watcher(&self.shared), token.0);
-        let verdict = super::verdict(process);
-        if verdict.is_some() {
-            return verdict;
-        }
-        // The backend finds out.
-        process.watch_exit(&watcher(&self.shared), token.0).err().map(Err)
     }
 
     /// There may be something left for those who sleep, or nothing to sleep for any more.
@@ -265,9 +281,8 @@ impl<K> fmt::Debug for WaitSet<K> {
 impl<K> Drop for WaitSet<K> {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let own = watcher(&self.shared);
         for (token, entry) in state.entries.all() {
-            entry.process.unwatch(&own, token.0);
+            entry.process.unwatch(&self.watcher, token.0);
         }
     }
 }

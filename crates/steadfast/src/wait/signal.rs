@@ -1,11 +1,11 @@
 //! How a set learns of exits, and how whoever waits for them sleeps: by descriptors for real processes, by a bell in a simulation.
 
 use super::entries::Token;
-use rustix::buffer::spare_capacity;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use steadfast_core::sync::Bell;
 use steadfast_core::{Clock, Errno, Error, Process, ProcessBackend, Result, Watcher};
@@ -15,6 +15,7 @@ use steadfast_core::{Clock, Errno, Error, Process, ProcessBackend, Result, Watch
 pub(super) struct Shared {
     /// What handles have said and nobody has looked at yet.
     inbox: Mutex<Vec<Token>>,
+    has_mail: AtomicBool,
     /// Chosen with the first process.
     way: OnceLock<Way>,
     /// Threads that sleep.
@@ -36,11 +37,14 @@ enum Way {
 const ALARM: u64 = 0;
 
 /// How many exits are taken from the kernel at once.
-const BATCH: usize = 256;
+const BATCH: usize = 64;
 
 impl Watcher for Shared {
     fn notify(&self, token: u64) {
-        self.inbox.lock().unwrap_or_else(PoisonError::into_inner).push(Token(token));
+        let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        inbox.push(Token(token));
+        self.has_mail.store(true, Ordering::SeqCst);
+        drop(inbox);
         self.ring();
     }
 }
@@ -61,6 +65,10 @@ impl Shared {
                 Err(Error::Unsupported { backend: backend.capabilities().name, what })
             }
         }
+    }
+
+    pub(super) fn has_descriptors(&self) -> bool {
+        matches!(self.way.get(), Some(Way::Descriptors { .. }))
     }
 
     /// Reports the exit of this process by its descriptor, once. `false`: it has none, or is in here by another token.
@@ -101,7 +109,12 @@ impl Shared {
     }
 
     pub(super) fn take_inbox(&self, into: &mut impl Extend<Token>) {
-        into.extend(std::mem::take(&mut *self.inbox.lock().unwrap_or_else(PoisonError::into_inner)));
+        // Mostly there is none.
+        if self.has_mail.load(Ordering::SeqCst) {
+            let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+            self.has_mail.store(false, Ordering::SeqCst);
+            into.extend(inbox.drain(..));
+        }
     }
 
     /// Sleeps until there is news, or until the deadline; one in the past only looks. What the descriptors say goes into `seen`, the
@@ -156,15 +169,12 @@ fn poll(epoll: &OwnedFd, left: Option<Duration>, seen: &mut Vec<Token>) -> bool 
     // In whole milliseconds, rounded up, and not for longer than those can be counted: the caller looks again.
     let left = left.map(|left| left.min(Duration::from_secs(24 * 3600)));
     let left = left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });
-    let mut events = Vec::with_capacity(BATCH);
+    // On the stack: memory of this size makes the allocator tidy up, which takes longer than all the rest.
+    let mut room = [const { MaybeUninit::uninit() }; BATCH];
     // Only EINTR can fail here.
-    _ = epoll::wait(epoll, spare_capacity(&mut events), left.as_ref());
+    let Ok((events, _)) = epoll::wait(epoll, &mut room, left.as_ref()) else { return false };
     let tokens = events.iter().map(|event: &epoll::Event| event.data.u64());
+    seen.reserve(BATCH);
     seen.extend(tokens.filter(|token| *token != ALARM).map(Token));
     events.iter().any(|event| event.data.u64() == ALARM)
-}
-
-/// As the watcher of a handle.
-pub(super) fn watcher(shared: &Arc<Shared>) -> Arc<dyn Watcher> {
-    Arc::clone(shared) as Arc<dyn Watcher>
 }
