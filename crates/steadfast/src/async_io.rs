@@ -51,6 +51,9 @@ impl Engine for AsyncIo {
         Async::new_nonblocking(descriptor)
     }
 
+    /// It has another look at the descriptor first, which takes its thread some turns.
+    const IS_LATE: bool = true;
+
     fn poll_readable(source: &Async<Descriptor>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         source.poll_readable(cx)
     }

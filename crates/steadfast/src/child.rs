@@ -32,8 +32,8 @@ pub struct Child {
     /// The read end of its stderr, if that is piped.
     pub stderr: Option<ChildStderr>,
     process: Process,
-    /// What was read by calls that a timeout ended.
-    pub(crate) captured: Mutex<[CapturedStream; 2]>,
+    /// What was read by calls that a timeout ended; most children have none, and are to be small.
+    pub(crate) captured: Mutex<Option<Box<[CapturedStream; 2]>>>,
     pidfd: Option<OwnedFd>,
     kill_on_drop: bool,
 }
@@ -128,14 +128,15 @@ impl Child {
     pub fn capture(&self, options: &Capture) -> Result<Captured> {
         self.close_stdin();
         let mut captured = self.captured.lock().unwrap_or_else(PoisonError::into_inner);
-        let [stdout, stderr] = &mut *captured;
+        let [stdout, stderr] = &mut **captured.get_or_insert_default();
         let streams = [
             Reading::new("stdout", self.stdout.as_ref().map(ChildStdout::end), stdout),
             Reading::new("stderr", self.stderr.as_ref().map(ChildStderr::end), stderr),
         ];
         let (status, timed_out) = output::capture(&self.process, &self.system(), streams, options)?;
         // What is finished is handed out; what goes on stays, for the next call.
-        let [stdout, stderr] = if status.is_some() { std::mem::take(&mut *captured) } else { captured.clone() };
+        let all = if status.is_some() { captured.take() } else { captured.clone() };
+        let [stdout, stderr] = *all.unwrap_or_default();
         Ok(Captured { status, timed_out, stdout, stderr })
     }
 

@@ -83,6 +83,8 @@ impl Engine for Tokio {
         AsyncFd::try_with_interest(descriptor, interest).map_err(|error| error.into_parts().1)
     }
 
+    const IS_LATE: bool = false;
+
     fn poll_readable(source: &AsyncFd<Descriptor>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         source.poll_read_ready(cx).map_ok(drop)
     }

@@ -24,13 +24,15 @@ struct Kept<'a> {
 
 impl<'a> Kept<'a> {
     fn of(child: &'a Child) -> Kept<'a> {
-        Kept { child, streams: std::mem::take(&mut *child.captured.lock().unwrap_or_else(PoisonError::into_inner)) }
+        let kept = child.captured.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Kept { child, streams: *kept.unwrap_or_default() }
     }
 }
 
 impl Drop for Kept<'_> {
     fn drop(&mut self) {
-        *self.child.captured.lock().unwrap_or_else(PoisonError::into_inner) = std::mem::take(&mut self.streams);
+        let streams = Some(Box::new(std::mem::take(&mut self.streams)));
+        *self.child.captured.lock().unwrap_or_else(PoisonError::into_inner) = streams;
     }
 }
 

@@ -125,7 +125,7 @@ impl<R: Runtime> Child<R> {
         if let Some(stdin) = &self.stdin {
             stdin.close();
         }
-        let pipes = [self.stdout.as_mut().map(|end| &mut end.pipe), self.stderr.as_mut().map(|end| &mut end.pipe)];
+        let pipes = [self.stdout.as_mut().map(|end| &mut *end.pipe), self.stderr.as_mut().map(|end| &mut *end.pipe)];
         capture::capture(&self.child, pipes, options).await
     }
 }

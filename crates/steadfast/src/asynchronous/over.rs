@@ -24,7 +24,10 @@ pub(crate) struct Over<R: Engine> {
 enum Stage<R: Engine> {
     Begin,
     /// The runtime polls the pidfd; the ear hears what other threads do with the handle.
-    Polled(R::Source),
+    Polled {
+        source: R::Source,
+        is_fresh: bool,
+    },
     /// The ear hears everything.
     Heard,
 }
@@ -78,7 +81,7 @@ impl<R: Engine> Over<R> {
         };
         match R::register(Descriptor::Pidfd(lent), Interest::Read) {
             Ok(source) => {
-                self.stage = Stage::Polled(source);
+                self.stage = Stage::Polled { source, is_fresh: true };
                 self.process.watch(&self.watcher, TOKEN);
                 Ok(())
             }
@@ -111,7 +114,13 @@ impl<R: Engine> Over<R> {
                 self.hear()?;
                 continue;
             }
-            let Stage::Polled(source) = &self.stage else { return Poll::Pending };
+            let Stage::Polled { source, is_fresh } = &mut self.stage else { return Poll::Pending };
+            if R::IS_LATE && !std::mem::take(is_fresh) {
+                if let Some(over) = verdict(&self.process, &self.watcher, TOKEN) {
+                    return Poll::Ready(over);
+                }
+                self.process.watch(&self.watcher, TOKEN);
+            }
             match R::poll_readable(source, cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(())) => {

@@ -81,12 +81,12 @@ impl<R: Engine> Pipe<R> {
 /// It implements the runtime's own trait for writing.
 pub struct ChildStdin<R: Runtime> {
     /// `None`: [`Child::wait`](super::Child::wait) has closed it.
-    pipe: Mutex<Option<Pipe<R>>>,
+    pipe: Mutex<Option<Box<Pipe<R>>>>,
 }
 
 impl<R: Runtime> ChildStdin<R> {
     pub(super) fn new(stdin: crate::ChildStdin, process: &Process) -> ChildStdin<R> {
-        ChildStdin { pipe: Mutex::new(Some(Pipe::new(stdin.into_end(), process))) }
+        ChildStdin { pipe: Mutex::new(Some(Box::new(Pipe::new(stdin.into_end(), process)))) }
     }
 
     pub(crate) fn close(&self) {
@@ -97,7 +97,7 @@ impl<R: Runtime> ChildStdin<R> {
     /// The same end for threads; `None` if it was closed.
     pub fn into_blocking(self) -> Option<crate::ChildStdin> {
         let pipe = self.pipe.into_inner().unwrap_or_else(PoisonError::into_inner);
-        pipe.and_then(Pipe::into_end).map(crate::ChildStdin::new)
+        pipe.and_then(|pipe| pipe.into_end()).map(crate::ChildStdin::new)
     }
 
     pub(crate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
@@ -107,7 +107,7 @@ impl<R: Runtime> ChildStdin<R> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Pipe<R>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Box<Pipe<R>>>> {
         self.pipe.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -124,12 +124,12 @@ macro_rules! read_end {
         ///
         /// It implements the runtime's own trait for reading.
         pub struct $name<R: Runtime> {
-            pub(crate) pipe: Pipe<R>,
+            pub(crate) pipe: Box<Pipe<R>>,
         }
 
         impl<R: Runtime> $name<R> {
             pub(super) fn new(end: crate::$name, process: &Process) -> $name<R> {
-                $name { pipe: Pipe::new(end.into_end(), process) }
+                $name { pipe: Box::new(Pipe::new(end.into_end(), process)) }
             }
 
             /// The same end for threads, or for [`Stdio::from`](crate::Stdio): the stdin of another process.

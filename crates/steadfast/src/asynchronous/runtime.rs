@@ -31,6 +31,9 @@ pub(crate) trait Engine: Sized + Send + Sync + Unpin + 'static {
 
     fn register(descriptor: Descriptor, interest: Interest) -> io::Result<Self::Source>;
 
+    /// Whether [`poll_readable`](Self::poll_readable) is ready only some time after it has woken the task.
+    const IS_LATE: bool;
+
     /// Ready once the descriptor is readable; only asked until it is.
     fn poll_readable(source: &Self::Source, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
