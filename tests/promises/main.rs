@@ -6,6 +6,7 @@ mod attributes;
 mod capture;
 mod contract;
 mod errors;
+mod examples;
 mod leaks;
 mod like_std;
 mod plays;
@@ -60,6 +61,7 @@ fn main() {
         capture::tests(),
         contract::tests(),
         errors::tests(),
+        examples::tests(),
         leaks::tests(),
         like_std::tests(),
         plays::tests(),
