@@ -16,6 +16,12 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("leaks: out of descriptors, at each step", || each_system(out_of_descriptors)),
         Test::that_may_skip("leaks: out of processes, as a plain user", out_of_processes),
         Test::new("leaks: dropped children are reaped, and their helpers end", || each_system(dropped)),
+        Test::new("leaks: 500 dropped children are reaped by one thread, whatever zombies lie around", || {
+            each_backend(many_dropped)
+        }),
+        Test::new("leaks: the limit of open files is reached: what runs is waited for, and the error says what to raise", || {
+            each_backend(limit_of_files);
+        }),
         Test::new("leaks: timeouts on live children leave nothing", || each_system(timeouts)),
         Test::new("leaks: a pidfd of the caller's own outlives the handle", callers_pidfd),
     ]
@@ -154,6 +160,75 @@ fn dropped(system: &System) {
     drop(inputs);
     until("the dropped children are reaped", || children().is_empty());
     until("the thread and the descriptor for them go", || (descriptors(), threads()) == before);
+}
+
+/// Both real backends, each once.
+fn each_backend(check: fn(&System)) {
+    [System::pidfd().ok(), Some(System::pid_legacy())].iter().flatten().for_each(check);
+}
+
+fn many_dropped(system: &System) {
+    let before = (descriptors(), threads());
+    // Somebody else's business, and in the way: it is the first that the kernel reports.
+    let in_the_way =
+        nix::unistd::Pid::from_raw(std::process::Command::new(ACTOR).args(["exit", "0"]).spawn().unwrap().id() as i32);
+    for is_in_the_way in [true, false] {
+        let mut command = Command::new(ACTOR);
+        command.args(["until-eof", "0"]).stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut inputs: Vec<_> = (0..500).map(|_| system.spawn(&command).unwrap().stdin.take()).collect();
+        assert!(threads() <= before.1 + 1, "{} threads", threads());
+        // Not in the order in which they were started.
+        fastrand::shuffle(&mut inputs);
+        while let Some(input) = inputs.pop() {
+            drop(input);
+            if inputs.len() % 100 == 0 {
+                let left = inputs.len() + usize::from(is_in_the_way);
+                until("those that have exited are reaped", || children().len() == left);
+            }
+        }
+        if is_in_the_way {
+            nix::sys::wait::waitpid(in_the_way, None).unwrap();
+        }
+        until("the thread and the descriptors for them go", || (descriptors(), threads()) == before);
+    }
+}
+
+fn limit_of_files(system: &System) {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let before = descriptors();
+    setrlimit(Resource::RLIMIT_NOFILE, 120, hard).unwrap();
+    let set = steadfast::WaitSet::new();
+    let mut command = Command::new(ACTOR);
+    command.args(["until-eof", "3"]).stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut running = Vec::new();
+    let error = loop {
+        match system.spawn(&command) {
+            Ok(child) => match set.add(running.len(), &child) {
+                Ok(()) => running.push(child),
+                Err(error) => break error,
+            },
+            Err(error) => break error,
+        }
+        assert!(running.len() < 120, "it has a limit");
+    };
+    assert_eq!(error.errno(), Some(Errno::MFILE), "{error}");
+    assert!(error.to_string().ends_with("raise RLIMIT_NOFILE (`ulimit -n`)"), "{error}");
+    assert!(running.len() > 20);
+    // Not one descriptor is left, and yet all can be waited for: by the set, with a timeout, in a task, several at once.
+    let filled: Vec<fs::File> = std::iter::from_fn(|| fs::File::open("/dev/null").ok()).collect();
+    let (first, count) = (running.remove(0), running.len());
+    assert_eq!(first.process().wait_timeout(std::time::Duration::from_millis(1)).unwrap(), None);
+    let error = steadfast::wait_any(&[first.process()], None).unwrap_err();
+    assert_eq!(error.errno(), Some(Errno::MFILE), "{error}");
+    drop(running);
+    for _ in 0..count {
+        assert_eq!(set.wait().unwrap().status.unwrap().code(), Some(3));
+    }
+    assert_eq!(first.wait().unwrap().code(), Some(3));
+    assert_eq!((set.wait().unwrap().key, set.len()), (0, 0));
+    drop((filled, first, set));
+    setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+    until("nothing is left", || descriptors() == before && children().is_empty());
 }
 
 fn timeouts(system: &System) {

@@ -79,7 +79,7 @@ pub enum Error {
         why: String,
     },
     /// A step between the decision to spawn and the program's first instruction failed. No child is left.
-    #[error("spawn `{}`: {stage}: {source}", std::path::Path::new(.program).display())]
+    #[error("spawn `{}`: {stage}: {source}{}", std::path::Path::new(.program).display(), advice(*.source, matches!(.stage, Stage::Clone)))]
     Spawn {
         /// The program as it was given.
         program: OsString,
@@ -113,7 +113,7 @@ pub enum Error {
         given: OsString,
     },
     /// A system call failed in a way that the contract has no name for.
-    #[error("{call} on {subject}: {source}")]
+    #[error("{call} on {subject}: {source}{}", advice(*.source, .call.contains("thread")))]
     System {
         /// The call, such as `pidfd_open`.
         call: &'static str,
@@ -122,6 +122,20 @@ pub enum Error {
         /// The system's answer.
         source: Errno,
     },
+}
+
+/// Which limit was reached, and how it is raised.
+fn advice(errno: Errno, makes_a_task: bool) -> &'static str {
+    match errno {
+        Errno::MFILE => ": this process has as many files open as it may: raise RLIMIT_NOFILE (`ulimit -n`)",
+        Errno::NFILE => ": the system has as many files open as it may: raise the sysctl fs.file-max",
+        Errno::NOSPC => ": this user watches as many files as he may: raise the sysctl fs.epoll.max_user_watches",
+        Errno::AGAIN if makes_a_task => {
+            ": there may be no more processes or threads: raise RLIMIT_NPROC (`ulimit -u`), pids.max of the cgroup, or the sysctl \
+             kernel.pid_max"
+        }
+        _ => "",
+    }
 }
 
 /// What kind of failure an [`Error`] is.
