@@ -122,6 +122,8 @@ pub(crate) fn kernel(tells_lost_status: bool) -> Kernel {
         .program_with("actor", |run| script(&run.args))
         .program("foreigner", Script::new().run_forever())
         .program("copy", copy())
+        .program("noop", Script::new())
+        .program("sleeper", Script::new().run_forever())
         .program("talker", talker())
         .build()
 }

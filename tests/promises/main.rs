@@ -19,6 +19,7 @@ mod storm;
 mod surroundings;
 mod tasks;
 mod waiting;
+mod waiting_races;
 
 use libtest_mimic::Arguments;
 use stage::Outcome;
@@ -73,6 +74,7 @@ fn main() {
         surroundings::tests(),
         tasks::tests(),
         waiting::tests(),
+        waiting_races::tests(),
     ];
     let tests: Vec<Test> = tests.into_iter().flatten().collect();
     if let Some(code) = stage::perform_if_asked(&tests) {
