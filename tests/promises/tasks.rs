@@ -4,7 +4,7 @@ use crate::Test;
 use crate::contract::ACTOR;
 use crate::leaks::{children, descriptors, until};
 use crate::stage::Outcome;
-use crate::waiting::{BACKENDS, Scene};
+use crate::waiting::{BACKENDS, Promise, Scene};
 use std::os::unix::process::ExitStatusExt;
 use std::pin::pin;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{sleep, timeout};
 
-const PROMISES: &[(&str, fn(&Scene))] = &[
+const PROMISES: &[Promise] = &[
     ("wait and exited give the status, to any number of tasks", many_tasks),
     ("a future that is dropped loses nothing", dropped_futures),
     ("a child outlives its runtime, and is waited for in another", many_runtimes),

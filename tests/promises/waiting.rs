@@ -23,6 +23,9 @@ pub(crate) struct Scene {
     tells_lost_status: bool,
 }
 
+/// A promise's name, and how it is tested.
+pub(crate) type Promise = (&'static str, fn(&Scene));
+
 type Backend = (&'static str, fn() -> Result<Scene, String>);
 
 pub(crate) const BACKENDS: &[Backend] = &[
@@ -32,7 +35,7 @@ pub(crate) const BACKENDS: &[Backend] = &[
     ("mock-pid-legacy", || Ok(simulated(Kernel::backend_pid_legacy, false))),
 ];
 
-const PROMISES: &[(&str, fn(&Scene))] = &[
+const PROMISES: &[Promise] = &[
     ("set: each exit is reported once, with its key, until it is empty", all_exits),
     ("set: a key is somebody's until that exits or is removed", keys),
     ("set: no timeout is too short or too long", timeouts),

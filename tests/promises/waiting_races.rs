@@ -147,10 +147,8 @@ fn is_killed_or_released(answer: Result<ExitStatus>) {
 }
 
 fn kill_until_done(process: &Process) {
-    until_some(|| match process.kill() {
-        Ok(()) => None,
-        Err(error) => Some(assert_eq!(error.kind(), ErrorKind::ProcessDone, "{error}")),
-    });
+    let error = until_some(|| process.kill().err());
+    assert_eq!(error.kind(), ErrorKind::ProcessDone, "{error}");
 }
 
 fn exit_against_timeout(scene: &Scene, rounds: u64, programs: &Path) {
@@ -175,9 +173,10 @@ fn release_against_wait(scene: &Scene, rounds: u64, programs: &Path) {
         &|round| is_killed_or_released(round.process.wait()),
         &|round| is_killed_or_released(by_set(round, 0)),
         &|round| round.process.release().unwrap(),
-        &|round| match round.found.as_ref().map(|found| found.kill()) {
-            Some(Err(error)) => assert_eq!(error.kind(), ErrorKind::ProcessDone, "{error}"),
-            Some(Ok(())) | None => {}
+        &|round| {
+            if let Some(Err(error)) = round.found.as_ref().map(|found| found.kill()) {
+                assert_eq!(error.kind(), ErrorKind::ProcessDone, "{error}");
+            }
         },
     ];
     race(scene, rounds, &programs.join("sleeper"), 1, &acts);

@@ -149,10 +149,13 @@ impl Subject for One {
     }
 }
 
+/// By their keys.
+type Children = Vec<Option<StdChild>>;
+
 struct Std {
     path: PathBuf,
-    children: Vec<Option<StdChild>>,
-    wait: fn(&mut Vec<Option<StdChild>>, usize) -> Result<Vec<usize>>,
+    children: Children,
+    wait: fn(&mut Children, usize) -> Result<Vec<usize>>,
 }
 
 impl Subject for Std {
@@ -170,7 +173,7 @@ impl Subject for Std {
 
 /// std has no way to wait for any of them: each is asked, until enough have exited.
 fn std_all(path: &Path) -> Result<Box<dyn Subject>> {
-    let wait = |children: &mut Vec<Option<StdChild>>, count| {
+    let wait = |children: &mut Children, count| {
         let mut taken = Vec::with_capacity(count);
         while taken.len() < count {
             for (key, place) in children.iter_mut().enumerate() {
@@ -187,7 +190,7 @@ fn std_all(path: &Path) -> Result<Box<dyn Subject>> {
 }
 
 fn std_one(path: &Path) -> Result<Box<dyn Subject>> {
-    let wait = |children: &mut Vec<Option<StdChild>>, _| {
+    let wait = |children: &mut Children, _| {
         children[0].take().ok_or("no child")?.wait()?;
         Ok(vec![0])
     };
@@ -195,7 +198,7 @@ fn std_one(path: &Path) -> Result<Box<dyn Subject>> {
 }
 
 fn wait_timeout(path: &Path) -> Result<Box<dyn Subject>> {
-    let wait = |children: &mut Vec<Option<StdChild>>, _| {
+    let wait = |children: &mut Children, _| {
         children[0].take().ok_or("no child")?.wait_timeout(LONG)?.ok_or("not in time")?;
         Ok(vec![0])
     };

@@ -92,7 +92,7 @@ pub mod backend {
 }
 
 /// The pages of the repository, as tests: their examples must compile and run.
-#[cfg(all(doctest, feature = "mock"))]
+#[cfg(all(doctest, feature = "mock", feature = "tokio"))]
 mod pages {
     #[doc = include_str!("../../../README.md")]
     struct Readme;

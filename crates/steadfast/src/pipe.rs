@@ -33,7 +33,7 @@ impl From<PipeEnd> for End {
 }
 
 impl End {
-    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             End::File(file) => (&*file).read(buffer),
             End::Reader(reader) => reader.read_deadline(buffer, None).map(Option::unwrap_or_default),
@@ -41,23 +41,7 @@ impl End {
         }
     }
 
-    /// Reads what is there; `None` if nothing is. Of a descriptor that does not block, or in a simulation whose present is `now`.
-    pub(crate) fn try_read(&self, buffer: &mut [u8], now: Instant) -> io::Result<Option<usize>> {
-        match self {
-            End::Reader(reader) => reader.read_deadline(buffer, Some(now)),
-            end => unless_blocked(end.read(buffer)),
-        }
-    }
-
-    /// As [`try_read`](Self::try_read), to write what there is room for.
-    pub(crate) fn try_write(&self, bytes: &[u8], now: Instant) -> io::Result<Option<usize>> {
-        match self {
-            End::Writer(writer) => writer.write_deadline(bytes, Some(now)),
-            end => unless_blocked(end.write(bytes)),
-        }
-    }
-
-    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+    pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             End::File(file) => (&*file).write(bytes),
             End::Writer(writer) => writer.write_deadline(bytes, None).map(Option::unwrap_or_default),
@@ -80,13 +64,6 @@ impl End {
             End::File(file) => Ok(file.into()),
             _ => Err(Error::Unsupported { backend: "mock", what: "the pipe of a simulated process is no descriptor".into() }),
         }
-    }
-}
-
-fn unless_blocked(answer: io::Result<usize>) -> io::Result<Option<usize>> {
-    match answer {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        answer => answer.map(Some),
     }
 }
 
@@ -237,16 +214,6 @@ impl End {
         match self {
             End::File(file) => Some(file.as_fd()),
             _ => None,
-        }
-    }
-
-    /// Whether reads and writes wait for something to be done.
-    pub(crate) fn set_blocking(&self, blocks: bool) {
-        if let End::File(file) = self {
-            // Cannot fail for a descriptor that is open.
-            let flags = rustix::fs::fcntl_getfl(file).unwrap_or(rustix::fs::OFlags::empty());
-            let nonblocking = rustix::fs::OFlags::NONBLOCK;
-            _ = rustix::fs::fcntl_setfl(file, if blocks { flags - nonblocking } else { flags | nonblocking });
         }
     }
 

@@ -40,6 +40,7 @@ pub(super) struct Watchers {
 /// Most handles are watched by one at the most: that takes no memory of its own.
 enum List {
     One(Watching),
+    #[allow(clippy::box_collection, reason = "a word instead of three, in each handle")]
     Many(Option<Box<Vec<Watching>>>),
 }
 

@@ -151,3 +151,38 @@ macro_rules! read_end {
 
 read_end!(ChildStdout, "stdout");
 read_end!(ChildStderr, "stderr");
+
+impl End {
+    /// Reads what is there; `None` if nothing is. Of a descriptor that does not block, or in a simulation whose present is `now`.
+    fn try_read(&self, buffer: &mut [u8], now: Instant) -> io::Result<Option<usize>> {
+        match self {
+            End::Reader(reader) => reader.read_deadline(buffer, Some(now)),
+            end => unless_blocked(end.read(buffer)),
+        }
+    }
+
+    /// As [`try_read`](Self::try_read), to write what there is room for.
+    fn try_write(&self, bytes: &[u8], now: Instant) -> io::Result<Option<usize>> {
+        match self {
+            End::Writer(writer) => writer.write_deadline(bytes, Some(now)),
+            end => unless_blocked(end.write(bytes)),
+        }
+    }
+
+    /// Whether reads and writes wait for something to be done.
+    fn set_blocking(&self, blocks: bool) {
+        if let End::File(file) = self {
+            // Cannot fail for a descriptor that is open.
+            let flags = rustix::fs::fcntl_getfl(file).unwrap_or(rustix::fs::OFlags::empty());
+            let nonblocking = rustix::fs::OFlags::NONBLOCK;
+            _ = rustix::fs::fcntl_setfl(file, if blocks { flags - nonblocking } else { flags | nonblocking });
+        }
+    }
+}
+
+fn unless_blocked(answer: io::Result<usize>) -> io::Result<Option<usize>> {
+    match answer {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        answer => answer.map(Some),
+    }
+}

@@ -124,7 +124,8 @@ impl Shared {
         self.sleepers.fetch_add(1, Ordering::SeqCst);
         match self.way.get() {
             Some(Way::Descriptors { epoll, alarm }) => {
-                if poll(epoll, left, seen) {
+                let is_alarmed = poll(epoll, left, seen);
+                if is_alarmed {
                     // Whoever reads it tells the others, if there is something for them.
                     _ = rustix::io::read(alarm, &mut [0; 8]);
                 }
