@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 use steadfast_core::{
-    Attributes, Errno, Error, Limit, PipeEnd, PipeRead, Plan, PlanBuilder, PlanStdio, Process, Resource, Signal,
+    Attributes, Errno, Error, Limit, PipeEnd, PipeRead, PipeWrite, Plan, PlanBuilder, PlanStdio, Process, Resource, Signal,
 };
 use steadfast_mock::{Call, Expect, Fault, Kernel, Script};
 
@@ -28,7 +28,7 @@ fn sleep(kernel: &Kernel, time: Duration) {
 }
 
 /// With the ends of its stdin and stdout.
-fn piped(kernel: &Kernel, program: &str) -> (Process, Box<dyn Write>, Box<dyn PipeRead>) {
+fn piped(kernel: &Kernel, program: &str) -> (Process, Box<dyn PipeWrite>, Box<dyn PipeRead>) {
     let plan = Plan::builder(program).stdin(PlanStdio::Piped).stdout(PlanStdio::Piped).build().unwrap();
     match Process::spawn(&kernel.backend(), &plan).unwrap() {
         (process, [Some(PipeEnd::Writer(stdin)), Some(PipeEnd::Reader(stdout)), _], _) => (process, stdin, stdout),
