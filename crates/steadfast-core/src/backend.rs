@@ -80,7 +80,8 @@ pub trait BackendProcess: Send + Sync {
     fn collect(&self) -> Result<Exit>;
 
     /// Calls `tell` once, when the process has exited: a child, as soon as [`wait_exited`](Self::wait_exited) would not block any
-    /// more; one that is not the caller's child, once it is gone. At once, if it is. Asked at most once of each object.
+    /// more; one that is not the caller's child, once it is gone. At once, if it is. Asked at most once of each object, unless it has
+    /// failed.
     ///
     /// `tell` may be called on any thread, also before this returns. It neither blocks nor calls the backend; but a backend must
     /// not hold a lock that it needs for [`Clock::scheduler`]'s methods, which `tell` may use. If the object is dropped before, nobody

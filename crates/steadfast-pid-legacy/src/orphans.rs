@@ -5,7 +5,7 @@
 //!
 //! There is one obstacle. A zombie that somebody else has not waited for yet is reported again and again, and hides others. As long
 //! as one lies there, all orphans are looked at with pauses, up to a quarter of a second: nobody waits for them, so they need not
-//! be reaped promptly, only surely.
+//! be reaped promptly, only surely. So it is where `waitid(2)` is filtered.
 
 use crate::process::LegacyProcess;
 use std::collections::HashMap;
@@ -21,6 +21,7 @@ static ADDED: Condvar = Condvar::new();
 #[derive(Default)]
 struct Orphans {
     children: HashMap<Pid, Arc<LegacyProcess>>,
+    may_waitid: bool,
     watched: bool,
 }
 
@@ -31,6 +32,7 @@ pub(crate) fn take(child: Arc<LegacyProcess>) {
     }
     let mut guard = lock();
     let orphans = guard.get_or_insert_default();
+    orphans.may_waitid = child.may_waitid();
     orphans.children.insert(child.pid(), child);
     orphans.watched = orphans.watched || spawn_quiet_thread("steadfast-orphans", reap_all).is_ok();
     ADDED.notify_one();
@@ -41,7 +43,8 @@ fn reap_all() {
     const LONGEST: Duration = Duration::from_millis(250);
     let mut pause = SHORTEST;
     loop {
-        let exited = waitid(Target::Any, Blocking::Block, Reaping::Leave).ok().flatten();
+        let may_waitid = lock().as_ref().is_some_and(|orphans| orphans.may_waitid);
+        let exited = if may_waitid { waitid(Target::Any, Blocking::Block, Reaping::Leave).ok().flatten() } else { None };
         let mut guard = lock();
         let Some(orphans) = &mut *guard else { return };
         let known = exited.and_then(|exit| orphans.children.remove(&exit.pid));
@@ -50,7 +53,7 @@ fn reap_all() {
                 still_runs(&child);
                 pause = SHORTEST;
             }
-            // Somebody else's zombie; or no children at all, or `waitid` is filtered.
+            // Somebody else's zombie; or no children at all, or it may not be asked.
             None => {
                 let before = orphans.children.len();
                 orphans.children.retain(|_, child| still_runs(child));

@@ -36,6 +36,11 @@ impl LegacyProcess {
         self.pid
     }
 
+    /// Whether `waitid(2)` may be called at all: a filter may kill for it.
+    pub(crate) fn may_waitid(&self) -> bool {
+        matches!(self.waiting, Waiting::Waitid(_))
+    }
+
     /// Whether the number still is our process's. See the crate's page for the window behind this check.
     fn is_ours(&self) -> Result<bool> {
         self.start_time.map_or(Ok(true), |start_time| start_time.is_still_of(self.pid))
