@@ -121,7 +121,7 @@ impl Child {
     /// Everything that was read so far is returned, that of earlier calls too, which a timeout ended; and is kept if this call
     /// fails. One call at a time: a second one waits for the first.
     ///
-    /// With a pidfd the exit is noticed at once; on a backend without, and only while the pipes stay open, 50 ms late at the most.
+    /// The exit is noticed at once: by the pidfd or, on a backend without, by a thread that sleeps until then.
     ///
     /// # Errors
     /// As [`wait`](Child::wait); [`Error::System`] if a pipe cannot be read, or a child that was to be killed cannot.

@@ -5,11 +5,14 @@
 //! child besides.
 
 use crate::pipe::{End, ROOM};
+use crate::wait::Alarm;
 use crate::{ExitStatus, Output, Process, System};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use steadfast_core::{Errno, Error, Result};
+use steadfast_core::{Errno, Error, Lent, Result};
 
 /// How to read what a child writes: how long, how much, and what then.
 ///
@@ -308,7 +311,8 @@ pub(crate) fn capture(
     for stream in &mut streams {
         stream.kept.trim();
     }
-    Ok((status, true))
+    // It may have ended at the last moment by itself.
+    Ok((status, options.kill_on_timeout || status.is_none()))
 }
 
 /// The status of a process that is killed now; `None` if it cannot be (`EPERM`: it has changed its user).
@@ -328,7 +332,7 @@ fn read_real(
     options: &Capture,
     deadline: Option<Instant>,
 ) -> Result<bool> {
-    let mut watch = options.wait_delay.map(|_| Watch::new(process));
+    let watch = options.wait_delay.map(|_| Watch::new(process)).transpose()?;
     // Set once the process has exited.
     let mut cut: Option<Instant> = None;
     loop {
@@ -337,7 +341,7 @@ fn read_real(
             return Ok(true);
         }
         let until = earliest(deadline, cut);
-        let exit_watch = watch.as_mut().filter(|_| cut.is_none());
+        let exit_watch = watch.as_ref().filter(|_| cut.is_none());
         if let ([only], None, None) = (&open[..], until, &exit_watch) {
             // Nothing else to look at: the read itself may block.
             streams[*only].read_some(None)?;
@@ -372,62 +376,87 @@ struct Seen {
     exited: bool,
 }
 
-/// How the exit is noticed: by the pidfd, polled with the pipes; where there is none by asking from time to time.
-struct Watch<'a> {
-    process: &'a Process,
-    pause: Duration,
+/// How the exit is noticed: by a descriptor that is polled with the pipes; the pidfd or, where there is none, one that the backend's call
+/// makes readable.
+enum Watch<'a> {
+    Pidfd(&'a Process, Lent),
+    Alarm(&'a Process, Arc<Alarm>),
+    /// It is over already.
+    Over,
 }
 
 impl<'a> Watch<'a> {
-    fn new(process: &'a Process) -> Watch<'a> {
-        Watch { process, pause: Duration::from_millis(1) }
-    }
-
-    fn exited(&self) -> Result<bool> {
-        match self.process.try_wait() {
-            Ok(status) => Ok(status.is_some()),
-            // Gone, if without a status: nothing more will come.
-            Err(Error::NoChild { .. }) => Ok(true),
+    fn new(process: &'a Process) -> Result<Watch<'a>> {
+        match process.lend() {
+            Ok(lent) => Ok(Watch::Pidfd(process, lent)),
+            Err(Error::NoHandle { .. }) => {
+                let alarm = Alarm::new("a child whose output is read")?;
+                process.watch_exit(&alarm.watcher(), 0)?;
+                Ok(Watch::Alarm(process, alarm))
+            }
+            // Somebody else has waited for it.
+            Err(Error::ProcessDone { .. }) => Ok(Watch::Over),
             Err(error) => Err(error),
         }
+    }
+
+    fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Watch::Pidfd(_, lent) => Some(lent.as_fd()),
+            Watch::Alarm(_, alarm) => Some(alarm.fd()),
+            Watch::Over => None,
+        }
+    }
+
+    /// Whether it has exited, now that the descriptor is readable.
+    fn exited(&self) -> Result<bool> {
+        match self {
+            Watch::Over => Ok(true),
+            Watch::Pidfd(process, _) => has_exited(process),
+            Watch::Alarm(process, alarm) => {
+                alarm.reset();
+                let is_over = has_exited(process)?;
+                if !is_over {
+                    process.watch_exit(&alarm.watcher(), 0)?;
+                }
+                Ok(is_over)
+            }
+        }
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        if let Watch::Alarm(process, alarm) = self {
+            process.unwatch(&alarm.watcher(), 0);
+        }
+    }
+}
+
+/// Looks; one that is gone without a status counts: nothing more will come from it.
+fn has_exited(process: &Process) -> Result<bool> {
+    match process.try_wait() {
+        Ok(status) => Ok(status.is_some()),
+        Err(Error::NoChild { .. }) => Ok(true),
+        Err(error) => Err(error),
     }
 }
 
 /// Waits for bytes, an end, the exit, or until the time is up.
-fn look(streams: &[Reading<'_>; 2], open: &[usize], watch: Option<&mut Watch<'_>>, left: Option<Duration>) -> Result<Seen> {
-    let fds = open.iter().filter_map(|index| streams[*index].open_end().and_then(End::fd));
-    let mut fds: Vec<PollFd<'_>> = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
-    let mut exited = false;
-    match watch {
-        None => poll_until(&mut fds, left)?,
-        Some(watch) => {
-            let polled = watch.process.with_handle(|pidfd| {
-                let mut all: Vec<PollFd<'_>> = fds.clone();
-                all.push(PollFd::from_borrowed_fd(pidfd, PollFlags::IN));
-                poll_until(&mut all, left)?;
-                let done = all.pop().is_some_and(|fd| !fd.revents().is_empty());
-                Ok::<_, Error>((all.iter().map(PollFd::revents).collect::<Vec<_>>(), done))
-            });
-            match polled {
-                Ok(answer) => {
-                    let (revents, done) = answer?;
-                    let readable = open.iter().zip(revents).filter(|(_, events)| !events.is_empty()).map(|(index, _)| *index);
-                    let exited = done && watch.exited()?;
-                    return Ok(Seen { readable: readable.collect(), exited });
-                }
-                Err(Error::NoHandle { .. }) => {
-                    poll_until(&mut fds, Some(left.map_or(watch.pause, |left| left.min(watch.pause))))?;
-                    watch.pause = (watch.pause * 2).min(Duration::from_millis(50));
-                    exited = watch.exited()?;
-                }
-                // Somebody else has waited for it.
-                Err(Error::ProcessDone { .. }) => exited = true,
-                Err(error) => return Err(error),
-            }
-        }
+fn look(streams: &[Reading<'_>; 2], open: &[usize], watch: Option<&Watch<'_>>, left: Option<Duration>) -> Result<Seen> {
+    if let Some(Watch::Over) = watch {
+        return Ok(Seen { readable: Vec::new(), exited: true });
     }
-    let readable = open.iter().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty()).map(|(index, _)| *index);
-    Ok(Seen { readable: readable.collect(), exited })
+    let pipes = open.iter().filter_map(|index| streams[*index].open_end().and_then(End::fd));
+    let all = pipes.chain(watch.and_then(Watch::fd));
+    let mut fds: Vec<PollFd<'_>> = all.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+    poll_until(&mut fds, left)?;
+    let readable = open.iter().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty()).map(|(index, _)| *index).collect();
+    let exited = match watch {
+        Some(watch) if fds.last().is_some_and(|fd| !fd.revents().is_empty()) => watch.exited()?,
+        _ => false,
+    };
+    Ok(Seen { readable, exited })
 }
 
 /// As [`read_real`]: one thread waits for both pipes and the exit, in the simulation's way.
@@ -438,7 +467,6 @@ fn read_simulated(
     options: &Capture,
     deadline: Option<Instant>,
 ) -> Result<bool> {
-    let watch = options.wait_delay.map(|_| Watch::new(process));
     let mut cut: Option<Instant> = None;
     loop {
         let Some(End::Reader(pipe)) = streams.iter().find_map(Reading::open_end) else { return Ok(true) };
@@ -446,8 +474,8 @@ fn read_simulated(
         pipe.block_until(earliest(deadline, cut), &mut || {
             let moved = streams.iter_mut().try_fold(false, |moved, stream| Ok(stream.drain_simulated(system)? || moved));
             let looked = moved.and_then(|moved| {
-                if let (Some(watch), None) = (&watch, cut) {
-                    exited = watch.exited()?;
+                if let (Some(_), None) = (options.wait_delay, cut) {
+                    exited = has_exited(process)?;
                 }
                 Ok(moved || exited)
             });

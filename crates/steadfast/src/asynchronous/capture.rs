@@ -59,9 +59,11 @@ pub(super) async fn capture<R: Engine>(
     };
     let in_time = poll_fn(|cx| task.poll(cx, &mut pipes, &mut readings)).await?;
     let mut status = if in_time { over_by::<R>(child, deadline).await? } else { None };
-    let timed_out = status.is_none();
+    let mut timed_out = status.is_none();
     if timed_out {
         status = if options.kill_on_timeout { kill::<R>(child).await? } else { child.try_wait()? };
+        // It may have ended at the last moment by itself.
+        timed_out = options.kill_on_timeout || status.is_none();
         drain(child, &mut readings)?;
         readings.iter_mut().for_each(|reading| reading.kept.trim());
     }

@@ -1,17 +1,18 @@
 //! [`wait_any`]: the first of a few.
 
+use super::alarm::Alarm;
 use super::set::{Exited, WaitSet};
 use crate::Process;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd};
-use std::os::fd::{AsFd, OwnedFd};
+use rustix::event::{PollFd, PollFlags};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use steadfast_core::{Clock, Errno, Error, Lent, Result, Watcher};
+use steadfast_core::{Clock, Lent, Result, Watcher};
 
 /// Blocks until one of the processes exits, reaps it, and gives it with its index; without a timeout, for ever. `None` if none exits
 /// in time, or there is none.
 ///
-/// A handle that is Done is given at once with its status, a Released one with [`Error::Released`]; for the rest see the table of
+/// A handle that is Done is given at once with its status, a Released one with [`Error::Released`](crate::Error::Released); for the rest see the table of
 /// [`WaitSet`], which is the better choice where one waits again and again.
 ///
 /// ```
@@ -26,8 +27,8 @@ use steadfast_core::{Clock, Errno, Error, Lent, Result, Watcher};
 /// ```
 ///
 /// # Errors
-/// [`Error::System`] if there is no descriptor or, without pidfds, no thread left to wait with (`EMFILE`, `EAGAIN`);
-/// [`Error::Unsupported`] for real and simulated processes at once. What goes wrong with one process is in its
+/// [`Error::System`](crate::Error::System) if there is no descriptor or, without pidfds, no thread left to wait with (`EMFILE`, `EAGAIN`);
+/// [`Error::Unsupported`](crate::Error::Unsupported) for real and simulated processes at once. What goes wrong with one process is in its
 /// [`status`](Exited::status).
 pub fn wait_any(processes: &[&Process], timeout: Option<Duration>) -> Result<Option<Exited<usize>>> {
     let Some(first) = processes.first() else { return Ok(None) };
@@ -47,25 +48,11 @@ pub fn wait_any(processes: &[&Process], timeout: Option<Duration>) -> Result<Opt
     })
 }
 
-/// Goes off when a handle is waited for or released by another thread.
-struct Alarm(OwnedFd);
-
-impl Watcher for Alarm {
-    fn notify(&self, _: u64) {
-        // Cannot fail: it counts far further.
-        _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
-    }
-}
-
 /// By one `poll(2)`. `None`: not all of them have a pidfd, or one is a case for a set.
 fn poll_any(processes: &[&Process], clock: &dyn Clock, deadline: Option<Instant>) -> Result<Option<Option<Exited<usize>>>> {
-    let alarm = eventfd(0, EventfdFlags::CLOEXEC).map_err(|errno| Error::System {
-        call: "eventfd",
-        subject: "waiting for several processes".into(),
-        source: Errno::from_raw(errno.raw_os_error()),
-    })?;
-    let alarm = Arc::new(Alarm(alarm));
-    let watcher: Arc<dyn Watcher> = Arc::clone(&alarm) as Arc<dyn Watcher>;
+    // Goes off when a handle is waited for or released by another thread.
+    let alarm = Alarm::new("several processes")?;
+    let watcher = alarm.watcher();
     if let Some(over) = first_over(processes, &watcher, |process| !process.is_running()) {
         return Ok(over.map(Some));
     }
@@ -73,7 +60,7 @@ fn poll_any(processes: &[&Process], clock: &dyn Clock, deadline: Option<Instant>
     for (process, token) in processes.iter().zip(0..) {
         process.watch(&watcher, token);
     }
-    let mut fds: Vec<PollFd<'_>> = lent.iter().map(|lent| lent.as_fd()).chain([alarm.0.as_fd()]).map(readable).collect();
+    let mut fds: Vec<PollFd<'_>> = lent.iter().map(|lent| lent.as_fd()).chain([alarm.fd()]).map(readable).collect();
     let answer = loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(clock.now()));
         crate::output::poll_until(&mut fds, left)?;

@@ -1,5 +1,6 @@
 //! Waiting for several processes: [`wait_any`] for a few, once, and [`WaitSet`] for thousands, again and again.
 
+mod alarm;
 mod any;
 mod entries;
 mod set;
@@ -9,6 +10,7 @@ use crate::ExitStatus;
 use std::sync::Arc;
 use steadfast_core::{Error, Process, Result, Watcher};
 
+pub(crate) use alarm::Alarm;
 pub use any::wait_any;
 pub use set::{Exited, Ready, WaitSet};
 

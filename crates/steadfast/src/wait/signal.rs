@@ -1,11 +1,12 @@
 //! How a set learns of exits, and how whoever waits for them sleeps: by descriptors for real processes, by a bell in a simulation.
 
+use super::alarm::Alarm;
 use super::entries::Token;
-use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use rustix::event::{Timespec, epoll};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use steadfast_core::sync::Bell;
 use steadfast_core::{Clock, Errno, Error, Process, ProcessBackend, Result, Watcher};
@@ -28,7 +29,7 @@ enum Way {
     /// The pidfds are in `epoll`, and `alarm` is, which tells of everything else.
     Descriptors {
         epoll: OwnedFd,
-        alarm: OwnedFd,
+        alarm: Arc<Alarm>,
     },
     Bell(Bell),
 }
@@ -94,8 +95,7 @@ impl Shared {
     /// Whoever sleeps looks again.
     pub(super) fn ring(&self) {
         match self.way.get() {
-            // Cannot fail: it counts far further.
-            Some(Way::Descriptors { alarm, .. }) => _ = rustix::io::write(alarm, &1_u64.to_ne_bytes()),
+            Some(Way::Descriptors { alarm, .. }) => alarm.ring(),
             Some(Way::Bell(bell)) => bell.ring(),
             None => {}
         }
@@ -127,7 +127,7 @@ impl Shared {
                 let is_alarmed = poll(epoll, left, seen);
                 if is_alarmed {
                     // Whoever reads it tells the others, if there is something for them.
-                    _ = rustix::io::read(alarm, &mut [0; 8]);
+                    alarm.reset();
                 }
             }
             Some(Way::Bell(bell)) => _ = bell.wait(before, left),
@@ -160,8 +160,8 @@ fn descriptors() -> Result<Way> {
         move |errno: rustix::io::Errno| Error::System { call, subject, source: Errno::from_raw(errno.raw_os_error()) }
     };
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(failed("epoll_create"))?;
-    let alarm = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(failed("eventfd"))?;
-    epoll::add(&epoll, &alarm, epoll::EventData::new_u64(ALARM), epoll::EventFlags::IN).map_err(failed("epoll_ctl"))?;
+    let alarm = Alarm::new("a set of processes")?;
+    epoll::add(&epoll, alarm.fd(), epoll::EventData::new_u64(ALARM), epoll::EventFlags::IN).map_err(failed("epoll_ctl"))?;
     Ok(Way::Descriptors { epoll, alarm })
 }
 
