@@ -10,7 +10,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 use steadfast::backend::ProcessBackend;
-use steadfast::mock::Kernel;
+use steadfast::mock::{Kernel, Script};
 use steadfast::{Child, Command, ErrorKind, ExitStatus, Pid, Process, Stdio, System, WaitSet, wait_any};
 
 /// A backend, and what is around it.
@@ -66,6 +66,7 @@ pub(crate) fn tests() -> Vec<Test> {
         }
     }
     tests.push(Test::new("waiting: real and simulated processes do not mix", unlike));
+    tests.push(Test::new("waiting: a set between threads, in 2,000 orders", explored));
     tests.push(Test::new("waiting: a set of both real backends", both_kinds));
     tests.push(Test::new("waiting: the set's descriptor in a loop of one's own", own_loop));
     tests.push(Test::new("waiting: a duplicate of a pidfd does not keep the set awake", duplicate));
@@ -397,6 +398,51 @@ fn unlike() {
     assert_eq!(set.with_handle(|_| ()).unwrap_err().kind(), ErrorKind::Unsupported);
     assert!(set.add(1, &child).is_err());
     assert!(wait_any(&[child.process(), simulated.process()], None).is_err());
+}
+
+/// Two threads share a set, a third kills and releases, and one waits for a process that is not ours; whatever the order, each exit is
+/// reported once, and nobody is left waiting.
+fn explored() {
+    let second = Duration::from_secs(1);
+    let kernel = Kernel::builder()
+        .program_with("job", move |run| Script::new().sleep(run.random_time(4 * second)).exit(3))
+        .program("server", Script::new().run_forever())
+        .build();
+    kernel.explore(1..=2000, |sim| {
+        let set = Arc::new(WaitSet::new());
+        for key in 0..4 {
+            let program = if key < 3 { "job" } else { "server" };
+            set.add(key, &Command::new(program).spawn().unwrap()).unwrap();
+        }
+        let server = set.remove(&3).unwrap();
+        set.add(3, &server).unwrap();
+        let patience = sim.random_time(3 * second);
+        let daemon = Process::find(sim.spawn_foreign("server").unwrap()).unwrap();
+        let other = daemon.clone();
+        let killer = sim.spawn(move || {
+            assert!(server.wait_timeout(patience).unwrap().is_none());
+            server.kill().unwrap();
+            other.kill().unwrap();
+        });
+        let gone = sim.spawn(move || daemon.wait_gone().unwrap());
+        let waiters = [0, 1].map(|_| {
+            let set = Arc::clone(&set);
+            sim.spawn(move || {
+                let mut seen = Vec::new();
+                while let Some(exited) = set.wait() {
+                    let status = exited.status.unwrap();
+                    assert_eq!((status.code(), status.signal()), if exited.key < 3 { (Some(3), None) } else { (None, Some(9)) });
+                    seen.push(exited.key);
+                }
+                seen
+            })
+        });
+        let mut seen = waiters.map(|waiter| waiter.join()).concat();
+        seen.sort_unstable();
+        assert_eq!(seen, [0, 1, 2, 3]);
+        killer.join();
+        assert_eq!(gone.join().status(), None);
+    });
 }
 
 fn both_kinds() {
