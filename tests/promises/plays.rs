@@ -168,7 +168,9 @@ struct Simulation {
 
 impl Simulation {
     fn open(backend: fn(&Kernel) -> Arc<dyn ProcessBackend>) -> Simulation {
-        let kernel = Kernel::builder().core_dumps(false).program("player", Script::new().run_forever()).build();
+        let kernel = Kernel::builder().core_dumps(false).program("player", Script::new().run_forever());
+        // As the real one does.
+        let kernel = kernel.tells_lost_status(crate::contract::tells_lost_status()).build();
         Simulation { backend: backend(&kernel), kernel }
     }
 }

@@ -311,8 +311,9 @@ pub(crate) fn capture(
     for stream in &mut streams {
         stream.kept.trim();
     }
-    // It may have ended at the last moment by itself.
-    Ok((status, options.kill_on_timeout || status.is_none()))
+    // It may have ended by itself at the last moment.
+    let all_is_there = streams.iter().all(|stream| stream.kept.complete);
+    Ok((status, options.kill_on_timeout || status.is_none() || !all_is_there))
 }
 
 /// The status of a process that is killed now; `None` if it cannot be (`EPERM`: it has changed its user).

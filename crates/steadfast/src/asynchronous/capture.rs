@@ -62,10 +62,11 @@ pub(super) async fn capture<R: Engine>(
     let mut timed_out = status.is_none();
     if timed_out {
         status = if options.kill_on_timeout { kill::<R>(child).await? } else { child.try_wait()? };
-        // It may have ended at the last moment by itself.
-        timed_out = options.kill_on_timeout || status.is_none();
         drain(child, &mut readings)?;
         readings.iter_mut().for_each(|reading| reading.kept.trim());
+        // It may have ended by itself at the last moment.
+        let all_is_there = readings.iter().all(|reading| reading.kept.complete);
+        timed_out = options.kill_on_timeout || status.is_none() || !all_is_there;
     }
     // What is finished is handed out; what goes on stays, for the next call.
     let [stdout, stderr] = if status.is_some() { std::mem::take(&mut kept.streams) } else { kept.streams.clone() };
