@@ -151,6 +151,8 @@ fn run(epoll: &OwnedFd, alarm: &OwnedFd) {
         if epoll::wait(epoll, spare_capacity(&mut events), timeout.as_ref()).is_err() {
             continue;
         }
+        // Before the look at what is left, which it asks for: whoever sets it off after this is heard at the next turn.
+        _ = rustix::io::read(alarm, &mut [0; 8]);
         pause = if events.is_empty() { (pause * 2).min(LONGEST) } else { SHORTEST };
         let seen: Vec<u64> = events.iter().map(|event| event.data.u64()).collect();
         let again = std::mem::take(&mut held);
@@ -160,9 +162,6 @@ fn run(epoll: &OwnedFd, alarm: &OwnedFd) {
             *guard = None;
             return;
         }
-        drop(guard);
-        // Somebody came when nothing was left, or it would have ended.
-        _ = rustix::io::read(alarm, &mut [0; 8]);
     }
 }
 
