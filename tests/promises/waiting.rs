@@ -68,6 +68,10 @@ pub(crate) fn tests() -> Vec<Test> {
     tests.push(Test::new("waiting: real and simulated processes do not mix", unlike));
     tests.push(Test::new("waiting: a set between threads, in 2,000 orders", explored));
     tests.push(Test::new("waiting: a set of both real backends", both_kinds));
+    tests.push(Test::that_may_skip(
+        "waiting: a zombie of somebody else's is not gone, where its status will be told",
+        others_zombie,
+    ));
     tests.push(Test::new("waiting: the set's descriptor in a loop of one's own", own_loop));
     tests.push(Test::new("waiting: a duplicate of a pidfd does not keep the set awake", duplicate));
     tests
@@ -455,6 +459,30 @@ fn both_kinds() {
     let seen: BTreeMap<u8, Option<i32>> =
         std::iter::from_fn(|| set.wait()).map(|exited| (exited.key, code(exited.status))).collect();
     assert_eq!(seen, (0..40).map(|key| (key, Some(key.into()))).collect());
+}
+
+fn others_zombie() -> Outcome {
+    if !contract::tells_lost_status() {
+        return Outcome::Skipped("the kernel does not tell a status that somebody else has collected".into());
+    }
+    // A shell waits for its children when it is told to: here, when its input has a line.
+    let script = format!("'{ACTOR}' forever >/dev/null & echo $!; read line; wait");
+    let mut shell = Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(shell.stdout.take().unwrap()), &mut line).unwrap();
+    let process = System::pidfd().unwrap().find(line.trim().parse().unwrap()).unwrap();
+    let set = WaitSet::new();
+    set.add((), &process).unwrap();
+    process.kill().unwrap();
+    // It has exited, and takes signals still; how it has ended is told when it is reaped, and so both wait for that.
+    assert_eq!(process.wait_gone_timeout(Duration::from_millis(50)).unwrap(), None);
+    assert!(set.wait_timeout(Duration::from_millis(50)).is_none());
+    process.kill().unwrap();
+    std::io::Write::write_all(shell.stdin.as_mut().unwrap(), b"now\n").unwrap();
+    assert_eq!(process.wait_gone().unwrap().status().unwrap().signal(), Some(9));
+    assert_eq!(set.wait().unwrap().status.unwrap().signal(), Some(9));
+    shell.wait().unwrap();
+    Outcome::Passed
 }
 
 fn is_readable(set: &WaitSet<u8>, timeout: Duration) -> bool {
