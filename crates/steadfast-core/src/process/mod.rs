@@ -11,7 +11,8 @@
 //! * of N waiters none can enter the kernel with a number that has been recycled (golang/go#67642), and each of them sees
 //!   the same status, its own or the one that is kept;
 //! * no thread ever waits for another one here: no lock is held across a call, and there is no condition variable. That
-//!   keeps a simulation in control of who runs.
+//!   keeps a simulation in control of who runs. The one exception, a look that reaps at the same time, takes a call that does
+//!   not block, and is not made in a simulation (`Inner::reap_if_alone`).
 //!
 //! What was tried first, a lock that signals share and the reaper takes for itself (as Go does), blocks a thread where a
 //! simulated kernel cannot see it, and needs a second mechanism to hand the status to the other waiters.
