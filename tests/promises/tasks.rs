@@ -5,8 +5,9 @@ use crate::contract::ACTOR;
 use crate::leaks::{children, descriptors, until};
 use crate::stage::Outcome;
 use crate::waiting::{BACKENDS, Promise, Scene};
+use std::future::{Future, poll_fn};
 use std::os::unix::process::ExitStatusExt;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
@@ -21,6 +22,8 @@ const PROMISES: &[Promise] = &[
     ("wait and exited give the status, to any number of tasks", many_tasks),
     ("a future that is dropped loses nothing", dropped_futures),
     ("a child outlives its runtime, and is waited for in another", many_runtimes),
+    ("a future goes on in another runtime, when its own is gone", moved_future),
+    ("many exit at once, and one is not looked at: the others' descriptors go", many_at_once),
     ("handles that are done, released, or waited for by a thread", other_ways),
     ("who is not our child: exited when it is gone, wait fails at once", foreign),
     ("pipes are read and written, much and to the end", pipes),
@@ -177,6 +180,63 @@ fn foreign(scene: &Scene) {
         assert_eq!(gone.status().map(|status| status.signal()), scene.tells_lost_status().then_some(Some(9)));
         assert_eq!(process.exited().await.unwrap(), gone);
     });
+}
+
+/// Polls it once.
+async fn is_pending<F: Future>(mut future: Pin<&mut F>) -> bool {
+    poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx).is_pending())).await
+}
+
+fn moved_future(scene: &Scene) {
+    let (first, second) = (runtime(), runtime());
+    let mut command = Command::new(scene.actor());
+    command.arg("forever").stdout(Stdio::null()).kill_on_drop(true);
+    let children: Vec<Child> = (0..10).map(|_| command.spawn_async().unwrap()).collect();
+    let mut moved: Vec<_> = children.iter().map(|child| Box::pin(child.wait())).collect();
+    first.block_on(async {
+        for future in &mut moved {
+            assert!(is_pending(future.as_mut()).await);
+        }
+    });
+    second.block_on(async {
+        // Some only go there when nobody tells them to.
+        for future in moved.iter_mut().step_by(2) {
+            assert!(is_pending(future.as_mut()).await);
+        }
+    });
+    drop(first);
+    for (child, future) in children.iter().zip(moved) {
+        child.kill().unwrap();
+        let ended = second.block_on(async { timeout(Duration::from_secs(60), future).await.expect("told") });
+        assert_eq!(ended.unwrap().signal(), Some(9));
+    }
+}
+
+fn many_at_once(scene: &Scene) {
+    let runtime = runtime();
+    let before = descriptors().len();
+    let mut command = Command::new(scene.actor());
+    command.args(["until-eof", "3"]).stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut children: Vec<Child> = (0..100).map(|_| command.spawn_async().unwrap()).collect();
+    let stdins: Vec<_> = children.iter_mut().map(|child| child.stdin.take()).collect();
+    let processes: Vec<_> = children.iter().map(|child| child.process().clone()).collect();
+    let mut futures: Vec<_> = processes.iter().map(|process| Box::pin(process.wait_async())).collect();
+    runtime.block_on(async {
+        for future in &mut futures {
+            assert!(is_pending(future.as_mut()).await);
+        }
+        drop(stdins);
+        let unpolled = futures.pop().unwrap();
+        for future in futures {
+            assert_eq!(future.await.unwrap().code(), Some(3));
+        }
+        // Its pidfd and the runtime's hub are left, and what the runtime keeps itself.
+        if scene.system.capabilities().real {
+            until("descriptors go", || descriptors().len() <= before + 2);
+        }
+        assert_eq!(unpolled.await.unwrap().code(), Some(3));
+    });
+    drop(runtime);
 }
 
 fn pipes(scene: &Scene) {

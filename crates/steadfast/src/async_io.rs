@@ -19,7 +19,7 @@
 //! With pidfds async-io's own thread polls them; without, a thread per awaited process sleeps until it exits. A simulated kernel (feature
 //! `mock`) follows the time of day here, for async-io has no other: for tests in virtual time, see `steadfast::tokio`.
 
-use crate::asynchronous::{Attempt, Descriptor, Engine, Interest, extend_for};
+use crate::asynchronous::{Attempt, Descriptor, Engine, Hubs, Interest, extend_for};
 use ::async_io::{Async, Timer};
 use futures_io::{AsyncRead, AsyncWrite};
 use std::io;
@@ -51,8 +51,10 @@ impl Engine for AsyncIo {
         Async::new_nonblocking(descriptor)
     }
 
-    /// It has another look at the descriptor first, which takes its thread some turns.
-    const IS_LATE: bool = true;
+    fn hubs() -> &'static Hubs<AsyncIo> {
+        static HUBS: Hubs<AsyncIo> = Hubs::new();
+        &HUBS
+    }
 
     fn poll_readable(source: &Async<Descriptor>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         source.poll_readable(cx)

@@ -42,6 +42,7 @@ mod command;
 mod output;
 mod pipe;
 mod pipeline;
+mod places;
 mod process;
 mod stdio;
 mod system;

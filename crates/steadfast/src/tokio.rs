@@ -57,13 +57,15 @@
 //! # fn main() {}
 //! ```
 
-use crate::asynchronous::{Attempt, Descriptor, Engine, Interest, extend_for};
+use crate::asynchronous::{Attempt, Descriptor, Engine, Hubs, Interest, extend_for};
 use ::tokio::io::unix::AsyncFd;
 use ::tokio::io::{self as tokio_io, AsyncRead, AsyncWrite, ReadBuf};
 use ::tokio::runtime::{self, Handle};
+use ::tokio::task::unconstrained;
 use ::tokio::time::{Instant as TokioInstant, Sleep, sleep_until};
+use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -94,7 +96,14 @@ impl Engine for Tokio {
         AsyncFd::try_with_interest(descriptor, interest).map_err(|error| error.into_parts().1)
     }
 
-    const IS_LATE: bool = false;
+    fn hubs() -> &'static Hubs<Tokio> {
+        static HUBS: Hubs<Tokio> = Hubs::new();
+        &HUBS
+    }
+
+    fn without_budget<T>(cx: &mut Context<'_>, poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+        pin!(unconstrained(poll_fn(poll))).poll(cx)
+    }
 
     fn poll_readable(source: &AsyncFd<Descriptor>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         source.poll_read_ready(cx).map_ok(drop)

@@ -5,6 +5,8 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `runtime.rs` | what is asked of a runtime: readiness, timers |
+//! | `hub.rs` | one `epoll` of ours in each runtime |
+//! | `remains.rs` | the pidfds of processes that are over |
 //! | `over.rs` | the end of a process, as a future |
 //! | `pipe.rs` | the pipes |
 //! | `capture.rs` | a child's output |
@@ -14,14 +16,17 @@
 
 mod capture;
 mod child;
+mod hub;
 mod over;
 mod pipe;
+mod remains;
 mod runtime;
 mod traits;
 mod virtual_time;
 
 pub use child::Child;
 pub(crate) use child::{exited, wait};
+pub(crate) use hub::Hubs;
 pub use pipe::{ChildStderr, ChildStdin, ChildStdout};
 pub use runtime::Runtime;
 pub(crate) use runtime::{Attempt, Descriptor, Engine, Interest};

@@ -1,6 +1,7 @@
 //! [`Over`]: the end of a process, as a future. Dropping it loses nothing: the status is the handle's.
 
-use super::runtime::{Descriptor, Engine, Interest};
+use super::hub::Seat;
+use super::runtime::Engine;
 use super::virtual_time::VirtualTime;
 use crate::wait::verdict;
 use crate::{ExitStatus, Process};
@@ -8,8 +9,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
-use steadfast_core::{Errno, Error, Result, Watcher};
+use std::task::{Context, Poll, Wake, Waker};
+use steadfast_core::{Error, Result, Watcher};
 
 /// Ready when the process is over: with its status, or why that is unknown ([`Error::NoChild`]; [`Error::Released`]).
 pub(crate) struct Over<R: Engine> {
@@ -23,13 +24,12 @@ pub(crate) struct Over<R: Engine> {
 
 enum Stage<R: Engine> {
     Begin,
-    /// The runtime polls the pidfd; the ear hears what other threads do with the handle.
-    Polled {
-        source: R::Source,
-        is_fresh: bool,
-    },
-    /// The ear hears everything.
+    /// The runtime polls the pidfd; the ear hears that, and what other threads do with the handle.
+    Seated(Seat<R>),
+    /// The backend has been asked too.
     Heard,
+    /// It is over, and nobody watches it any more.
+    End,
 }
 
 /// Hears that a handle has news, and wakes the task.
@@ -44,6 +44,12 @@ impl Watcher for Ear {
         self.has_heard.store(true, Ordering::SeqCst);
         let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
         waker.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Wake for Ear {
+    fn wake(self: Arc<Self>) {
+        self.notify(TOKEN);
     }
 }
 
@@ -66,72 +72,44 @@ impl<R: Engine> Over<R> {
         Over { process: process.clone(), stage: Stage::Begin, ear, watcher, time: VirtualTime::of(process) }
     }
 
-    /// From now on the ear hears everything.
+    /// Asks the backend, for the ear has to hear everything now.
     fn hear(&mut self) -> Result<()> {
         self.process.unwatch(&self.watcher, TOKEN);
-        self.stage = Stage::Heard;
+        self.leave(Stage::Heard);
         self.process.watch_exit(&self.watcher, TOKEN)
     }
 
+    fn leave(&mut self, next: Stage<R>) {
+        if let Stage::Seated(seat) = std::mem::replace(&mut self.stage, next) {
+            seat.leave(&self.process);
+        }
+    }
+
     fn begin(&mut self) -> Result<()> {
-        let lent = match self.process.lend() {
-            Ok(lent) => lent,
-            // It has none; or it is over by now, which the ear is told at once.
-            Err(_) => return self.hear(),
-        };
-        match R::register(Descriptor::Pidfd(lent), Interest::Read) {
-            Ok(source) => {
-                self.stage = Stage::Polled { source, is_fresh: true };
+        match Seat::take(&self.process, &self.ear) {
+            Ok(Some(seat)) => {
+                self.stage = Stage::Seated(seat);
                 self.process.watch(&self.watcher, TOKEN);
                 Ok(())
             }
-            // Another task waits for the same handle.
-            Err(error) if error.raw_os_error() == Some(Errno::EXIST.as_raw()) => self.hear(),
-            Err(error) => Err(self.failed(&error)),
+            Ok(None) => self.hear(),
+            Err(error) => Err(Error::Unsupported { backend: "async", what: error.to_string() }),
         }
     }
 
-    fn failed(&self, error: &std::io::Error) -> Error {
-        match error.raw_os_error() {
-            Some(errno) => Error::on_process("epoll_ctl", self.process.pid(), Errno::from_raw(errno)),
-            None => Error::Unsupported { backend: "async", what: error.to_string() },
-        }
-    }
-
-    fn poll_stage(&mut self, cx: &mut Context<'_>) -> Poll<Result<ExitStatus>> {
+    fn poll_stage(&mut self, cx: &Context<'_>) -> Poll<Result<ExitStatus>> {
         loop {
             self.ear.wake_later(cx);
-            if let Stage::Begin = self.stage {
-                if let Some(over) = verdict(&self.process, &self.watcher, TOKEN) {
-                    return Poll::Ready(over);
-                }
-                self.begin()?;
+            let is_new = matches!(self.stage, Stage::Begin);
+            if !self.ear.has_heard.swap(false, Ordering::SeqCst) && !is_new {
+                return Poll::Pending;
             }
-            if self.ear.has_heard.swap(false, Ordering::SeqCst) {
-                if let Some(over) = verdict(&self.process, &self.watcher, TOKEN) {
-                    return Poll::Ready(over);
-                }
-                self.hear()?;
-                continue;
+            if let Some(over) = verdict(&self.process, &self.watcher, TOKEN) {
+                self.leave(Stage::End);
+                return Poll::Ready(over);
             }
-            let Stage::Polled { source, is_fresh } = &mut self.stage else { return Poll::Pending };
-            if R::IS_LATE && !std::mem::take(is_fresh) {
-                if let Some(over) = verdict(&self.process, &self.watcher, TOKEN) {
-                    return Poll::Ready(over);
-                }
-                self.process.watch(&self.watcher, TOKEN);
-            }
-            match R::poll_readable(source, cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(())) => {
-                    if let Some(over) = verdict(&self.process, &self.watcher, TOKEN) {
-                        return Poll::Ready(over);
-                    }
-                    // Readable, and yet there is nothing to be had: the backend finds out.
-                    self.hear()?;
-                }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(self.failed(&error))),
-            }
+            // Told of an exit, and yet there is nothing to be had: the backend finds out.
+            if is_new { self.begin()? } else { self.hear()? }
         }
     }
 }
@@ -152,6 +130,9 @@ impl<R: Engine> Future for Over<R> {
 
 impl<R: Engine> Drop for Over<R> {
     fn drop(&mut self) {
-        self.process.unwatch(&self.watcher, TOKEN);
+        if !matches!(self.stage, Stage::End) {
+            self.process.unwatch(&self.watcher, TOKEN);
+            self.leave(Stage::End);
+        }
     }
 }

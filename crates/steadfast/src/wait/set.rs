@@ -1,8 +1,9 @@
 //! [`WaitSet`]: thousands of processes, and which of them exits next.
 
-use super::entries::{Entries, Entry, Token};
+use super::entries::{Entries, Entry};
 use super::signal::Shared;
 use super::verdict;
+use crate::places::Token;
 use crate::{ExitStatus, Process};
 use std::collections::VecDeque;
 use std::fmt;

@@ -1,7 +1,7 @@
 //! How a set learns of exits, and how whoever waits for them sleeps: by descriptors for real processes, by a bell in a simulation.
 
 use super::alarm::Alarm;
-use super::entries::Token;
+use crate::places::Token;
 use rustix::event::{Timespec, epoll};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -1,0 +1,69 @@
+//! [`put_away`]: closes the pidfds of processes that are over, beside the tasks that hear of it.
+//!
+//! To close a pidfd that is in an `epoll` takes the kernel about as long as to reap the process, and nobody has to wait for it. When many
+//! exit at once a thread does that, and ends when it has had nothing to do for a while; for a few it would cost more than it saves.
+
+use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::thread::available_parallelism;
+use std::time::Duration;
+use steadfast_core::Lent;
+use steadfast_linux::spawn_quiet_thread;
+
+/// For so many at once a thread is worth it.
+const MANY: usize = 8;
+/// So many may be open for longer than they are needed,
+const MOST: usize = 512;
+/// and for so long, should not all come that are to come. Then the thread ends if it had nothing to do.
+const WHILE: Duration = Duration::from_millis(100);
+
+struct Remains {
+    list: Vec<Lent>,
+    /// There is no better time to close them.
+    are_due: bool,
+    has_thread: bool,
+}
+
+static REMAINS: Mutex<Remains> = Mutex::new(Remains { list: Vec::new(), are_due: false, has_thread: false });
+static DUE: Condvar = Condvar::new();
+
+static HAS_COMPANY: LazyLock<bool> = LazyLock::new(|| available_parallelism().is_ok_and(|cpus| cpus.get() > 1));
+
+/// Closes this one, which is the last reference, now or soon. So many more are about to come.
+pub(super) fn put_away(lent: Lent, to_come: usize) {
+    let mut remains = lock();
+    if !remains.has_thread && to_come + 1 >= MANY && *HAS_COMPANY {
+        remains.has_thread = spawn_quiet_thread("steadfast-closer", close).is_ok();
+    }
+    remains.list.push(lent);
+    let are_due = to_come == 0 || remains.list.len() >= MOST;
+    if remains.has_thread && (!are_due || remains.list.len() >= MANY) {
+        remains.are_due |= are_due;
+        if are_due {
+            DUE.notify_one();
+        }
+        return;
+    }
+    let list = std::mem::take(&mut remains.list);
+    // Not under the lock.
+    drop(remains);
+    drop(list);
+}
+
+fn close() {
+    loop {
+        let waited = DUE.wait_timeout_while(lock(), WHILE, |remains| !remains.are_due);
+        let mut remains = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let list = std::mem::take(&mut remains.list);
+        remains.are_due = false;
+        if list.is_empty() {
+            remains.has_thread = false;
+            return;
+        }
+        drop(remains);
+        drop(list);
+    }
+}
+
+fn lock() -> MutexGuard<'static, Remains> {
+    REMAINS.lock().unwrap_or_else(PoisonError::into_inner)
+}
