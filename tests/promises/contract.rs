@@ -9,7 +9,7 @@ use std::sync::Arc;
 use steadfast::mock::{Kernel, Script};
 use steadfast::{Door, Pid, Probe, System};
 use steadfast_conformance::{Act, Outcome, Subject, promises, same_answers};
-use xtask::namespace;
+pub(crate) use steadfast_tests::tells_lost_status;
 
 /// The child program of all tests.
 pub(crate) const ACTOR: &str = env!("CARGO_BIN_EXE_actor");
@@ -72,12 +72,6 @@ fn pidfd(door: Door) -> Result<Subject, String> {
     Ok(real(&system).tells_lost_status(tells_lost_status()))
 }
 
-/// Whether this kernel tells it to whoever has a pidfd.
-pub(crate) fn tells_lost_status() -> bool {
-    let features = Probe::features().unwrap_or_default();
-    features.iter().any(|feature| feature.name == "PIDFD_INFO_EXIT" && feature.answer.works())
-}
-
 fn pid_legacy(door: Door) -> Result<Subject, String> {
     is_open(door)?;
     Ok(real(&System::pid_legacy_through(door)))
@@ -89,18 +83,7 @@ fn is_open(door: Door) -> Result<(), String> {
 }
 
 fn real(system: &System) -> Subject {
-    let subject = Subject::new(Arc::clone(system.backend()), ACTOR)
-        .reap_behind(|pid| {
-            let pid = nix::unistd::Pid::from_raw(pid.as_raw());
-            nix::sys::wait::waitpid(pid, None).expect("it is our child, and nobody else's");
-        })
-        .foreigner(foreigner);
-    // Only where the PIDs are ours alone.
-    if std::process::id() == 1 {
-        subject.next_pid(|pid| namespace::set_next_pid(pid.as_raw()).expect("process 1 may choose PIDs"))
-    } else {
-        subject
-    }
+    steadfast_tests::real(system, ACTOR.as_ref(), foreigner)
 }
 
 /// A process whose parent is a shell, which waits for it.

@@ -85,7 +85,13 @@ const CASES: &[(&[&str], Result<i32, i32>)] = &[
     // A signal that it gets itself is passed on.
     (&["5", "sh", "-c", concat!("trap 'exit 7' TERM; ", parent_waits!(), "kill -TERM $PPID; sleep 20 & wait")], Ok(7)),
     (
-        &["--foreground", "5", "sh", "-c", concat!("trap 'exit 8' HUP; ", parent_waits!(), "kill -HUP $PPID; while :; do sleep 0.1; done")],
+        &[
+            "--foreground",
+            "5",
+            "sh",
+            "-c",
+            concat!("trap 'exit 8' HUP; ", parent_waits!(), "kill -HUP $PPID; while :; do sleep 0.1; done"),
+        ],
         Ok(8),
     ),
     (&["5", "/etc/passwd"], Ok(126)),

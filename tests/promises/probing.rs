@@ -4,48 +4,15 @@ use crate::Test;
 use crate::contract::ACTOR;
 use crate::leaks::{children, descriptors};
 use crate::stage::Outcome;
-use seccompiler::{BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule};
+use seccompiler::SeccompAction;
 use signal_hook::consts::{SIGCHLD, SIGSYS};
-use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use steadfast::{Answer, Command, Errno, ErrorKind, Probe, Signal, Stdio, System};
-
-/// A probed call: its name in the probe, and what a filter must match.
-#[derive(Clone)]
-struct Call {
-    name: &'static str,
-    number: i64,
-    /// The argument and the value or bits that tell it from others that the program needs.
-    only: Option<(u8, SeccompCmpOp, u64)>,
-}
-
-const CLONE_PIDFD: u64 = 0x1000;
-
-fn calls() -> Vec<Call> {
-    let bits = SeccompCmpOp::MaskedEq(CLONE_PIDFD);
-    vec![
-        Call { name: "pidfd_open", number: nix::libc::SYS_pidfd_open, only: None },
-        Call { name: "waitid", number: nix::libc::SYS_waitid, only: Some((0, SeccompCmpOp::Eq, 3)) },
-        Call { name: "waitid", number: nix::libc::SYS_waitid, only: None },
-        Call { name: "pidfd_send_signal", number: nix::libc::SYS_pidfd_send_signal, only: None },
-        Call { name: "clone_pidfd", number: nix::libc::SYS_clone, only: Some((0, bits, CLONE_PIDFD)) },
-    ]
-}
-
-fn answers() -> [(&'static str, SeccompAction, Answer); 5] {
-    let killed = Answer::Killed(Signal::SYS.as_raw());
-    [
-        ("ENOSYS", SeccompAction::Errno(38), Answer::Failed(Errno::NOSYS)),
-        ("EPERM", SeccompAction::Errno(1), Answer::Failed(Errno::PERM)),
-        ("SIGSYS trap", SeccompAction::Trap, killed),
-        ("kill thread", SeccompAction::KillThread, killed),
-        ("kill process", SeccompAction::KillProcess, killed),
-    ]
-}
+use steadfast::{Command, Errno, ErrorKind, Probe, Signal, Stdio, System};
+use steadfast_tests::filter::{Call, Reply};
 
 pub(crate) fn tests() -> Vec<Test> {
     let mut tests = vec![
@@ -57,13 +24,12 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::that_may_skip("probe: qemu-x86_64 7.2 gets pid-legacy, and the proof passes", qemu),
         Test::new("choice: STEADFAST_BACKEND forces a backend", forced),
     ];
-    for call in calls() {
-        for (name, action, expected) in answers() {
-            let which = if call.number == nix::libc::SYS_waitid && call.only.is_none() { " in every form" } else { "" };
-            let name = format!("probe: seccomp: {}{which}: {name}", call.name);
+    for call in Call::all() {
+        for reply in Reply::all() {
+            let name = format!("probe: seccomp: {}: {}", call.title(), reply.name);
             let call = call.clone();
             tests.push(Test::that_may_skip(name, move || {
-                sandboxed(&call, action.clone(), expected);
+                sandboxed(&call, &reply);
                 Outcome::Passed
             }));
         }
@@ -71,24 +37,9 @@ pub(crate) fn tests() -> Vec<Test> {
     tests
 }
 
-fn install(call: &Call, action: SeccompAction) {
-    let rules = match call.only.clone() {
-        None => vec![],
-        Some((argument, operator, value)) => {
-            let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value).unwrap();
-            vec![SeccompRule::new(vec![condition]).unwrap()]
-        }
-    };
-    let rules = BTreeMap::from([(call.number, rules)]);
-    let arch = std::env::consts::ARCH.try_into().unwrap();
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, action, arch).unwrap();
-    let program: BpfProgram = filter.try_into().unwrap();
-    seccompiler::apply_filter(&program).unwrap();
-}
-
 /// From now on, as if the kernel did not have this call.
 pub(crate) fn answer_with_enosys(number: i64) {
-    install(&Call { name: "", number, only: None }, SeccompAction::Errno(Errno::NOSYS.as_raw() as u32));
+    Call { name: "", number, only: None }.answer(SeccompAction::Errno(Errno::NOSYS.as_raw() as u32));
 }
 
 /// A program with handlers of its own, which must see nothing of the probe.
@@ -148,13 +99,13 @@ fn not_remembered() {
 }
 
 /// Under the filter, with the program's own handlers in place, the backend is `pid-legacy`, and all of it works.
-fn sandboxed(call: &Call, action: SeccompAction, expected: Answer) {
+fn sandboxed(call: &Call, reply: &Reply) {
     let watch = Watch::set();
-    install(call, action);
+    call.answer(reply.action.clone());
     let probe = Probe::once().unwrap();
     watch.saw_nothing();
     let check = probe.checks.iter().find(|check| check.name == call.name).unwrap();
-    assert_eq!(check.answer, expected);
+    assert_eq!(check.answer, reply.expected);
     let others: Vec<_> = probe.checks.iter().filter(|check| check.name != call.name && !check.answer.works()).collect();
     assert!(others.is_empty(), "{others:?}");
     let system = System::detect().unwrap();
@@ -189,7 +140,7 @@ fn deceptive_handler() {
     let strangers: Vec<_> = [434, 435, 56].map(|n| rustix::io::fcntl_dupfd_cloexec(&null, n).unwrap()).into();
     let before = descriptors();
     for number in [nix::libc::SYS_pidfd_open, nix::libc::SYS_pidfd_send_signal, nix::libc::SYS_clone, nix::libc::SYS_clone3] {
-        install(&Call { name: "", number, only: None }, SeccompAction::Trap);
+        Call { name: "", number, only: None }.answer(SeccompAction::Trap);
     }
     for error in [
         system.find(child.pid()).map(drop).unwrap_err(),
@@ -209,7 +160,7 @@ fn deceptive_handler() {
 fn filtered_later() {
     let Ok(system) = System::pidfd() else { return };
     let child = system.spawn(Command::new(ACTOR).arg("forever").stdout(Stdio::null()).kill_on_drop(false)).unwrap();
-    install(&Call { name: "", number: nix::libc::SYS_pidfd_open, only: None }, SeccompAction::Errno(1));
+    Call { name: "", number: nix::libc::SYS_pidfd_open, only: None }.answer(SeccompAction::Errno(1));
     let error = system.find(child.pid()).unwrap_err();
     assert_eq!((error.kind(), error.errno()), (ErrorKind::System, Some(Errno::PERM)));
     assert!(error.to_string().starts_with("pidfd_open on process"), "{error}");

@@ -1,7 +1,8 @@
-//! What one does with this repository: `cargo xtask probe | test | bench | tidy`. One file per command; the tests use some of them.
+//! What one does with this repository: `cargo xtask probe | test | bench | environments | tidy`. One file per command; the tests use some of them.
 #![forbid(unsafe_code)]
 
 pub mod bench;
+pub mod environments;
 pub mod namespace;
 pub mod noop;
 pub mod probe;

@@ -3,7 +3,7 @@
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::{bench, probe, recycle, test, tidy};
+use xtask::{bench, environments, probe, recycle, test, tidy};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "What one does with steadfast's repository", arg_required_else_help = true)]
@@ -17,6 +17,7 @@ enum Task {
     Probe(probe::Args),
     Test(test::Args),
     Bench(bench::Args),
+    Environments(environments::Args),
     Tidy(tidy::Args),
     #[command(hide = true)]
     RecyclePids(recycle::Args),
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         Task::Probe(args) => probe::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Environments(args) => environments::run(&args),
         Task::Tidy(args) => tidy::run(&args),
         Task::RecyclePids(args) => recycle::run(&args),
     }

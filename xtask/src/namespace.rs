@@ -45,6 +45,11 @@ pub fn set_next_pid(pid: i32) -> io::Result<()> {
     fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string())
 }
 
+/// Whether [`set_next_pid`] is allowed here.
+pub fn may_set_next_pid() -> bool {
+    fs::File::options().write(true).open("/proc/sys/kernel/ns_last_pid").is_ok()
+}
+
 fn write(path: &str, text: &str) -> Result<(), String> {
     fs::write(path, text).map_err(|error| format!("{path}: {error}"))
 }

@@ -54,10 +54,6 @@ impl<T> Places<T> {
     pub(crate) fn all(&self) -> impl Iterator<Item = (Token, &T)> {
         (0..self.places.len()).filter_map(|index| self.at(index as u32))
     }
-
-    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = T> + use<T> {
-        std::mem::replace(self, Places::new()).places.into_iter().filter_map(|place| place.value)
-    }
 }
 
 impl<T> Place<T> {

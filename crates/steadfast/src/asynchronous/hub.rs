@@ -34,9 +34,7 @@ struct Waiting {
 /// How a task hears of an exit. To be given back by [`Seat::leave`].
 pub(super) enum Seat<R: Engine> {
     /// Polled by the runtime itself.
-    Own {
-        source: R::Source,
-    },
+    Own { source: R::Source },
     InHub {
         hub: Arc<Hub<R>>,
         token: Token,
@@ -153,7 +151,8 @@ impl<R: Engine> Hub<R> {
         R::hubs().lock().retain(|hub| !std::ptr::eq(&**hub, self));
         let mut waiting = self.lock();
         waiting.is_closed = true;
-        let left: Vec<_> = waiting.places.take_all().collect();
+        let left: Vec<_> = waiting.places.all().map(|(_, watcher)| Arc::clone(watcher)).collect();
+        waiting.places = Places::new();
         self.leaving.fetch_add(left.len(), Ordering::Relaxed);
         drop(waiting);
         left.into_iter().for_each(|watcher| watcher.notify(0));

@@ -1,0 +1,32 @@
+//! What the programs of the tests share.
+#![forbid(unsafe_code)]
+
+pub mod filter;
+
+use std::path::Path;
+use std::sync::Arc;
+use steadfast::{Pid, Probe, System};
+use steadfast_conformance::Subject;
+use xtask::namespace;
+
+/// A real backend as the subject of the conformance suite, with whatever can be arranged here.
+pub fn real(system: &System, actor: &Path, foreigner: impl Fn() -> Pid + Send + Sync + 'static) -> Subject {
+    let subject = Subject::new(Arc::clone(system.backend()), actor)
+        .reap_behind(|pid| {
+            let pid = nix::unistd::Pid::from_raw(pid.as_raw());
+            nix::sys::wait::waitpid(pid, None).expect("it is our child, and nobody else's");
+        })
+        .foreigner(foreigner);
+    // Only where the PIDs are ours alone, and may be chosen.
+    if std::process::id() == 1 && namespace::may_set_next_pid() {
+        subject.next_pid(|pid| namespace::set_next_pid(pid.as_raw()).expect("process 1 may choose PIDs"))
+    } else {
+        subject
+    }
+}
+
+/// Whether this kernel tells whoever has a pidfd how a process ended that somebody else has reaped.
+pub fn tells_lost_status() -> bool {
+    let features = Probe::features().unwrap_or_default();
+    features.iter().any(|feature| feature.name == "PIDFD_INFO_EXIT" && feature.answer.works())
+}

@@ -1,0 +1,210 @@
+//! Examines the machine that it finds itself on: a static program that holds the probe and the contract, for kernels and sandboxes where
+//! there is nothing else. `cargo xtask environments` takes it there, with the actor beside it.
+//!
+//! What it finds it prints line by line, each a JSON object behind [`MARK`]: a console may carry other people's lines too.
+#![forbid(unsafe_code)]
+
+use nix::mount::{MsFlags, mount};
+use nix::sys::reboot::{RebootMode, reboot};
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Once;
+use steadfast::{Answer, Pid, Probe, Signal, System};
+use steadfast_conformance::{Outcome, Subject, promises};
+use steadfast_tests::filter::{Call, Reply};
+use steadfast_tests::{filter, real, tells_lost_status};
+use xtask::environments::{ALONE, MARK};
+use xtask::namespace;
+
+const USAGE: &str = "witness [examine] | in-namespace PROGRAM ARGS | filtered FILTER | foreign";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match words[..] {
+        [] | ["examine"] => examine(),
+        ["in-namespace", program, ref args @ ..] => in_namespace(program, args),
+        ["filtered", name] => filter(name).and_then(|()| examine()),
+        ["foreign"] => foreign(),
+        _ => Err(USAGE.to_owned()),
+    };
+    if let Err(error) = &done {
+        say(&json!({ "event": "error", "what": error }));
+    }
+    if std::env::var_os(ALONE).is_some() && std::process::id() == 1 {
+        power_off();
+    }
+    if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn say(line: &Value) {
+    let mut stdout = std::io::stdout().lock();
+    // Nobody to tell it to is nobody to fail for.
+    _ = writeln!(stdout, "{MARK}{line}").and_then(|()| stdout.flush());
+}
+
+/// The first process of a machine: there is nobody to return to.
+fn power_off() -> ! {
+    match reboot(RebootMode::RB_POWER_OFF) {
+        Ok(never) => match never {},
+        Err(errno) => panic!("reboot: {errno}"),
+    }
+}
+
+/// Runs a program as process 1 of a PID namespace of its own.
+fn in_namespace(program: &str, args: &[&str]) -> Result<(), String> {
+    // Before: the probe's child would be the new namespace's first process.
+    let system = System::detect().map_err(|error| error.to_string())?;
+    namespace::unshare_pids().map_err(|reason| format!("no PID namespace of its own can be had: {reason}"))?;
+    // It dies with this process, and with it all others of its namespace.
+    let mut command = steadfast::Command::new(program);
+    command.args(args).parent_death_signal(Signal::KILL);
+    let status = system.spawn(&command).and_then(|child| child.wait()).map_err(|error| error.to_string())?;
+    if status.success() { Ok(()) } else { Err(format!("process 1: {status}")) }
+}
+
+/// Puts this process into a sandbox: `CALL: REPLY`, or a profile's name.
+fn filter(name: &str) -> Result<(), String> {
+    // Before: a filter may take away what this needs.
+    settle();
+    if filter::profile(name) {
+        return Ok(());
+    }
+    let cells = Call::all().into_iter().flat_map(|call| Reply::all().map(|reply| (call.clone(), reply)));
+    let (call, reply) = cells
+        .into_iter()
+        .find(|(call, reply)| format!("{}: {}", call.title(), reply.name) == name)
+        .ok_or_else(|| format!("there is no filter {name:?}"))?;
+    call.answer(reply.action);
+    Ok(())
+}
+
+/// Process 1 makes its home what programs expect.
+fn settle() {
+    static ONCE: Once = Once::new();
+    if std::process::id() == 1 {
+        ONCE.call_once(furnish);
+    }
+}
+
+fn furnish() {
+    if let Err(reason) = namespace::mount_proc() {
+        say(&json!({ "event": "note", "what": reason }));
+    }
+    if std::env::var_os(ALONE).is_some() {
+        for (what, at) in [("devtmpfs", "/dev"), ("tmpfs", "/tmp"), ("sysfs", "/sys"), ("cgroup2", "/sys/fs/cgroup")] {
+            // A probe that misses one of them says so.
+            _ = std::fs::create_dir_all(at);
+            if let Err(errno) = mount(Some(what), at, Some(what), MsFlags::empty(), None::<&str>) {
+                say(&json!({ "event": "note", "what": format!("mount {what}: {errno}") }));
+            }
+        }
+        // Not the root, which has no `cgroup.kill`.
+        let own = std::path::Path::new("/sys/fs/cgroup/witness");
+        if let Err(error) = std::fs::create_dir(own).and_then(|()| std::fs::write(own.join("cgroup.procs"), "1")) {
+            say(&json!({ "event": "note", "what": format!("a cgroup: {error}") }));
+        }
+    }
+}
+
+fn examine() -> Result<(), String> {
+    settle();
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    say(&json!({ "event": "kernel", "release": kernel.trim(), "pid": std::process::id() }));
+    let probe = Probe::once().map_err(|error| error.to_string())?;
+    let row = |name: &str, since: &str, answer: Answer| json!({ "name": name, "since": since, "answer": short(answer) });
+    let system = System::detect().map_err(|error| error.to_string())?;
+    let obstacle = probe.obstacle().map(|check| format!("{}: {}", check.name, check.answer));
+    let features = Probe::features().map_err(|error| error.to_string())?;
+    say(&json!({
+        "event": "probe",
+        "backend": system.backend_name(),
+        "obstacle": obstacle,
+        "door": format!("{:?}", probe.door),
+        "checks": probe.checks.iter().map(|check| row(check.name, check.since, check.answer)).collect::<Vec<_>>(),
+        "waitid": short(probe.waitid),
+        "features": features.iter().map(|feature| row(feature.name, feature.since, feature.answer)).collect::<Vec<_>>(),
+    }));
+    // What is expected to go wrong is caught and told.
+    std::panic::set_hook(Box::new(|_| {}));
+    let before = belongings();
+    match System::pidfd() {
+        Ok(system) => hold(&subject(&system).tells_lost_status(tells_lost_status())),
+        Err(error) => say(&json!({ "event": "none", "backend": "pidfd", "why": error.to_string() })),
+    }
+    hold(&subject(&System::pid_legacy()));
+    // Threads that wait, and orphans, take a moment to go.
+    let mut after = belongings();
+    for _ in 0..1000 {
+        if after == before {
+            break;
+        }
+        system.sleep(std::time::Duration::from_millis(10));
+        after = belongings();
+    }
+    say(&json!({ "event": "end", "before": before, "after": after }));
+    Ok(())
+}
+
+/// `works`, `ENOSYS`, `SIGSYS`.
+fn short(answer: Answer) -> String {
+    match answer {
+        Answer::Works => "works".into(),
+        Answer::Failed(errno) => format!("{errno:?}"),
+        Answer::Killed(signal) => format!("signal {signal}"),
+        _ => answer.to_string(),
+    }
+}
+
+/// How many descriptors, threads and children this process has; `None` where the kernel does not tell.
+fn belongings() -> [Option<usize>; 3] {
+    let count = |path: &str| std::fs::read_dir(path).ok().map(Iterator::count);
+    let children = std::fs::read_to_string(format!("/proc/self/task/{}/children", std::process::id()));
+    let children = children.ok().map(|text| text.split_ascii_whitespace().count());
+    [count("/proc/self/fd"), count("/proc/self/task"), children]
+}
+
+fn subject(system: &System) -> Subject {
+    real(system, &beside("actor"), foreigner)
+}
+
+/// A program that lies beside this one.
+fn beside(name: &str) -> PathBuf {
+    let own = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
+    own.with_file_name(name)
+}
+
+fn hold(subject: &Subject) {
+    for promise in promises() {
+        let line = |outcome: &str, why: &str| {
+            let backend = subject.name();
+            json!({ "event": "promise", "backend": backend, "name": promise.name, "outcome": outcome, "why": why })
+        };
+        // If it hangs, this was the last line.
+        say(&line("begun", ""));
+        match promise.check(subject) {
+            Outcome::Passed => say(&line("kept", "")),
+            Outcome::Skipped(reason) => say(&line("skipped", reason)),
+            Outcome::Failed(seen) => say(&line("broken", &seen)),
+        }
+    }
+}
+
+/// A process whose parent is another one, which waits for it.
+fn foreigner() -> Pid {
+    let mut parent = Command::new(beside("witness")).arg("foreign").stdout(Stdio::piped()).spawn().expect("this program");
+    let mut line = String::new();
+    BufReader::new(parent.stdout.take().expect("piped")).read_line(&mut line).expect("it says a PID");
+    // It ends when its child has; whoever waits for it is in nobody's way.
+    std::thread::spawn(move || parent.wait());
+    line.trim().parse().expect("a PID")
+}
+
+fn foreign() -> Result<(), String> {
+    let mut child =
+        Command::new(beside("actor")).arg("forever").stdout(Stdio::null()).spawn().map_err(|error| error.to_string())?;
+    println!("{}", child.id());
+    child.wait().map(drop).map_err(|error| error.to_string())
+}

@@ -1,0 +1,79 @@
+//! What the witness says.
+
+use super::MARK;
+use serde_json::Value;
+
+/// All that it has said of a place.
+#[derive(Default)]
+pub(crate) struct Testimony {
+    pub(crate) kernel: String,
+    pub(crate) backend: String,
+    /// Why it is not pidfd.
+    pub(crate) obstacle: Option<String>,
+    pub(crate) door: String,
+    /// Name and answer.
+    pub(crate) checks: Vec<(String, String)>,
+    /// Name, version and answer.
+    pub(crate) features: Vec<(String, String, String)>,
+    pub(crate) promises: Vec<Promise>,
+    /// Descriptors, threads and children, before and after.
+    pub(crate) belongings: Option<(String, String)>,
+    pub(crate) errors: Vec<String>,
+}
+
+pub(crate) struct Promise {
+    pub(crate) backend: String,
+    pub(crate) name: String,
+    /// `begun`, `kept`, `broken`, `skipped`.
+    pub(crate) outcome: String,
+    pub(crate) why: String,
+}
+
+impl Testimony {
+    pub(crate) fn hear(said: &str) -> Testimony {
+        let mut all = Testimony::default();
+        for line in said.lines().filter_map(|line| line.split_once(MARK)) {
+            match serde_json::from_str::<Value>(line.1.trim_end()) {
+                Ok(event) => all.note(&event),
+                Err(error) => all.errors.push(format!("a line that is not whole ({error}): {}", line.1)),
+            }
+        }
+        all
+    }
+
+    fn note(&mut self, event: &Value) {
+        let text = |of: &Value, name: &str| of[name].as_str().unwrap_or_default().to_owned();
+        let rows = |name: &str| event[name].as_array().cloned().unwrap_or_default();
+        match event["event"].as_str() {
+            Some("kernel") => self.kernel = text(event, "release"),
+            Some("probe") => {
+                (self.backend, self.door) = (text(event, "backend"), text(event, "door"));
+                self.obstacle = event["obstacle"].as_str().map(str::to_owned);
+                self.checks = rows("checks").iter().map(|row| (text(row, "name"), text(row, "answer"))).collect();
+                let feature = |row: &Value| (text(row, "name"), text(row, "since"), text(row, "answer"));
+                self.features = rows("features").iter().map(feature).collect();
+            }
+            Some("promise") => {
+                let [backend, name, outcome, why] = ["backend", "name", "outcome", "why"].map(|key| text(event, key));
+                match self.promises.last_mut() {
+                    Some(last) if last.outcome == "begun" && last.name == name => (last.outcome, last.why) = (outcome, why),
+                    _ => self.promises.push(Promise { backend, name, outcome, why }),
+                }
+            }
+            Some("end") => self.belongings = Some((event["before"].to_string(), event["after"].to_string())),
+            Some("error") => self.errors.push(text(event, "what")),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn check(&self, name: &str) -> Option<&str> {
+        self.checks.iter().find(|check| check.0 == name).map(|check| check.1.as_str())
+    }
+
+    /// How many promises this backend has kept, broken and not been asked; `None` if it cannot work there.
+    pub(crate) fn count(&self, backend: &str) -> Option<[usize; 3]> {
+        let of = |outcome: &str| self.promises.iter().filter(|p| p.backend == backend && p.outcome == outcome).count();
+        let all = [of("kept"), of("broken") + of("begun"), of("skipped")];
+        (all.iter().sum::<usize>() > 0).then_some(all)
+    }
+}
