@@ -65,12 +65,14 @@ impl Call {
 
 impl Reply {
     /// All that a filter can say instead of letting a call pass.
-    pub fn all() -> [Reply; 5] {
+    pub fn all() -> [Reply; 6] {
         let killed = Answer::Killed(Signal::SYS.as_raw());
         let reply = |name, action, expected| Reply { name, action, expected };
         [
             reply("ENOSYS", SeccompAction::Errno(38), Answer::Failed(Errno::NOSYS)),
             reply("EPERM", SeccompAction::Errno(1), Answer::Failed(Errno::PERM)),
+            // What emulators say to a flag that they do not know: QEMU and gVisor to CLONE_PIDFD, gVisor to P_PIDFD.
+            reply("EINVAL", SeccompAction::Errno(22), Answer::Failed(Errno::INVAL)),
             reply("SIGSYS trap", SeccompAction::Trap, killed),
             reply("kill thread", SeccompAction::KillThread, killed),
             reply("kill process", SeccompAction::KillProcess, killed),
@@ -89,6 +91,9 @@ fn install(rules: BTreeMap<i64, Vec<SeccompRule>>, other: SeccompAction, matchin
 ///
 /// Written down from the public lists of calls that these allow, as the calls that they do **not**: what a list does not name yet is
 /// refused, and a kernel numbers its calls in the order of their invention.
+///
+/// # Panics
+/// If this machine has no such filters.
 pub fn profile(name: &str) -> bool {
     use nix::libc;
     let namespaces = libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWNET | libc::CLONE_NEWIPC;

@@ -10,6 +10,9 @@ use steadfast_conformance::Subject;
 use xtask::namespace;
 
 /// A real backend as the subject of the conformance suite, with whatever can be arranged here.
+///
+/// # Panics
+/// The subject does, if what was arranged turns out to be impossible.
 pub fn real(system: &System, actor: &Path, foreigner: impl Fn() -> Pid + Send + Sync + 'static) -> Subject {
     let subject = Subject::new(Arc::clone(system.backend()), actor)
         .reap_behind(|pid| {

@@ -61,7 +61,7 @@ enum Format {
 /// What became of a visit.
 pub(crate) enum Visit {
     /// As expected, or the differences.
-    Made(Testimony, Vec<String>),
+    Made(Box<Testimony>, Vec<String>),
     /// It cannot be had here, with the reason.
     Skipped(String),
 }
@@ -101,7 +101,7 @@ fn visit_all(places: &[Place], args: &Args) -> Result<Vec<Visit>, String> {
             Err(reason) => Visit::Skipped(reason),
             Ok(testimony) => {
                 let differences = place.expected.differences(&testimony);
-                Visit::Made(testimony, differences)
+                Visit::Made(Box::new(testimony), differences)
             }
         });
         progress.inc(1);
@@ -186,7 +186,7 @@ mod tests {
         assert!(expected().differences(&leaking)[0].contains("descriptors"), "{:?}", expected().differences(&leaking));
         // Nothing kept at all is no success either.
         assert!(!is_good(&[Visit::Skipped("no".into())]));
-        assert!(is_good(&[Visit::Skipped("no".into()), Visit::Made(kept(), vec![])]));
+        assert!(is_good(&[Visit::Skipped("no".into()), Visit::Made(Box::new(kept()), vec![])]));
     }
 
     #[test]

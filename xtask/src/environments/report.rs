@@ -102,7 +102,7 @@ pub(super) fn markdown(all: &All<'_>) -> Result<String, String> {
     let seen: Vec<(&Place, &Testimony)> = all
         .iter()
         .filter_map(|(place, visit)| match visit {
-            Visit::Made(seen, _) if !place.name.starts_with("seccomp") => Some((*place, seen)),
+            Visit::Made(seen, _) if !place.name.starts_with("seccomp") => Some((*place, &**seen)),
             _ => None,
         })
         .collect();
