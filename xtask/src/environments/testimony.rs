@@ -6,6 +6,8 @@ use serde_json::Value;
 /// All that it has said of a place.
 #[derive(Default)]
 pub(crate) struct Testimony {
+    /// It has begun to look.
+    pub(crate) has_come: bool,
     pub(crate) kernel: String,
     pub(crate) backend: String,
     /// Why it is not pidfd.
@@ -45,7 +47,7 @@ impl Testimony {
         let text = |of: &Value, name: &str| of[name].as_str().unwrap_or_default().to_owned();
         let rows = |name: &str| event[name].as_array().cloned().unwrap_or_default();
         match event["event"].as_str() {
-            Some("kernel") => self.kernel = text(event, "release"),
+            Some("kernel") => (self.has_come, self.kernel) = (true, text(event, "release")),
             Some("probe") => {
                 (self.backend, self.door) = (text(event, "backend"), text(event, "door"));
                 self.obstacle = event["obstacle"].as_str().map(str::to_owned);

@@ -79,9 +79,15 @@ impl Traveller {
         if captured.timed_out {
             testimony.errors.push(format!("killed after {PATIENCE:?}"));
         }
-        if testimony.backend.is_empty() && testimony.errors.is_empty() {
+        if !testimony.has_come && !captured.timed_out {
             let said = captured.stderr.to_string();
-            testimony.errors.push(format!("the witness said nothing: {}", said.lines().last().unwrap_or("and nobody else did")));
+            let first = testimony.errors.first().cloned();
+            let reason = first.unwrap_or_else(|| said.lines().last().unwrap_or("the witness said nothing").to_owned());
+            // Whoever may not make a namespace, a sandbox or a tracer cannot get there. A kernel that does not start is another matter.
+            match place.way {
+                Way::Kernel(_) => testimony.errors.push(format!("the witness said nothing: {reason}")),
+                _ => return Err(format!("it cannot be entered: {reason}")),
+            }
         }
         Ok(testimony)
     }
