@@ -46,7 +46,8 @@ fn goes_on(system: &System) {
         let some = child.wait_with_output_timeout(Duration::from_millis(20)).unwrap();
         calls += 1;
         match some.status {
-            None => assert!(some.timed_out && !some.stdout.is_complete()),
+            // Its stdout may be at its end already, for it is closed some time before the exit is seen.
+            None => assert!(some.timed_out),
             Some(status) => {
                 assert!(status.success() && !some.timed_out && some.stdout.is_complete());
                 assert_eq!((some.stdout.to_vec(), some.stderr.to_vec()), (b"one\nthree\n".to_vec(), b"two\n".to_vec()));
