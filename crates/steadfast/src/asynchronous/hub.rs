@@ -1,6 +1,6 @@
 //! [`Hub`]: one `epoll` of ours in each runtime, with the pidfds of all processes that its tasks wait for.
 //!
-//! The runtime polls the hub and nothing else, so a process costs it no registration of its own, no removal, and no memory. Nobody has to
+//! But for the first few, the runtime polls the hub and nothing else, so a process costs it no registration of its own, no removal, and no memory. Nobody has to
 //! run for that: the hub is what the runtime wakes, and it wakes the tasks, on the thread that polls the runtime.
 
 use super::remains::put_away;
