@@ -22,6 +22,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("leaks: the limit of open files is reached: what runs is waited for, and the error says what to raise", || {
             each_backend(limit_of_files);
         }),
+        Test::new("leaks: whoever has emptied a set can spawn as many again, at the limit of open files", limit_after_a_set),
         Test::new("leaks: timeouts on live children leave nothing", || each_system(timeouts)),
         Test::new("leaks: a pidfd of the caller's own outlives the handle", callers_pidfd),
     ]
@@ -228,6 +229,37 @@ fn limit_of_files(system: &System) {
     assert_eq!((set.wait().unwrap().key, set.len()), (0, 0));
     drop((filled, first, set));
     setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+    until("nothing is left", || descriptors() == before && children().is_empty());
+}
+
+/// What a set has reported takes no descriptor any more, or none that a spawn cannot have.
+fn limit_after_a_set() {
+    // The other one has no descriptors that could stay.
+    let Ok(system) = System::pidfd() else { return };
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let before = descriptors();
+    let set = steadfast::WaitSet::new();
+    let spawn = || system.spawn(Command::new(ACTOR).args(["exit", "3"]).stdin(Stdio::null())).unwrap();
+    for round in 0..20 {
+        let children: Vec<_> = (0..40).map(|_| spawn()).collect();
+        (0..40).for_each(|key| set.add(key, &children[key]).unwrap());
+        // Many at once.
+        until("all have exited", || children.iter().all(|child| is_over(child.pid())));
+        setrlimit(Resource::RLIMIT_NOFILE, 120, hard).unwrap();
+        let filled: Vec<fs::File> = std::iter::from_fn(|| fs::File::open("/dev/null").ok()).collect();
+        let mut reported = Vec::new();
+        for _ in 0..30 {
+            reported.push(set.wait().unwrap());
+            if reported.len() >= 20 {
+                // It takes some for itself, and gives them back.
+                assert_eq!(spawn().wait().unwrap().code(), Some(3), "{round}");
+            }
+        }
+        drop(filled);
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+        while set.wait().is_some() {}
+    }
+    drop(set);
     until("nothing is left", || descriptors() == before && children().is_empty());
 }
 

@@ -44,6 +44,7 @@ mod pipe;
 mod pipeline;
 mod places;
 mod process;
+mod remains;
 mod stdio;
 mod system;
 mod wait;

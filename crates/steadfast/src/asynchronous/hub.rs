@@ -3,9 +3,9 @@
 //! But for the first few, the runtime polls the hub and nothing else, so a process costs it no registration of its own, no removal, and no memory. Nobody has to
 //! run for that: the hub is what the runtime wakes, and it wakes the tasks, on the thread that polls the runtime.
 
-use super::remains::put_away;
 use super::runtime::{Descriptor, Engine, Interest};
 use crate::places::{Places, Token};
+use crate::remains::put_away;
 use rustix::event::{Timespec, epoll};
 use std::io;
 use std::mem::MaybeUninit;

@@ -6,7 +6,6 @@
 //! | --- | --- |
 //! | `runtime.rs` | what is asked of a runtime: readiness, timers |
 //! | `hub.rs` | one `epoll` of ours in each runtime |
-//! | `remains.rs` | the pidfds of processes that are over |
 //! | `over.rs` | the end of a process, as a future |
 //! | `pipe.rs` | the pipes |
 //! | `capture.rs` | a child's output |
@@ -19,7 +18,6 @@ mod child;
 mod hub;
 mod over;
 mod pipe;
-mod remains;
 mod runtime;
 mod traits;
 mod virtual_time;

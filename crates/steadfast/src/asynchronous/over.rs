@@ -54,6 +54,11 @@ impl Wake for Ear {
 }
 
 impl Ear {
+    /// Since the last question.
+    fn has_heard(&self) -> bool {
+        self.has_heard.swap(false, Ordering::SeqCst)
+    }
+
     fn wake_later(&self, cx: &Context<'_>) {
         let mut waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *waker {
@@ -99,10 +104,13 @@ impl<R: Engine> Over<R> {
 
     fn poll_stage(&mut self, cx: &Context<'_>) -> Poll<Result<ExitStatus>> {
         loop {
-            self.ear.wake_later(cx);
             let is_new = matches!(self.stage, Stage::Begin);
-            if !self.ear.has_heard.swap(false, Ordering::SeqCst) && !is_new {
-                return Poll::Pending;
+            if !is_new && !self.ear.has_heard() {
+                self.ear.wake_later(cx);
+                // It may have been told before it had a waker.
+                if !self.ear.has_heard() {
+                    return Poll::Pending;
+                }
             }
             if let Some(over) = verdict(&self.process, &self.watcher, TOKEN) {
                 self.leave(Stage::End);

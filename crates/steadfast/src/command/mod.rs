@@ -6,6 +6,7 @@ mod shown;
 pub use shown::{CommandArgs, CommandEnvs};
 
 use crate::output::{Capture, Captured};
+use crate::remains::with_room;
 use crate::stdio::Source;
 use crate::{Child, ExitStatus, Output, Process, Stdio, System};
 use std::collections::BTreeMap;
@@ -241,7 +242,7 @@ impl Command {
     pub fn status(&self) -> Result<ExitStatus> {
         let system = System::current()?;
         let plan = self.plan(&system, Default::default())?;
-        Ok(steadfast_core::Process::run(system.backend(), &plan)?.status)
+        Ok(with_room(|| steadfast_core::Process::run(system.backend(), &plan))?.status)
     }
 
     /// Starts it, reads its stdout and stderr to the end, and waits for it. That end comes when the last process that has them
@@ -316,7 +317,7 @@ impl Command {
 
     pub(crate) fn spawn_with(&self, system: &System, defaults: [PlanStdio; 3]) -> Result<Child> {
         let plan = self.plan(system, defaults)?;
-        let (process, pipes, pidfd) = steadfast_core::Process::spawn(system.backend(), &plan)?;
+        let (process, pipes, pidfd) = with_room(|| steadfast_core::Process::spawn(system.backend(), &plan))?;
         Ok(Child::new(Process::from(process), pipes, pidfd, self.kill_on_drop))
     }
 

@@ -4,6 +4,7 @@ use super::entries::{Entries, Entry};
 use super::signal::Shared;
 use super::verdict;
 use crate::places::Token;
+use crate::remains::put_away;
 use crate::{ExitStatus, Process};
 use std::collections::VecDeque;
 use std::fmt;
@@ -223,7 +224,10 @@ impl<K: Eq + Hash> WaitSet<K> {
                 return None;
             };
             let Some(entry) = state.entries.get(token) else { continue };
+            let mut pidfd = None;
             let verdict = if self.shared.has_descriptors() {
+                // Lent, so that it is not closed here.
+                pidfd = entry.process.lend().ok();
                 verdict(&entry.process, &self.watcher, token.0)
             } else {
                 // In a simulation even a look lets other threads go on, and they must not find the lock taken.
@@ -237,6 +241,9 @@ impl<K: Eq + Hash> WaitSet<K> {
                 // Unless another thread has reported it meanwhile.
                 let Some(Entry { key, process }) = state.entries.remove(token) else { continue };
                 self.tell_sleepers(&state);
+                let to_come = state.ready.len();
+                drop(state);
+                pidfd.into_iter().for_each(|pidfd| put_away(pidfd, to_come));
                 return Some(Exited { key, process, status });
             }
             let Some(process) = state.entries.get(token).map(|entry| entry.process.clone()) else { continue };

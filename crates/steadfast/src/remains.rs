@@ -1,12 +1,14 @@
-//! [`put_away`]: closes the pidfds of processes that are over, beside the tasks that hear of it.
+//! [`put_away`]: closes the pidfds of processes that are over, beside the threads and tasks that hear of it.
 //!
 //! To close a pidfd that is in an `epoll` takes the kernel about as long as to reap the process, and nobody has to wait for it. When many
 //! exit at once a thread does that, and ends when it has had nothing to do for a while; for a few it would cost more than it saves.
+//! A spawn that finds no descriptor left does not fail for the sake of these ([`with_room`]).
 
-use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, LazyLock, LockResult, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
 use std::time::Duration;
-use steadfast_core::Lent;
+use steadfast_core::{Errno, Lent, Result};
 use steadfast_linux::spawn_quiet_thread;
 
 /// For so many at once a thread is worth it.
@@ -25,11 +27,15 @@ struct Remains {
 
 static REMAINS: Mutex<Remains> = Mutex::new(Remains { list: Vec::new(), are_due: false, has_thread: false });
 static DUE: Condvar = Condvar::new();
+/// Held while those are closed that were taken from the list.
+static CLOSING: Mutex<()> = Mutex::new(());
+/// How often that was done.
+static CLOSINGS: AtomicU64 = AtomicU64::new(0);
 
 static HAS_COMPANY: LazyLock<bool> = LazyLock::new(|| available_parallelism().is_ok_and(|cpus| cpus.get() > 1));
 
 /// Closes this one, which is the last reference, now or soon. So many more are about to come.
-pub(super) fn put_away(lent: Lent, to_come: usize) {
+pub(crate) fn put_away(lent: Lent, to_come: usize) {
     let mut remains = lock();
     if !remains.has_thread && to_come + 1 >= MANY && *HAS_COMPANY {
         remains.has_thread = spawn_quiet_thread("steadfast-closer", close).is_ok();
@@ -59,9 +65,32 @@ fn close() {
             remains.has_thread = false;
             return;
         }
+        // Before the list is given back: what is neither in it nor under this lock is closed.
+        let closing = CLOSING.lock();
         drop(remains);
-        drop(list);
+        finish(list, closing);
     }
+}
+
+/// Makes a call that takes descriptors. If none were left, these are closed, and it is made once more.
+pub(crate) fn with_room<T>(call: impl Fn() -> Result<T>) -> Result<T> {
+    let before = CLOSINGS.load(Ordering::Relaxed);
+    let answer = call();
+    if !answer.as_ref().is_err_and(|error| error.errno() == Some(Errno::MFILE)) {
+        return answer;
+    }
+    let list = std::mem::take(&mut lock().list);
+    finish(list, CLOSING.lock());
+    // The thread may have closed some since the call.
+    if CLOSINGS.load(Ordering::Relaxed) == before { answer } else { call() }
+}
+
+fn finish(list: Vec<Lent>, closing: LockResult<MutexGuard<'static, ()>>) {
+    if !list.is_empty() {
+        drop(list);
+        CLOSINGS.fetch_add(1, Ordering::Relaxed);
+    }
+    drop(closing);
 }
 
 fn lock() -> MutexGuard<'static, Remains> {
