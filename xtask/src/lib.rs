@@ -1,7 +1,7 @@
-//! What one does with this repository: `cargo xtask probe | test | bench | environments | tidy`. One file per command; the tests use some of them.
+//! What one does with this repository: `cargo xtask probe | test | bench | hazards | environments | tidy`. One file per command; the tests use some of them.
 #![forbid(unsafe_code)]
 
-pub mod bench;
+pub mod compare;
 pub mod environments;
 pub mod namespace;
 pub mod noop;

@@ -3,7 +3,7 @@
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::{bench, environments, probe, recycle, test, tidy};
+use xtask::{compare, environments, probe, recycle, test, tidy};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "What one does with steadfast's repository", arg_required_else_help = true)]
@@ -16,7 +16,8 @@ struct Args {
 enum Task {
     Probe(probe::Args),
     Test(test::Args),
-    Bench(bench::Args),
+    Bench(compare::Args),
+    Hazards(compare::HazardArgs),
     Environments(environments::Args),
     Tidy(tidy::Args),
     #[command(hide = true)]
@@ -27,7 +28,8 @@ fn main() -> ExitCode {
     match Args::parse().command {
         Task::Probe(args) => probe::run(&args),
         Task::Test(args) => test::run(&args),
-        Task::Bench(args) => bench::run(&args),
+        Task::Bench(args) => compare::run(&args),
+        Task::Hazards(args) => compare::run_hazards(&args),
         Task::Environments(args) => environments::run(&args),
         Task::Tidy(args) => tidy::run(&args),
         Task::RecyclePids(args) => recycle::run(&args),

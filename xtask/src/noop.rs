@@ -25,6 +25,38 @@ pub fn sleeper(arch: &str) -> Option<Vec<u8>> {
     }
 }
 
+/// Its first thread exits at once, while another one reads its stdin to the end and then ends the process with code 3.
+pub fn leaderless(arch: &str) -> Option<Vec<u8>> {
+    match arch {
+        "x86_64" => {
+            let code: [&[u8]; 4] = [
+                // clone(VM | FS | FILES | SIGHAND | THREAD | SYSVSEM) on the same stack, of which nobody takes any more; jz to the loop
+                &[
+                    0xb8, 56, 0, 0, 0, 0xbf, 0, 0x0f, 0x05, 0, 0x31, 0xf6, 0x31, 0xd2, 0x4d, 0x31, 0xd2, 0x4d, 0x31, 0xc0, 0x0f,
+                    0x05,
+                ],
+                &[0x85, 0xc0, 0x74, 9, /* exit(0) */ 0xb8, 60, 0, 0, 0, 0x31, 0xff, 0x0f, 0x05],
+                // read(0, rsp, 1); jg to the beginning of this line
+                &[0x31, 0xc0, 0x31, 0xff, 0x48, 0x89, 0xe6, 0xba, 1, 0, 0, 0, 0x0f, 0x05, 0x85, 0xc0, 0x7f, 0xee],
+                // exit_group(3)
+                &[0xb8, 0xe7, 0, 0, 0, 0xbf, 3, 0, 0, 0, 0x0f, 0x05],
+            ];
+            Some(elf(62, &code.concat()))
+        }
+        "aarch64" => {
+            // The same.
+            let clone =
+                [0xd281_e000_u32, 0xf2a0_00a0, 0xd280_0001, 0xd280_0002, 0xd280_0003, 0xd280_0004, 0xd280_1b88, 0xd400_0001];
+            let exit = [0xb400_0080, 0xd280_0000, 0xd280_0ba8, 0xd400_0001];
+            let read = [0xd280_0000, 0x9100_03e1, 0xd280_0022, 0xd280_07e8, 0xd400_0001, 0xf100_001f, 0x54ff_ff4c];
+            let exit_group = [0xd280_0060, 0xd280_0bc8, 0xd400_0001];
+            let words = clone.into_iter().chain(exit).chain(read).chain(exit_group);
+            Some(elf(183, &words.flat_map(u32::to_le_bytes).collect::<Vec<u8>>()))
+        }
+        _ => None,
+    }
+}
+
 /// A static executable (elf(5)): one header, one segment.
 fn elf(machine: u16, code: &[u8]) -> Vec<u8> {
     const BASE: u64 = 0x40_0000;

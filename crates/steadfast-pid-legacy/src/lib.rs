@@ -2,11 +2,15 @@
 //!
 //! **For a child of ours** the number cannot be recycled before it is reaped, and `steadfast_core::Process` reaps only when no
 //! call with it is in progress. So a handle is as safe here as with a pidfd, unless other code in the program reaps our children
-//! (`waitpid(-1)`, `SIGCHLD` ignored): then the number is free while we believe it ours. Only a pidfd closes that.
+//! (`waitpid(-1)`, `SIGCHLD` ignored): then the number is free while we believe it ours. So it is asked before each call whether the
+//! number still is a child's (`waitid`), and one that was born before our handle (`/proc`, where it is to be had).
 //!
 //! **For a process that was found** the start time is remembered and compared before each call; it is `ProcessDone` when it has
-//! changed. One window stays open: between the comparison and the `kill(2)` behind it, some microseconds, the process may end, be
-//! reaped by its parent, and its number be handed out again. No call takes a number *and* a start time; only a pidfd closes that.
+//! changed.
+//!
+//! One window stays open for both, for a child only if other code reaps it: between the comparison and the `kill(2)` behind it, some
+//! microseconds, the process may end, be reaped, and its number be handed out again. No call takes a number *and* a start time; only a
+//! pidfd closes that.
 //!
 //! | file | holds |
 //! | --- | --- |
@@ -14,17 +18,19 @@
 //! | `process.rs` | one process: signal, wait, reap |
 //! | `watch.rs` | waiting with a timeout: a thread per waited process |
 //! | `collect.rs` | waiting where `waitid` is filtered |
-//! | `start_time.rs` | who a number was when we found it |
+//! | `start_time.rs`, `birth.rs` | who a number was when we found it, or when the child was born |
 //! | `orphans.rs` | children whose handles were dropped |
 #![forbid(unsafe_code)]
 
+mod birth;
 mod collect;
 mod orphans;
 mod process;
 mod start_time;
 mod watch;
 
-use process::LegacyProcess;
+use birth::Birth;
+use process::{Identity, LegacyProcess};
 use start_time::StartTime;
 use std::sync::Arc;
 use steadfast_core::{BackendProcess, Capabilities, Clock, Error, Pid, PipeEnd, Plan, ProcessBackend, Result, Spawned};
@@ -67,14 +73,16 @@ impl ProcessBackend for PidLegacyBackend {
             let what = "a pidfd was asked for, and it has none: take the pidfd backend, or drop the wish".into();
             return Err(Error::Unsupported { backend: self.capabilities().name, what });
         }
+        let earliest = birth::now();
         let child = steadfast_linux::spawn(plan, WantPidfd::No, self.door)?;
-        let process = Arc::new(LegacyProcess::new(child.pid, None, self.wait_call));
+        let identity = Identity::Child(Birth::of(child.pid, earliest));
+        let process = Arc::new(LegacyProcess::new(child.pid, identity, self.wait_call));
         let pipes = child.pipes.map(|end| end.map(PipeEnd::Fd));
         Ok(Spawned { pid: child.pid, process, pipes, pidfd: None })
     }
 
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
         let start_time = StartTime::of(pid)?;
-        Ok(Arc::new(LegacyProcess::new(pid, Some(start_time), self.wait_call)))
+        Ok(Arc::new(LegacyProcess::new(pid, Identity::Found(start_time), self.wait_call)))
     }
 }

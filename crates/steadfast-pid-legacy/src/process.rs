@@ -1,6 +1,7 @@
 //! One process, held by its number.
 
 use crate::WaitCall;
+use crate::birth::Birth;
 use crate::collect::Collector;
 use crate::start_time::StartTime;
 use crate::watch::{Watch, thread_errno};
@@ -12,9 +13,15 @@ use steadfast_linux::{Blocking, Reaping, SystemClock, Target, kill, spawn_quiet_
 
 pub(crate) struct LegacyProcess {
     pid: Pid,
-    /// Of a process that was found; a child of ours cannot be recycled under us.
-    start_time: Option<StartTime>,
+    identity: Identity,
     waiting: Waiting,
+}
+
+/// What tells it from a later process of its number.
+pub(crate) enum Identity {
+    Found(StartTime),
+    /// Its number is its own until it is reaped: by us, unless other code does it.
+    Child(Birth),
 }
 
 enum Waiting {
@@ -24,12 +31,12 @@ enum Waiting {
 }
 
 impl LegacyProcess {
-    pub(crate) fn new(pid: Pid, start_time: Option<StartTime>, wait_call: WaitCall) -> LegacyProcess {
+    pub(crate) fn new(pid: Pid, identity: Identity, wait_call: WaitCall) -> LegacyProcess {
         let waiting = match wait_call {
             WaitCall::Waitid => Waiting::Waitid(Mutex::new(None)),
             WaitCall::Wait4 => Waiting::Wait4(Collector::new(pid)),
         };
-        LegacyProcess { pid, start_time, waiting }
+        LegacyProcess { pid, identity, waiting }
     }
 
     pub(crate) fn pid(&self) -> Pid {
@@ -43,7 +50,16 @@ impl LegacyProcess {
 
     /// Whether the number still is our process's. See the crate's page for the window behind this check.
     fn is_ours(&self) -> Result<bool> {
-        self.start_time.map_or(Ok(true), |start_time| start_time.is_still_of(self.pid))
+        match (&self.identity, &self.waiting) {
+            (Identity::Found(start_time), _) => start_time.is_still_of(self.pid),
+            // Whether we have reaped it the collector knows.
+            (Identity::Child(birth), Waiting::Waitid(_)) => Ok(self.look() != Err(Errno::CHILD) && birth.may_be_of(self.pid)),
+            (Identity::Child(_), Waiting::Wait4(_)) => Ok(true),
+        }
+    }
+
+    fn is_child(&self) -> bool {
+        matches!(self.identity, Identity::Child(_))
     }
 
     fn look(&self) -> Result<Option<Exit>, Errno> {
@@ -91,7 +107,7 @@ impl LegacyProcess {
             Waiting::Waitid(_) => matches!(self.is_ours(), Ok(false)),
             Waiting::Wait4(collector) => match collector.wait_until(Some(SystemClock.now())) {
                 Ok(exit) => exit.is_some(),
-                Err(_) => self.start_time.is_none() || matches!(self.is_ours(), Ok(false)),
+                Err(_) => self.is_child() || matches!(self.is_ours(), Ok(false)),
             },
         }
     }
@@ -110,7 +126,10 @@ impl BackendProcess for LegacyProcess {
         let send = || kill(self.pid, signal);
         match &self.waiting {
             Waiting::Waitid(_) => send(),
-            Waiting::Wait4(collector) => collector.unless_collected(send),
+            Waiting::Wait4(collector) => collector.unless_collected(|| match &self.identity {
+                Identity::Child(birth) if !birth.may_be_of(self.pid) => Err(Errno::SRCH),
+                _ => send(),
+            }),
         }
         .map_err(self.failed("kill"))
     }
@@ -133,6 +152,9 @@ impl BackendProcess for LegacyProcess {
             Waiting::Waitid(watch) => {
                 if self.look().map_err(self.failed("waitid"))?.is_none() {
                     return Ok(None);
+                }
+                if !self.is_ours()? {
+                    return Err(self.failed("waitid")(Errno::CHILD));
                 }
                 // It has exited, so the watching thread is on its way out of the kernel; it must not be on its way in when the
                 // number is given back.
@@ -162,11 +184,11 @@ impl BackendProcess for LegacyProcess {
         let is_ours = self.is_ours()?;
         match &self.waiting {
             _ if !is_ours => tell(),
-            Waiting::Waitid(watch) => match (self.look(), self.start_time) {
-                (Ok(_), _) => self.watch(watch).map_err(failed)?.tell(tell),
+            Waiting::Waitid(watch) => match self.look() {
+                Ok(_) => self.watch(watch).map_err(failed)?.tell(tell),
                 // A child whose status is lost.
-                (Err(_), None) => tell(),
-                (Err(_), Some(_)) => self.tell_by_looking(tell).map_err(failed)?,
+                Err(_) if self.is_child() => tell(),
+                Err(_) => self.tell_by_looking(tell).map_err(failed)?,
             },
             Waiting::Wait4(_) => self.tell_by_looking(tell).map_err(failed)?,
         }

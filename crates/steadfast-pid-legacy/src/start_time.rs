@@ -6,7 +6,7 @@ use steadfast_core::{Errno, Error, Pid, Result};
 
 /// When a process was started, in clock ticks since boot: field 22 of `/proc/PID/stat` (proc_pid_stat(5)). Not wall-clock time,
 /// which can be set. 100 ticks a second: two processes of one number within 10 ms look alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 pub(crate) struct StartTime(u64);
 
 impl StartTime {
@@ -29,7 +29,11 @@ impl StartTime {
         }
     }
 
-    fn read(pid: Pid) -> Result<StartTime> {
+    pub(crate) fn from_ticks(ticks: u64) -> StartTime {
+        StartTime(ticks)
+    }
+
+    pub(crate) fn read(pid: Pid) -> Result<StartTime> {
         let stat = read(pid, "stat")?;
         let unreadable = || Error::System {
             call: "read",

@@ -1,0 +1,279 @@
+//! The hazards: what is done to a library, and what its answer is worth.
+
+use crate::library::{Answer, Library, Order, Refusal, Stdin};
+use crate::stage::{Exit, Stage, Stranger};
+use serde::{Deserialize, Serialize};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// What a library made of a hazard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Verdict {
+    /// The truth, and nobody else was touched.
+    Safe,
+    /// It says that it cannot tell or do it, and nobody else was touched.
+    Error,
+    /// It says what is not so; it never returns; it panics.
+    WrongAnswer,
+    /// A process was touched that it was not asked about.
+    StrangerHit,
+    NotOffered,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Seen {
+    pub(crate) verdict: Verdict,
+    /// In a few words.
+    pub(crate) note: String,
+}
+
+impl Seen {
+    pub(crate) fn new(verdict: Verdict, note: impl Into<String>) -> Seen {
+        Seen { verdict, note: note.into() }
+    }
+}
+
+pub(crate) struct Hazard {
+    /// On the command line.
+    pub(crate) id: &'static str,
+    /// In the table.
+    pub(crate) name: &'static str,
+    pub(crate) meet: fn(&Library, &Stage) -> Answer<Seen>,
+}
+
+/// A row each.
+pub(crate) const ALL: [Hazard; 15] = [
+    Hazard {
+        id: "kill-after-rogue-reap",
+        name: "kill, after other code reaped the child and its PID was given away",
+        meet: |library, stage| stranger_spared(library, stage, How::Rogue, Whom::Process),
+    },
+    Hazard {
+        id: "kill-after-wait",
+        name: "kill, after one's own wait, and the PID was given away",
+        meet: |library, stage| stranger_spared(library, stage, How::OwnWait, Whom::Process),
+    },
+    Hazard {
+        id: "group-after-rogue-reap",
+        name: "kill of the process group, after other code reaped its leader and the PID was given away",
+        meet: |library, stage| stranger_spared(library, stage, How::Rogue, Whom::Group),
+    },
+    Hazard {
+        id: "group-after-wait",
+        name: "kill of the process group, after one's own wait, and the PID was given away",
+        meet: |library, stage| stranger_spared(library, stage, How::OwnWait, Whom::Group),
+    },
+    Hazard {
+        id: "status-after-rogue-reap",
+        name: "status, after other code reaped the child",
+        meet: |library, stage| {
+            let mut subject = (library.start)(stage.exiting())?;
+            stage.reap(subject.pid())?;
+            judge_status(subject.wait(), 3)
+        },
+    },
+    Hazard {
+        id: "status-of-a-stranger",
+        name: "status, after other code reaped the child and a later child got its PID",
+        meet: status_of_a_stranger,
+    },
+    Hazard {
+        id: "sigchld-ignored",
+        name: "status, with `SIGCHLD` ignored",
+        meet: |library, stage| {
+            stage.ignore_sigchld()?;
+            judge_status((library.start)(stage.exiting())?.wait(), 3)
+        },
+    },
+    Hazard { id: "foreign", name: "wait for a live process that is not a child", meet: foreign },
+    Hazard { id: "leader-exited", name: "wait, while the first thread has exited and another one runs", meet: leader_exited },
+    Hazard {
+        id: "early-exit",
+        name: "the child has exited before anybody opened a pidfd (200 times)",
+        meet: |library, stage| {
+            for _ in 0..200 {
+                let seen = judge_status((library.start)(stage.exiting_at_once())?.wait(), 0)?;
+                if seen.verdict != Verdict::Safe {
+                    return Ok(seen);
+                }
+            }
+            Ok(Seen::new(Verdict::Safe, "each status"))
+        },
+    },
+    Hazard {
+        id: "early-exit-unseen",
+        name: "the same, with `SIGCHLD` ignored: there is nothing left to open",
+        meet: |library, stage| {
+            stage.ignore_sigchld()?;
+            for _ in 0..200 {
+                let started = (library.start)(stage.exiting_at_once());
+                let seen = judge_status(started.and_then(|mut subject| subject.wait()), 0)?;
+                if seen.verdict != Verdict::Safe {
+                    return Ok(seen);
+                }
+            }
+            Ok(Seen::new(Verdict::Safe, "each status"))
+        },
+    },
+    Hazard { id: "eintr", name: "wait with a timeout, or else without, in a storm of signals (`EINTR`)", meet: storm },
+    Hazard {
+        id: "longest-timeout",
+        name: "a timeout of `Duration::MAX`",
+        meet: |library, stage| {
+            let mut subject = (library.start)(stage.waiting_for_go()?)?;
+            stage.go_soon();
+            let waited = subject.wait_timeout(Duration::MAX);
+            judge_status(waited.and_then(|status| status.ok_or_else(|| "timed out at once".into())), 0)
+        },
+    },
+    Hazard { id: "short-timeout", name: "a timeout of 300 µs", meet: short_timeout },
+    Hazard {
+        id: "cat",
+        name: "wait for `cat` whose stdin is a pipe that nobody has closed",
+        meet: |library, _| {
+            let mut order = Order::new("cat");
+            order.stdin = Stdin::Piped;
+            judge_status((library.start)(order)?.wait(), 0)
+        },
+    },
+];
+
+#[derive(Clone, Copy)]
+enum How {
+    Rogue,
+    OwnWait,
+}
+
+#[derive(Clone, Copy)]
+enum Whom {
+    Process,
+    Group,
+}
+
+fn stranger_spared(library: &Library, stage: &Stage, how: How, whom: Whom) -> Answer<Seen> {
+    let mut order = stage.sleeping();
+    order.leads_group = matches!(whom, Whom::Group);
+    let mut subject = (library.start)(order)?;
+    if let (Whom::Group, Err(Refusal::NotOffered)) = (whom, probe_group(library, stage)) {
+        return Err(Refusal::NotOffered);
+    }
+    let pid = subject.pid();
+    stage.kill(pid)?;
+    match how {
+        How::Rogue => stage.reap(pid)?,
+        How::OwnWait => drop(subject.wait()?),
+    }
+    let stranger = stage.stranger_with(pid, Exit::Never)?;
+    let answer = match whom {
+        Whom::Process => subject.kill(),
+        Whom::Group => subject.kill_group(),
+    };
+    Ok(match (stranger.was_killed()?, answer) {
+        (true, _) => Seen::new(Verdict::StrangerHit, "it was killed"),
+        (false, Ok(())) => Seen::new(Verdict::Safe, "does nothing"),
+        (false, Err(Refusal::Error(error))) => Seen::new(Verdict::Error, error),
+        (false, Err(refusal)) => return Err(refusal),
+    })
+}
+
+/// Whether it can signal groups at all, tried on one that lives.
+fn probe_group(library: &Library, stage: &Stage) -> Answer<()> {
+    let mut order = stage.sleeping();
+    order.leads_group = true;
+    let mut subject = (library.start)(order)?;
+    let answer = subject.kill_group();
+    if answer.is_err() {
+        stage.kill(subject.pid())?;
+    }
+    subject.wait()?;
+    answer
+}
+
+fn status_of_a_stranger(library: &Library, stage: &Stage) -> Answer<Seen> {
+    let mut subject = (library.start)(stage.exiting())?;
+    let pid = subject.pid();
+    stage.reap(pid)?;
+    // Later, as the system tells time to those who have no pidfd: in hundredths of a second.
+    stage.let_time_pass(Duration::from_millis(25));
+    let stranger: Stranger = stage.stranger_with(pid, Exit::AtOnce)?;
+    let answer = subject.wait();
+    if !stranger.can_be_reaped() {
+        return Ok(Seen::new(Verdict::StrangerHit, "its status was taken"));
+    }
+    judge_status(answer, 3)
+}
+
+fn foreign(library: &Library, stage: &Stage) -> Answer<Seen> {
+    let foreigner = stage.foreigner()?;
+    let mut subject = (library.find)(foreigner.pid)?;
+    let killer = stage.kill_soon(foreigner.pid);
+    let answer = subject.wait();
+    let was_alive = !foreigner.is_gone();
+    killer.join().map_err(|_| "the killer panicked")?;
+    Ok(match answer {
+        Ok(status) if was_alive => Seen::new(Verdict::WrongAnswer, format!("{status}, while it runs")),
+        Ok(status) if status.signal() == Some(9) => Seen::new(Verdict::Safe, "its true status"),
+        Ok(status) => Seen::new(Verdict::WrongAnswer, status.to_string()),
+        Err(Refusal::Error(error)) => Seen::new(Verdict::Error, error),
+        Err(refusal) => return Err(refusal),
+    })
+}
+
+fn leader_exited(library: &Library, stage: &Stage) -> Answer<Seen> {
+    let (order, go) = stage.leaderless()?;
+    let mut subject = (library.start)(order)?;
+    stage.until_leader_exited(subject.pid())?;
+    let ends = Arc::new(AtomicBool::new(false));
+    let tell = Arc::clone(&ends);
+    stage.later(move || {
+        tell.store(true, Ordering::SeqCst);
+        drop(go);
+    });
+    let answer = subject.wait();
+    match answer {
+        Ok(status) if !ends.load(Ordering::SeqCst) => Ok(Seen::new(Verdict::WrongAnswer, format!("{status}, while it runs"))),
+        answer => judge_status(answer, 3),
+    }
+}
+
+fn storm(library: &Library, stage: &Stage) -> Answer<Seen> {
+    let mut subject = (library.start)(stage.waiting_for_go()?)?;
+    let storm = stage.storm()?;
+    stage.go_soon();
+    let answer = match subject.wait_timeout(Duration::from_secs(60)) {
+        Err(Refusal::NotOffered) => subject.wait(),
+        waited => waited.and_then(|status| status.ok_or_else(|| "timed out at once".into())),
+    };
+    drop(storm);
+    match answer {
+        Err(Refusal::Error(error)) if error.contains("nterrupted") => Ok(Seen::new(Verdict::WrongAnswer, error)),
+        answer => judge_status(answer, 0),
+    }
+}
+
+fn short_timeout(library: &Library, stage: &Stage) -> Answer<Seen> {
+    const TIMEOUT: Duration = Duration::from_micros(300);
+    let mut subject = (library.start)(stage.sleeping())?;
+    let start = Instant::now();
+    let answer = subject.wait_timeout(TIMEOUT);
+    let took = start.elapsed();
+    stage.kill(subject.pid())?;
+    Ok(match answer? {
+        None if took >= TIMEOUT => Seen::new(Verdict::Safe, "waits as long"),
+        None => Seen::new(Verdict::WrongAnswer, format!("returns after {} µs", took.as_micros())),
+        Some(status) => Seen::new(Verdict::WrongAnswer, format!("{status}, while it runs")),
+    })
+}
+
+fn judge_status(answer: Answer<ExitStatus>, code: i32) -> Answer<Seen> {
+    Ok(match answer {
+        Ok(status) if status.code() == Some(code) => Seen::new(Verdict::Safe, "the true status"),
+        Ok(status) => Seen::new(Verdict::WrongAnswer, status.to_string()),
+        Err(Refusal::Error(error)) => Seen::new(Verdict::Error, error),
+        Err(refusal) => return Err(refusal),
+    })
+}

@@ -1,0 +1,194 @@
+//! The dangers that users of processes do not see, tried on steadfast and its peers; `cargo xtask hazards` runs this.
+//!
+//! All in a PID namespace of its own, where PIDs can be given away again on demand. Four stages, each a process: the command leaves the
+//! namespace, `init` is process 1 of the new one and reaps orphans, `run` goes through the table, and `cell` meets one hazard with one
+//! library, for that may hang or panic.
+#![forbid(unsafe_code)]
+
+mod hazard;
+mod library;
+mod report;
+mod stage;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use hazard::{Hazard, Seen, Verdict};
+use indicatif::{ProgressBar, ProgressStyle};
+use library::{Library, Refusal};
+use nix::sys::wait::waitpid;
+use report::Cell;
+use stage::{Result, Stage};
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+use xtask::namespace;
+
+/// Tries the dangers that users of processes do not see on steadfast and its peers
+#[derive(Parser)]
+#[command(name = "cargo xtask hazards")]
+struct Args {
+    /// How to print it
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// These hazards only
+    #[arg(long, value_name = "HAZARD")]
+    only: Vec<String>,
+    /// Lists the hazards and the libraries
+    #[arg(long)]
+    list: bool,
+    /// Writes the page into this file, and the table into the README beside its directory
+    #[arg(long, value_name = "FILE", conflicts_with = "only")]
+    write: Option<PathBuf>,
+    #[command(subcommand)]
+    stage: Option<Step>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, ValueEnum)]
+enum Format {
+    /// A table
+    #[default]
+    Text,
+    /// One JSON object
+    Json,
+}
+
+#[derive(Subcommand)]
+enum Step {
+    #[command(hide = true)]
+    Init { only: Vec<String> },
+    #[command(hide = true)]
+    Run { only: Vec<String> },
+    #[command(hide = true)]
+    Cell { hazard: String, library: String },
+}
+
+/// Whoever has not answered by then does not.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let done = match &args.stage {
+        None if args.list => list(),
+        None => all(&args),
+        Some(Step::Init { only }) => init(only),
+        Some(Step::Run { only }) => run(only),
+        Some(Step::Cell { hazard, library }) => cell(hazard, library),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("hazards: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn list() -> Result<ExitCode> {
+    for hazard in hazard::ALL {
+        println!("{:<24} {}", hazard.id, hazard.name);
+    }
+    let names: Vec<_> = library::all().iter().map(|library| library.name).collect();
+    println!("\nTried on: {}", names.join("; "));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn chosen(only: &[String]) -> Result<Vec<Hazard>> {
+    if let Some(unknown) = only.iter().find(|name| hazard::ALL.iter().all(|hazard| hazard.id != **name)) {
+        return Err(format!("there is no hazard {unknown:?}: --list shows them all").into());
+    }
+    Ok(hazard::ALL.into_iter().filter(|hazard| only.is_empty() || only.iter().any(|name| name == hazard.id)).collect())
+}
+
+fn this() -> Result<Command> {
+    Ok(Command::new(std::env::current_exe()?))
+}
+
+fn all(args: &Args) -> Result<ExitCode> {
+    chosen(&args.only)?;
+    namespace::unshare_pids()?;
+    let output = this()?.arg("init").args(&args.only).stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        return Err(format!("the process 1 of the namespace: {}", output.status).into());
+    }
+    let cells: Vec<Cell> = serde_json::from_slice(&output.stdout)?;
+    match args.format {
+        Format::Text => print!("{}", report::text(&cells)),
+        Format::Json => println!("{}", report::json(&cells)?),
+    }
+    if let Some(path) = &args.write {
+        report::write(&cells, path)?;
+    }
+    // Ours are safe, or say honestly that they cannot.
+    let is_bad = |cell: &&Cell| cell.is_ours && matches!(cell.seen.verdict, Verdict::WrongAnswer | Verdict::StrangerHit);
+    let bad: Vec<&Cell> = cells.iter().filter(is_bad).collect();
+    for cell in &bad {
+        eprintln!("FAILED: {}: {}: {}", cell.library, cell.hazard, cell.seen.note);
+    }
+    Ok(if bad.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// As process 1 of the new namespace: reaps whoever is left to it.
+fn init(only: &[String]) -> Result<ExitCode> {
+    namespace::mount_proc()?;
+    let runner = this()?.arg("run").args(only).spawn()?;
+    loop {
+        let ended = waitpid(None, None)?;
+        if ended.pid().is_some_and(|pid| pid.as_raw() == runner.id() as i32) {
+            let is_good = matches!(ended, nix::sys::wait::WaitStatus::Exited(_, 0));
+            return Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+    }
+}
+
+fn run(only: &[String]) -> Result<ExitCode> {
+    let (hazards, libraries) = (chosen(only)?, library::all());
+    let bar = ProgressBar::new((hazards.len() * libraries.len()) as u64);
+    bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len}, {eta} left: {msg}")?);
+    let mut cells = Vec::new();
+    for hazard in &hazards {
+        for library in &libraries {
+            bar.set_message(format!("{}: {}", library.name, hazard.id));
+            cells.push(Cell {
+                hazard: hazard.id.to_owned(),
+                library: library.name.to_owned(),
+                is_ours: library.is_ours(),
+                seen: meet(hazard, library)?,
+            });
+            bar.inc(1);
+        }
+    }
+    bar.finish_and_clear();
+    println!("{}", serde_json::to_string(&cells)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// In a process of its own.
+fn meet(hazard: &Hazard, library: &Library) -> Result<Seen> {
+    let own = std::env::current_exe()?;
+    let words: [&OsStr; 3] = ["cell".as_ref(), hazard.id.as_ref(), library.name.as_ref()];
+    let ended = steadfast::Command::new(own).args(words).output_timeout(PATIENCE)?;
+    let stderr = ended.stderr.to_string();
+    if ended.timed_out {
+        return Ok(Seen::new(Verdict::WrongAnswer, "does not return"));
+    }
+    match ended.status {
+        Some(status) if status.success() => Ok(serde_json::from_slice(&ended.stdout.into_vec())?),
+        Some(status) if status.code() == Some(101) => {
+            let message = stderr.lines().find(|line| !line.is_empty() && !line.starts_with("thread '")).unwrap_or_default();
+            Ok(Seen::new(Verdict::WrongAnswer, format!("panics: {message}")))
+        }
+        status => Err(format!("{} with {}: {status:?}: {stderr}", hazard.id, library.name).into()),
+    }
+}
+
+fn cell(hazard: &str, library: &str) -> Result<ExitCode> {
+    let hazard = hazard::ALL.into_iter().find(|known| known.id == hazard).ok_or("no such hazard")?;
+    let library = library::all().into_iter().find(|known| known.name == library).ok_or("no such library")?;
+    let seen = match (hazard.meet)(&library, &Stage::new()?) {
+        Ok(seen) => seen,
+        Err(Refusal::NotOffered) => Seen::new(Verdict::NotOffered, ""),
+        Err(Refusal::Error(error)) => Seen::new(Verdict::Error, error),
+    };
+    println!("{}", serde_json::to_string(&seen)?);
+    Ok(ExitCode::SUCCESS)
+}

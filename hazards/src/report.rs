@@ -1,0 +1,137 @@
+//! The table: for the terminal, as JSON, and as the page `docs/hazards.md`.
+
+use crate::hazard::{self, Seen, Verdict};
+use crate::library;
+use crate::stage::Result;
+use comfy_table::{Table, presets::NOTHING};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Cell {
+    pub(crate) hazard: String,
+    pub(crate) library: String,
+    pub(crate) is_ours: bool,
+    pub(crate) seen: Seen,
+}
+
+/// Whose packages the peers are, by the workspace's lock file.
+const LOCK: &str = include_str!("../../Cargo.lock");
+
+/// The README has the table between these.
+const BEGIN: &str = "<!-- hazards: begin -->\n";
+const END: &str = "<!-- hazards: end -->\n";
+
+fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Safe => "safe",
+        Verdict::Error => "error",
+        Verdict::WrongAnswer => "wrong answer",
+        Verdict::StrangerHit => "stranger hit",
+        Verdict::NotOffered => "–",
+    }
+}
+
+/// A hazard, and what each library makes of it.
+fn rows(cells: &[Cell]) -> Vec<(&'static str, Vec<&Cell>)> {
+    let row = |hazard: &hazard::Hazard| (hazard.name, cells.iter().filter(|cell| cell.hazard == hazard.id).collect::<Vec<_>>());
+    hazard::ALL.iter().map(row).filter(|(_, cells)| !cells.is_empty()).collect()
+}
+
+pub(crate) fn text(cells: &[Cell]) -> String {
+    let rows = rows(cells);
+    let mut table = Table::new();
+    let header = rows.first().map(|(_, cells)| cells.iter().map(|cell| cell.library.replace(", ", "\n")));
+    table.load_style(NOTHING).set_header(std::iter::once("hazard".to_owned()).chain(header.into_iter().flatten()));
+    for (name, cells) in &rows {
+        table.add_row(std::iter::once(*name).chain(cells.iter().map(|cell| word(cell.seen.verdict))));
+    }
+    let mut text: String = table.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+    for (name, cells) in rows {
+        _ = writeln!(text, "\n{name}:");
+        for cell in cells.iter().filter(|cell| cell.seen.verdict != Verdict::NotOffered) {
+            _ = writeln!(text, "  {}: {}: {}", cell.library, word(cell.seen.verdict), cell.seen.note);
+        }
+    }
+    text
+}
+
+pub(crate) fn json(cells: &[Cell]) -> Result<String> {
+    let versions = versions()?;
+    let versions: serde_json::Map<_, _> = versions.into_iter().map(|(name, version)| (name, version.into())).collect();
+    Ok(json!({ "hazards": cells, "versions": versions }).to_string())
+}
+
+fn said_by(program: &str, args: &[&str]) -> Result<String> {
+    let output = Command::new(program).args(args).output().map_err(|error| format!("{program}: {error}"))?;
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+/// Of the libraries, each once; and of what is beneath them.
+fn versions() -> Result<Vec<(String, String)>> {
+    let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
+    let version = said_by(&rustc, &["--version"])?;
+    let version = version.split(' ').nth(1).unwrap_or_default().to_owned();
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    let mut versions = vec![("Linux".to_owned(), kernel.trim().to_owned()), ("std".to_owned(), version)];
+    for package in library::all().iter().filter_map(|library| library.package) {
+        let entry = format!("name = \"{package}\"\nversion = \"");
+        let version =
+            LOCK.split_once(&entry).and_then(|(_, rest)| rest.split('"').next()).ok_or("a package that is not locked")?;
+        if versions.iter().all(|(name, _)| name != package) {
+            versions.push((package.to_owned(), version.to_owned()));
+        }
+    }
+    Ok(versions)
+}
+
+fn markdown(cells: &[Cell]) -> String {
+    let line = |words: Vec<String>| format!("| {} |\n", words.join(" | "));
+    let rows = rows(cells);
+    let libraries: Vec<String> =
+        rows.first().map(|(_, cells)| cells.iter().map(|c| c.library.clone()).collect()).unwrap_or_default();
+    let mut table = line(std::iter::once("hazard".to_owned()).chain(libraries.iter().cloned()).collect());
+    table += &line(std::iter::repeat_n("---".to_owned(), libraries.len() + 1).collect());
+    for (name, cells) in rows {
+        let shown = |cell: &&Cell| match cell.seen.verdict {
+            bad @ (Verdict::WrongAnswer | Verdict::StrangerHit) => format!("**{}**", word(bad)),
+            good => word(good).to_owned(),
+        };
+        table += &line(std::iter::once(name.to_owned()).chain(cells.iter().map(shown)).collect());
+    }
+    table
+}
+
+/// # Errors
+/// If a file cannot be written, or the README has no place for the table.
+pub(crate) fn write(cells: &[Cell], path: &Path) -> Result<()> {
+    let date = said_by("date", &["-u", "+%F"])?;
+    let versions: Vec<String> = versions()?.iter().map(|(name, version)| format!("{name} {version}")).collect();
+    let mut page = format!(
+        "# Hazards\n\nThe dangers that users of processes do not see, tried on {date} with {}. Made by `cargo xtask hazards --write \
+         docs/hazards.md`, which fails if a cell of steadfast's is neither safe nor an honest error.\n\n\
+         *safe*: the truth, and nobody else was touched. *error*: it says that it cannot tell. *wrong answer*: it says what is not so, \
+         panics, or does not return in {} seconds. *stranger hit*: it killed, or took the status of, a process that it was not asked \
+         about. –: it does not offer that.\n\n",
+        versions.join(", "),
+        crate::PATIENCE.as_secs()
+    );
+    page += &markdown(cells);
+    page += "\n## What each of them did\n";
+    for (name, cells) in rows(cells) {
+        _ = write!(page, "\n**{}{}**\n\n", name[..1].to_uppercase(), &name[1..]);
+        for cell in cells.iter().filter(|cell| cell.seen.verdict != Verdict::NotOffered) {
+            _ = writeln!(page, "* {}: {}: {}", cell.library, word(cell.seen.verdict), cell.seen.note);
+        }
+    }
+    fs::write(path, page).map_err(|error| format!("{}: {error}", path.display()))?;
+    let readme = path.parent().and_then(Path::parent).unwrap_or(Path::new("")).join("README.md");
+    let text = fs::read_to_string(&readme).map_err(|error| format!("{}: {error}", readme.display()))?;
+    let (before, rest) = text.split_once(BEGIN).ok_or("the README has no place for the table")?;
+    let (_, after) = rest.split_once(END).ok_or("the README's place for the table has no end")?;
+    Ok(fs::write(&readme, format!("{before}{BEGIN}{}{END}{after}", markdown(cells)))?)
+}

@@ -1,0 +1,44 @@
+//! `cargo xtask bench` and `cargo xtask hazards`: build the comparisons with optimisation and run one. They are crates of their own, so that
+//! nobody who does not compare builds the libraries that we compare with.
+
+use std::process::{Command, ExitCode};
+
+/// Measures steadfast against the limit and against its peers
+#[derive(clap::Args)]
+#[command(disable_help_flag = true)]
+pub struct Args {
+    /// Which benchmark, and its options: `spawn --help`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "BENCH")]
+    words: Vec<String>,
+}
+
+/// Tries the dangers that users of processes do not see on steadfast and its peers
+#[derive(clap::Args)]
+#[command(disable_help_flag = true)]
+pub struct HazardArgs {
+    /// Its options: `--help`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTION")]
+    words: Vec<String>,
+}
+
+/// Runs it; its exit code.
+pub fn run(args: &Args) -> ExitCode {
+    run_package("steadfast-bench", &args.words)
+}
+
+/// Runs it; its exit code.
+pub fn run_hazards(args: &HazardArgs) -> ExitCode {
+    run_package("steadfast-hazards", &args.words)
+}
+
+fn run_package(package: &str, words: &[String]) -> ExitCode {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    match Command::new(cargo).args(["run", "--quiet", "--release", "--package", package, "--"]).args(words).status() {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("cargo cannot be started: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
