@@ -178,6 +178,10 @@ impl Subject for Ours {
         Ok(self.process().kill()?)
     }
 
+    fn kill_group(&mut self) -> Answer<()> {
+        Ok(self.process().kill_group()?)
+    }
+
     fn wait(&mut self) -> Answer<ExitStatus> {
         match self {
             Ours::Child(child) => Ok(child.wait()?),

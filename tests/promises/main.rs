@@ -7,6 +7,7 @@ mod capture;
 mod contract;
 mod errors;
 mod examples;
+mod groups;
 mod leaks;
 mod like_std;
 mod plays;
@@ -63,6 +64,7 @@ fn main() {
         contract::tests(),
         errors::tests(),
         examples::tests(),
+        groups::tests(),
         leaks::tests(),
         like_std::tests(),
         plays::tests(),

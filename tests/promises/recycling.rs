@@ -35,7 +35,51 @@ pub(crate) fn tests() -> Vec<Test> {
             tests.push(Test::that_may_skip(name, check).in_namespace());
         }
     }
+    for (backend, system) in BACKENDS {
+        let name = format!("recycling: a child that other code has reaped, and whose PID a later child has: {backend}");
+        let check = move || match system() {
+            Ok(system) => {
+                stolen(&system);
+                Outcome::Passed
+            }
+            Err(error) => Outcome::Skipped(error.to_string()),
+        };
+        tests.push(Test::that_may_skip(name, check).in_namespace());
+    }
     tests
+}
+
+/// The later one is a child of this program too, so the kernel would let it be signalled and waited for by number.
+fn stolen(system: &System) {
+    let mut cat = Command::new("/bin/cat");
+    cat.stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0);
+    for round in 0..21 {
+        let first = system.spawn(&cat).unwrap();
+        let number = nix::unistd::Pid::from_raw(first.pid().as_raw());
+        first.kill().unwrap();
+        nix::sys::wait::waitpid(number, None).unwrap();
+        // Start times are told in hundredths of a second.
+        system.sleep(std::time::Duration::from_millis(25));
+        set_next_pid(number.as_raw()).unwrap();
+        let mut second = std::process::Command::new("/bin/cat");
+        std::os::unix::process::CommandExt::process_group(&mut second, 0);
+        let mut second = second.stdin(std::process::Stdio::piped()).spawn().unwrap();
+        assert_eq!(second.id() as i32, number.as_raw());
+        // What is asked first is what tells it that the child is gone.
+        let signalled = match round % 3 {
+            0 => first.signal(Signal::STOP),
+            1 => first.kill_group(),
+            _ => Err(Error::ProcessDone { pid: first.pid() }),
+        };
+        assert_eq!(signalled.unwrap_err().kind(), ErrorKind::ProcessDone);
+        // Nor does it wait for the other one, or take its status: it tells its own, where the kernel does.
+        match first.process().wait() {
+            Ok(status) => assert_eq!(status.signal(), Some(9)),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::NoChild),
+        }
+        drop(second.stdin.take());
+        assert!(second.wait().unwrap().success());
+    }
 }
 
 type Backend = (&'static str, fn() -> Result<System, Error>);
@@ -107,11 +151,15 @@ fn storm(system: &System, plan: &Plan) -> Outcome {
             }
             // Not `Child::wait`, which would close its stdin and let it leave.
             assert_eq!(first.process().wait().unwrap().signal(), Some(9));
+            // It is reaped once nobody is in a call any more.
+            let number = nix::unistd::Pid::from_raw(first.pid().as_raw());
+            while nix::sys::signal::kill(number, None).is_ok() {
+                std::thread::yield_now();
+            }
             set_next_pid(first.pid().as_raw()).unwrap();
             let second = system.spawn(&cat).unwrap();
             if second.pid() == first.pid() {
                 recycled += 1;
-                let number = nix::unistd::Pid::from_raw(first.pid().as_raw());
                 reachable_by_number += u32::from(nix::sys::signal::kill(number, None).is_ok());
                 assert_eq!(first.kill().unwrap_err().kind(), ErrorKind::ProcessDone);
                 // One that it ignores.

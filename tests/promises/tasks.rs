@@ -3,8 +3,7 @@
 use crate::Test;
 use crate::contract::ACTOR;
 use crate::leaks::{children, descriptors, until};
-use crate::stage::Outcome;
-use crate::waiting::{BACKENDS, Promise, Scene};
+use crate::waiting::{Promise, Scene, on_every_backend};
 use std::future::{Future, poll_fn};
 use std::os::unix::process::ExitStatusExt;
 use std::pin::{Pin, pin};
@@ -32,19 +31,10 @@ const PROMISES: &[Promise] = &[
 ];
 
 pub(crate) fn tests() -> Vec<Test> {
-    let mut tests = Vec::new();
-    for (backend, scene) in BACKENDS {
-        for (promise, check) in PROMISES {
-            tests.push(Test::that_may_skip(format!("tasks: {backend}: {promise}"), || match scene() {
-                Err(reason) => Outcome::Skipped(reason),
-                Ok(scene) => {
-                    let _here = scene.system.enter();
-                    check(&scene);
-                    Outcome::Passed
-                }
-            }));
-        }
-    }
+    let mut tests = on_every_backend("tasks", PROMISES, |scene, check| {
+        let _here = scene.system.enter();
+        check(scene);
+    });
     tests.push(Test::new("tasks: on a runtime with several threads", several_threads));
     tests.push(Test::new("tasks: async-io: children, pipes, output", in_async_io));
     tests.push(Test::new("tasks: async-io: a simulated kernel goes by the time of day", simulated_in_async_io));

@@ -28,7 +28,7 @@ pub(crate) type Promise = (&'static str, fn(&Scene));
 
 type Backend = (&'static str, fn() -> Result<Scene, String>);
 
-pub(crate) const BACKENDS: &[Backend] = &[
+const BACKENDS: &[Backend] = &[
     ("pidfd", || Ok(real(System::pidfd().map_err(|error| error.to_string())?, contract::tells_lost_status()))),
     ("pid-legacy", || Ok(real(System::pid_legacy(), false))),
     ("mock", || Ok(simulated(Kernel::backend, true))),
@@ -53,18 +53,7 @@ const PROMISES: &[Promise] = &[
 ];
 
 pub(crate) fn tests() -> Vec<Test> {
-    let mut tests = Vec::new();
-    for (backend, scene) in BACKENDS {
-        for (promise, check) in PROMISES {
-            tests.push(Test::that_may_skip(format!("waiting: {backend}: {promise}"), || match scene() {
-                Err(reason) => Outcome::Skipped(reason),
-                Ok(scene) => {
-                    check(&scene);
-                    Outcome::Passed
-                }
-            }));
-        }
-    }
+    let mut tests = on_every_backend("waiting", PROMISES, |scene, check| check(scene));
     tests.push(Test::new("waiting: real and simulated processes do not mix", unlike));
     tests.push(Test::new("waiting: a set between threads, in 2,000 orders", explored));
     tests.push(Test::new("waiting: a set of both real backends", both_kinds));
@@ -75,6 +64,25 @@ pub(crate) fn tests() -> Vec<Test> {
     tests.push(Test::new("waiting: the set's descriptor in a loop of one's own", own_loop));
     tests.push(Test::new("waiting: a duplicate of a pidfd does not keep the set awake", duplicate));
     tests
+}
+
+/// Each of these on each backend, in whatever surroundings.
+pub(crate) fn on_every_backend<P: Copy + Send + Sync>(
+    what: &str,
+    promises: &'static [(&'static str, P)],
+    check: fn(&Scene, P),
+) -> Vec<Test> {
+    let all = BACKENDS.iter().flat_map(|backend| promises.iter().map(move |promise| (backend, promise)));
+    all.map(|((backend, scene), (name, promise))| {
+        Test::that_may_skip(format!("{what}: {backend}: {name}"), move || match scene() {
+            Err(reason) => Outcome::Skipped(reason),
+            Ok(scene) => {
+                check(&scene, *promise);
+                Outcome::Passed
+            }
+        })
+    })
+    .collect()
 }
 
 fn real(system: System, tells_lost_status: bool) -> Scene {
@@ -120,7 +128,7 @@ impl Scene {
     }
 
     /// Looks at the child as somebody else, until it has exited.
-    fn until_zombie(&self, process: &Process) {
+    pub(crate) fn until_zombie(&self, process: &Process) {
         let found = self.system.backend().find(process.pid()).unwrap();
         assert!(found.wait_exited(None).unwrap().is_some());
     }

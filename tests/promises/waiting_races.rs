@@ -4,8 +4,7 @@
 
 use crate::Test;
 use crate::leaks::{children, until};
-use crate::stage::Outcome;
-use crate::waiting::{BACKENDS, Scene};
+use crate::waiting::{Scene, on_every_backend};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -24,21 +23,11 @@ const RACES: &[Race] = &[
 ];
 
 pub(crate) fn tests() -> Vec<Test> {
-    let mut tests = Vec::new();
-    for (backend, scene) in BACKENDS {
-        for (name, race) in RACES {
-            tests.push(Test::that_may_skip(format!("races: {backend}: {name}"), move || match scene() {
-                Err(reason) => Outcome::Skipped(reason),
-                Ok(scene) => {
-                    let dir = programs();
-                    race(&scene, rounds(), dir.path());
-                    until("no zombie is left", || children().is_empty());
-                    Outcome::Passed
-                }
-            }));
-        }
-    }
-    tests
+    on_every_backend("races", RACES, |scene, race| {
+        let dir = programs();
+        race(scene, rounds(), dir.path());
+        until("no zombie is left", || children().is_empty());
+    })
 }
 
 fn rounds() -> u64 {

@@ -190,6 +190,14 @@ impl BackendProcess for ToyProcess {
         })
     }
 
+    /// Its processes lead no groups.
+    fn signal_group(&self, _: Signal) -> Result<bool> {
+        self.table.with(|(_, processes)| match processes.contains_key(&self.pid) {
+            true => Ok(false),
+            false => Err(Error::on_process("signal", self.pid, Errno::SRCH)),
+        })
+    }
+
     fn wait_exited(&self, deadline: Option<Instant>) -> Result<Option<Exit>> {
         let mut guard = self.table.processes.lock().unwrap();
         loop {

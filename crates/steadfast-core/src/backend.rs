@@ -59,6 +59,14 @@ pub trait BackendProcess: Send + Sync {
     /// `ESRCH` once the process has been reaped; `EPERM` when it lives but may not be signalled.
     fn signal(&self, signal: Signal) -> Result<()>;
 
+    /// Sends a signal to every process of the group that this one leads, itself included; never blocks. `Ok(false)`: there is no group of
+    /// its number.
+    ///
+    /// # Errors
+    /// `ESRCH` once the process has been reaped, for from then on the group's number may be another's; `EPERM` when none of them may be
+    /// signalled.
+    fn signal_group(&self, signal: Signal) -> Result<bool>;
+
     /// Blocks until the process has exited and tells how, without reaping it: it stays a zombie, and its PID its own.
     /// `Ok(None)` when `deadline` passed first; a deadline in the past only looks; without one it waits for ever.
     ///

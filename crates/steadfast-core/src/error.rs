@@ -46,6 +46,12 @@ pub enum Error {
         /// The backend's name.
         backend: &'static str,
     },
+    /// There is no process group of the process's number.
+    #[error("process {pid}: it leads no process group: start it with process_group(0), or signal it alone")]
+    NoGroup {
+        /// The process.
+        pid: Pid,
+    },
     /// Two processes cannot have one key in a set.
     #[error("process {pid}: the set has another process with this key: take another key, or remove that one first")]
     KeyInUse {
@@ -150,6 +156,8 @@ pub enum ErrorKind {
     NoChild,
     /// [`Error::NoHandle`]
     NoHandle,
+    /// [`Error::NoGroup`]
+    NoGroup,
     /// The caller's mistake, found before any system call: a PID, a signal, a plan, a backend's name, a key.
     InvalidInput,
     /// [`Error::ThreadId`]
@@ -175,6 +183,7 @@ impl Error {
             Error::Released { .. } => ErrorKind::Released,
             Error::NoChild { .. } => ErrorKind::NoChild,
             Error::NoHandle { .. } => ErrorKind::NoHandle,
+            Error::NoGroup { .. } => ErrorKind::NoGroup,
             Error::ThreadId { .. } => ErrorKind::ThreadId,
             Error::Spawn { .. } => ErrorKind::Spawn,
             Error::Unsupported { .. } | Error::Unavailable { .. } => ErrorKind::Unsupported,

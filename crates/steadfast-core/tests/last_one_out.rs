@@ -62,6 +62,10 @@ impl BackendProcess for Scripted {
         Ok(())
     }
 
+    fn signal_group(&self, signal: Signal) -> Result<bool> {
+        self.signal(signal).map(|()| true)
+    }
+
     fn wait_exited(&self, _: Option<Instant>) -> Result<Option<Exit>> {
         self.0.note("wait");
         held(&self.0.hold_wait);

@@ -8,8 +8,24 @@ use steadfast_core::{Errno, Pid, Signal};
 /// # Errors
 /// `ESRCH` if there is none, `EPERM` if it may not be signalled.
 pub fn kill(pid: Pid, signal: Signal) -> Result<(), Errno> {
+    send(pid.as_raw(), signal)
+}
+
+/// Sends a signal to every process of the group that has this number now.
+///
+/// # Errors
+/// `ESRCH` if there is none, `EPERM` if none of them may be signalled.
+pub fn kill_group(leader: Pid, signal: Signal) -> Result<(), Errno> {
+    // -1 would be everybody.
+    if leader.as_raw() == 1 {
+        return Err(Errno::PERM);
+    }
+    send(-leader.as_raw(), signal)
+}
+
+fn send(target: i32, signal: Signal) -> Result<(), Errno> {
     // SAFETY: no pointer.
-    match raw::check(unsafe { libc::syscall(libc::SYS_kill, pid.as_raw(), signal.as_raw()) })? {
+    match raw::check(unsafe { libc::syscall(libc::SYS_kill, target, signal.as_raw()) })? {
         0 => Ok(()),
         _ => Err(Errno::NOSYS),
     }

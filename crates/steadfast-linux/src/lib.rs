@@ -29,8 +29,8 @@ mod wait;
 
 pub use clock::SystemClock;
 pub use disposition::{ignore_signal, restore_signal};
-pub use kill::kill;
-pub use pidfd::{pidfd_exit_status, pidfd_open, pidfd_send_signal};
+pub use kill::{kill, kill_group};
+pub use pidfd::{pidfd_exit_status, pidfd_is_taken, pidfd_open, pidfd_send_signal, pidfd_signal_group};
 pub use probe::{Answer, Check, Feature, Probe};
 pub use spawn::{Child, CommandExt, Door, WantPidfd, exec, spawn};
 pub use thread::spawn_quiet_thread;

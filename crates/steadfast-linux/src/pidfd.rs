@@ -49,9 +49,27 @@ fn is_pidfd(number: c_int) -> bool {
 /// `ESRCH` once the process has been reaped, `EPERM` when it lives and may not be signalled, `EBADF` for what is no pidfd,
 /// `ENOSYS` or `EPERM` where the call is missing or filtered.
 pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: Signal) -> Result<(), Errno> {
+    send(pidfd, signal.as_raw(), 0)
+}
+
+/// Sends a signal through a pidfd to every process of the group that its process leads.
+///
+/// # Errors
+/// As [`pidfd_send_signal`]; `ESRCH` also if it leads none; `EINVAL` before Linux 6.9.
+pub fn pidfd_signal_group(pidfd: BorrowedFd<'_>, signal: Signal) -> Result<(), Errno> {
+    const PIDFD_SIGNAL_PROCESS_GROUP: c_int = 1 << 2;
+    send(pidfd, signal.as_raw(), PIDFD_SIGNAL_PROCESS_GROUP)
+}
+
+/// Whether its process has not been reaped yet, as signal 0 finds out.
+pub fn pidfd_is_taken(pidfd: BorrowedFd<'_>) -> bool {
+    send(pidfd, 0, 0) != Err(Errno::SRCH)
+}
+
+fn send(pidfd: BorrowedFd<'_>, signal: c_int, flags: c_int) -> Result<(), Errno> {
     let no_info = std::ptr::null::<libc::siginfo_t>();
     // SAFETY: a null siginfo makes the kernel fill in its own, as for kill(2); there is no other pointer.
-    let answer = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal.as_raw(), no_info, 0) };
+    let answer = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, no_info, flags) };
     match raw::check(answer)? {
         0 => Ok(()),
         _ => Err(Errno::NOSYS),

@@ -228,6 +228,27 @@ impl BackendProcess for MockProcess {
         Ok(())
     }
 
+    fn signal_group(&self, signal: Signal) -> Result<bool> {
+        let sent = self.kernel.call(|world| {
+            world.enter(Call::Signal, self.who.name)?;
+            let leader = self.target(world).ok_or(Errno::SRCH)?;
+            let members = world.table.group(self.pid.as_raw());
+            let strangers =
+                members.iter().filter(|member| world.table[**member].is_stranger || world.table.id(leader) != self.id);
+            let stranger = strangers.copied().next().and_then(|member| self.stranger(world, member, signal));
+            for member in &members {
+                world.note_call(What::Signals(signal, world.who(*member)));
+                world.send(*member, signal);
+            }
+            Ok((!members.is_empty(), stranger))
+        });
+        let (has_group, stranger) = sent.map_err(self.failed("kill of the group"))?;
+        if let Some(hit) = stranger {
+            self.kernel.judge(Verdict::Stranger { hit });
+        }
+        Ok(has_group)
+    }
+
     fn wait_exited(&self, deadline: Option<Instant>) -> Result<Option<Exit>> {
         let deadline = deadline.map(|deadline| self.kernel.nanos(deadline));
         // waitid(2) looks the number up once, when it is called: from then on it means that process.

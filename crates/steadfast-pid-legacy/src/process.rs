@@ -9,7 +9,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use steadfast_core::{BackendProcess, Clock, Errno, Error, Exit, OnExit, Pid, Result, Signal};
-use steadfast_linux::{Blocking, Reaping, SystemClock, Target, kill, spawn_quiet_thread, waitid};
+use steadfast_linux::{Blocking, Reaping, SystemClock, Target, kill, kill_group, spawn_quiet_thread, waitid};
 
 pub(crate) struct LegacyProcess {
     pid: Pid,
@@ -112,6 +112,21 @@ impl LegacyProcess {
         }
     }
 
+    /// Makes a call with the number, if that still is our process's.
+    fn send(&self, call: &'static str, send: impl Fn() -> Result<(), Errno>) -> Result<()> {
+        if !self.is_ours()? {
+            return Err(Error::ProcessDone { pid: self.pid });
+        }
+        match &self.waiting {
+            Waiting::Waitid(_) => send(),
+            Waiting::Wait4(collector) => collector.unless_collected(|| match &self.identity {
+                Identity::Child(birth) if !birth.may_be_of(self.pid) => Err(Errno::SRCH),
+                _ => send(),
+            }),
+        }
+        .map_err(self.failed(call))
+    }
+
     fn failed(&self, call: &'static str) -> impl Fn(Errno) -> Error {
         let pid = self.pid;
         move |errno| Error::on_process(call, pid, errno)
@@ -120,18 +135,15 @@ impl LegacyProcess {
 
 impl BackendProcess for LegacyProcess {
     fn signal(&self, signal: Signal) -> Result<()> {
-        if !self.is_ours()? {
-            return Err(Error::ProcessDone { pid: self.pid });
+        self.send("kill", || kill(self.pid, signal))
+    }
+
+    fn signal_group(&self, signal: Signal) -> Result<bool> {
+        match self.send("kill of the group", || kill_group(self.pid, signal)) {
+            Ok(()) => Ok(true),
+            Err(error) if error.errno() == Some(Errno::SRCH) && self.is_ours()? => Ok(false),
+            Err(error) => Err(error),
         }
-        let send = || kill(self.pid, signal);
-        match &self.waiting {
-            Waiting::Waitid(_) => send(),
-            Waiting::Wait4(collector) => collector.unless_collected(|| match &self.identity {
-                Identity::Child(birth) if !birth.may_be_of(self.pid) => Err(Errno::SRCH),
-                _ => send(),
-            }),
-        }
-        .map_err(self.failed("kill"))
     }
 
     fn wait_exited(&self, deadline: Option<Instant>) -> Result<Option<Exit>> {

@@ -6,7 +6,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use steadfast_core::{BackendProcess, Clock, Errno, Error, Exit, OnExit, Pid, Result, Signal};
-use steadfast_linux::{Blocking, Reaping, SystemClock, Target, pidfd_exit_status, pidfd_send_signal, waitid};
+use steadfast_linux::{
+    Blocking, Reaping, SystemClock, Target, kill_group, pidfd_exit_status, pidfd_is_taken, pidfd_send_signal, pidfd_signal_group,
+    waitid,
+};
 
 pub(crate) struct PidfdProcess {
     pid: Pid,
@@ -108,6 +111,19 @@ impl PidfdProcess {
 impl BackendProcess for PidfdProcess {
     fn signal(&self, signal: Signal) -> Result<()> {
         pidfd_send_signal(self.pidfd(), signal).map_err(|errno| Error::on_process("pidfd_send_signal", self.pid, errno))
+    }
+
+    fn signal_group(&self, signal: Signal) -> Result<bool> {
+        let sent = match pidfd_signal_group(self.pidfd(), signal) {
+            // Before 6.9. While the leader is there, the number is its group's.
+            Err(Errno::INVAL) if pidfd_is_taken(self.pidfd()) => kill_group(self.pid, signal),
+            sent => sent,
+        };
+        match sent {
+            Ok(()) => Ok(true),
+            Err(Errno::SRCH) if pidfd_is_taken(self.pidfd()) => Ok(false),
+            Err(errno) => Err(Error::on_process("pidfd_send_signal to the group", self.pid, errno)),
+        }
     }
 
     fn wait_exited(&self, deadline: Option<Instant>) -> Result<Option<Exit>> {

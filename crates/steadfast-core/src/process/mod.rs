@@ -18,12 +18,13 @@
 //! simulated kernel cannot see it, and needs a second mechanism to hand the status to the other waiters.
 
 mod gone;
+mod signal;
 mod watch;
 
 pub use gone::Gone;
 pub use watch::Watcher;
 
-use crate::{BackendProcess, Errno, Error, Exit, Pid, PipeEnd, Plan, ProcessBackend, Result, Signal, Spawned};
+use crate::{BackendProcess, Errno, Error, Exit, Pid, PipeEnd, Plan, ProcessBackend, Result, Spawned};
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitStatus;
@@ -38,7 +39,7 @@ use std::time::{Duration, Instant};
 ///
 /// | operation | Running | Done | Released |
 /// | --- | --- | --- | --- |
-/// | [`signal`](Process::signal), [`kill`](Process::kill) | delivered | `ProcessDone` | `Released` |
+/// | [`signal`](Process::signal), [`kill`](Process::kill), [`signal_group`](Process::signal_group), [`kill_group`](Process::kill_group) | delivered | `ProcessDone` | `Released` |
 /// | [`wait`](Process::wait) | blocks, then Done | the same status again | `Released` |
 /// | `wait`, the status being lost | `NoChild` | `NoChild` | `Released` |
 /// | [`try_wait`](Process::try_wait) | `Ok(None)` | as `wait` | `Released` |
@@ -199,36 +200,6 @@ impl Process {
     /// reaped, the number may belong to somebody else.
     pub fn pid(&self) -> Pid {
         self.inner.pid
-    }
-
-    /// Sends a signal. A zombie that has not been waited for still takes it (kill(2)), which says nothing about whether
-    /// anybody acts on it.
-    ///
-    /// # Errors
-    /// [`Error::ProcessDone`] if it was waited for or is gone (`ESRCH`), [`Error::Released`] after
-    /// [`release`](Process::release), [`Error::System`] with `EPERM` if it lives and may not be signalled.
-    pub fn signal(&self, signal: Signal) -> Result<()> {
-        let call = match self.inner.begin() {
-            Ok(call) => call,
-            Err(Refused::Done(_)) => return Err(self.done_error()),
-            Err(Refused::Released) => return Err(self.released_error()),
-        };
-        match retry_interrupted(|| call.process().signal(signal)) {
-            Err(error) if is_gone(&error) => {
-                let status = self.inner.lost_status(&call);
-                call.end(status.map_or(Learnt::Gone, Learnt::Exited));
-                Err(self.done_error())
-            }
-            answer => answer,
-        }
-    }
-
-    /// Sends `SIGKILL`.
-    ///
-    /// # Errors
-    /// As [`signal`](Process::signal).
-    pub fn kill(&self) -> Result<()> {
-        self.signal(Signal::KILL)
     }
 
     /// Blocks until the process has exited, reaps it and gives its status. Any number of threads may wait; all get the
@@ -436,12 +407,6 @@ impl Inner {
         Ok(Call { inner: self, process: Some(process), learnt: Learnt::Nothing })
     }
 
-    /// How a process ended that is gone, if somebody still tells. Not asked where a number may be somebody else's by now.
-    fn lost_status(&self, call: &Call<'_>) -> Option<Exit> {
-        let past = self.backend.clock().now();
-        self.is_exact.then(|| call.process().wait_exited(Some(past)).ok().flatten()).flatten()
-    }
-
     /// Reaps it if it has exited and no call is in progress: one system call instead of two.
     ///
     /// The lock is held meanwhile, so that none can begin; it is the one place where a thread may have to wait for another, and
@@ -573,10 +538,6 @@ fn retry_interrupted<T>(mut call: impl FnMut() -> Result<T>) -> Result<T> {
 }
 
 /// Whether a backend says that the process is gone: the system's `ESRCH`, or its own verdict (a changed start time).
-fn is_gone(error: &Error) -> bool {
-    error.errno() == Some(Errno::SRCH) || error.kind() == crate::ErrorKind::ProcessDone
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

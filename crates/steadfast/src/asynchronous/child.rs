@@ -71,6 +71,14 @@ impl<R: Runtime> Child<R> {
         self.child.kill()
     }
 
+    /// Sends a signal to the group that it leads.
+    ///
+    /// # Errors
+    /// As [`signal_group`](crate::backend::Process::signal_group).
+    pub fn signal_group(&self, signal: Signal) -> Result<()> {
+        self.child.process().signal_group(signal)
+    }
+
     /// Its status, if it has exited; reaps it then.
     ///
     /// # Errors

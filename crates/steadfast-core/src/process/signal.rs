@@ -1,0 +1,76 @@
+//! Signals: to one process, and to the group that it leads.
+
+use super::{Call, Inner, Learnt, Process, Refused, retry_interrupted};
+use crate::{BackendProcess, Errno, Error, Exit, Result, Signal};
+
+impl Process {
+    /// Sends a signal. A zombie that has not been waited for still takes it (kill(2)), which says nothing about whether
+    /// anybody acts on it.
+    ///
+    /// # Errors
+    /// [`Error::ProcessDone`] if it was waited for or is gone (`ESRCH`), [`Error::Released`] after
+    /// [`release`](Process::release), [`Error::System`] with `EPERM` if it lives and may not be signalled.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.send(|process| process.signal(signal))
+    }
+
+    /// Sends a signal to every process of the group that this one leads, itself included: of a child that was started with
+    /// `process_group(0)` or `session(true)`. Afterwards, wait for it as always.
+    ///
+    /// The group may outlive its leader, but not safely: once the leader has been reaped, the group's number may be another's. So signal the
+    /// group first, and wait then. With a pidfd since Linux 6.9 the kernel itself finds the group (`PIDFD_SIGNAL_PROCESS_GROUP`,
+    /// pidfd_send_signal(2)); before, and without pidfds, it is `kill(2)` by number while the leader is there.
+    ///
+    /// # Errors
+    /// As [`signal`](Process::signal), but `EPERM` only when none of them may be signalled; [`Error::NoGroup`] if it leads no group.
+    pub fn signal_group(&self, signal: Signal) -> Result<()> {
+        match self.send(|process| process.signal_group(signal))? {
+            true => Ok(()),
+            false => Err(Error::NoGroup { pid: self.pid() }),
+        }
+    }
+
+    /// Sends `SIGKILL` to the group, as [`signal_group`](Process::signal_group).
+    ///
+    /// # Errors
+    /// As [`signal_group`](Process::signal_group).
+    pub fn kill_group(&self) -> Result<()> {
+        self.signal_group(Signal::KILL)
+    }
+
+    fn send<T>(&self, send: impl Fn(&dyn BackendProcess) -> Result<T>) -> Result<T> {
+        let call = match self.inner.begin() {
+            Ok(call) => call,
+            Err(Refused::Done(_)) => return Err(self.done_error()),
+            Err(Refused::Released) => return Err(self.released_error()),
+        };
+        match retry_interrupted(|| send(&**call.process())) {
+            Err(error) if is_gone(&error) => {
+                let status = self.inner.lost_status(&call);
+                call.end(status.map_or(Learnt::Gone, Learnt::Exited));
+                Err(self.done_error())
+            }
+            answer => answer,
+        }
+    }
+
+    /// Sends `SIGKILL`.
+    ///
+    /// # Errors
+    /// As [`signal`](Process::signal).
+    pub fn kill(&self) -> Result<()> {
+        self.signal(Signal::KILL)
+    }
+}
+
+impl Inner {
+    /// How a process ended that is gone, if somebody still tells. Not asked where a number may be somebody else's by now.
+    fn lost_status(&self, call: &Call<'_>) -> Option<Exit> {
+        let past = self.backend.clock().now();
+        self.is_exact.then(|| call.process().wait_exited(Some(past)).ok().flatten()).flatten()
+    }
+}
+
+fn is_gone(error: &Error) -> bool {
+    error.errno() == Some(Errno::SRCH) || error.kind() == crate::ErrorKind::ProcessDone
+}
