@@ -2,8 +2,10 @@
 
 use crate::Test;
 use crate::waiting::{Promise, Scene, on_every_backend};
+use seccompiler::{SeccompAction, SeccompCmpOp};
 use std::os::unix::process::ExitStatusExt;
-use steadfast::{Child, Command, ErrorKind, Pid, Signal, Stdio};
+use steadfast::{Child, Command, Errno, ErrorKind, Pid, Signal, Stdio};
+use steadfast_tests::filter::Call;
 
 const PROMISES: &[Promise] = &[
     ("a signal reaches every member", every_member),
@@ -13,7 +15,16 @@ const PROMISES: &[Promise] = &[
 ];
 
 pub(crate) fn tests() -> Vec<Test> {
-    on_every_backend("groups", PROMISES, |scene, check| check(scene))
+    let mut tests = on_every_backend("groups", PROMISES, |scene, check| check(scene));
+    let by_number = on_every_backend("groups before Linux 6.9, of which the calls know nothing", PROMISES, |scene, check| {
+        let flagged = Some((3, SeccompCmpOp::Ne, 0));
+        let number = nix::libc::SYS_pidfd_send_signal;
+        Call { name: "pidfd_send_signal with flags", number, only: flagged }
+            .answer(SeccompAction::Errno(Errno::INVAL.as_raw() as u32));
+        check(scene);
+    });
+    tests.extend(by_number.into_iter().filter(|test| test.name.contains(": pidfd: ")));
+    tests
 }
 
 /// In this group; 0: in one of its own.
