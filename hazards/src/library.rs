@@ -44,19 +44,24 @@ pub(crate) enum Stdin {
     Piped,
 }
 
+impl From<Stdin> for Stdio {
+    fn from(stdin: Stdin) -> Stdio {
+        match stdin {
+            Stdin::Null => Stdio::null(),
+            Stdin::Given(fd) => Stdio::from(fd),
+            Stdin::Piped => Stdio::piped(),
+        }
+    }
+}
+
 impl Order {
     pub(crate) fn new(program: impl AsRef<Path>) -> Order {
         Order { program: program.as_ref().to_owned(), args: Vec::new(), stdin: Stdin::Null, leads_group: false }
     }
 
     fn for_std(self) -> Command {
-        let stdin = match self.stdin {
-            Stdin::Null => Stdio::null(),
-            Stdin::Given(fd) => Stdio::from(fd),
-            Stdin::Piped => Stdio::piped(),
-        };
         let mut command = Command::new(&self.program);
-        command.args(&self.args).stdin(stdin).stdout(Stdio::null()).stderr(Stdio::null());
+        command.args(&self.args).stdin(self.stdin).stdout(Stdio::null()).stderr(Stdio::null());
         if self.leads_group {
             command.process_group(0);
         }
@@ -249,7 +254,9 @@ struct AsyncProcess(async_process::Child);
 
 impl AsyncProcess {
     fn start(order: Order) -> Answer<Box<dyn Subject>> {
-        boxed(AsyncProcess(async_process::Command::from(order.for_std()).spawn()?))
+        let mut command = async_process::Command::new(&order.program);
+        command.args(&order.args).stdin(order.stdin).stdout(Stdio::null()).stderr(Stdio::null());
+        boxed(AsyncProcess(command.spawn()?))
     }
 }
 

@@ -105,6 +105,8 @@ fn this() -> Result<Command> {
 
 fn all(args: &Args) -> Result<ExitCode> {
     chosen(&args.only)?;
+    let day = report::today()?;
+    // From here on this process can start no more than the one.
     namespace::unshare_pids()?;
     let output = this()?.arg("init").args(&args.only).stderr(Stdio::inherit()).output()?;
     if !output.status.success() {
@@ -113,10 +115,10 @@ fn all(args: &Args) -> Result<ExitCode> {
     let cells: Vec<Cell> = serde_json::from_slice(&output.stdout)?;
     match args.format {
         Format::Text => print!("{}", report::text(&cells)),
-        Format::Json => println!("{}", report::json(&cells)?),
+        Format::Json => println!("{}", report::json(&cells, &day)),
     }
     if let Some(path) = &args.write {
-        report::write(&cells, path)?;
+        report::write(&cells, &day, path)?;
     }
     // Ours are safe, or say honestly that they cannot.
     let is_bad = |cell: &&Cell| cell.is_ours && matches!(cell.seen.verdict, Verdict::WrongAnswer | Verdict::StrangerHit);

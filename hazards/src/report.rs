@@ -60,10 +60,20 @@ pub(crate) fn text(cells: &[Cell]) -> String {
     text
 }
 
-pub(crate) fn json(cells: &[Cell]) -> Result<String> {
-    let versions = versions()?;
-    let versions: serde_json::Map<_, _> = versions.into_iter().map(|(name, version)| (name, version.into())).collect();
-    Ok(json!({ "hazards": cells, "versions": versions }).to_string())
+/// When, and with what.
+pub(crate) struct Day {
+    date: String,
+    versions: Vec<(String, String)>,
+}
+
+pub(crate) fn today() -> Result<Day> {
+    Ok(Day { date: said_by("date", &["-u", "+%F"])?, versions: versions()? })
+}
+
+pub(crate) fn json(cells: &[Cell], day: &Day) -> String {
+    let versions: serde_json::Map<_, _> =
+        day.versions.iter().map(|(name, version)| (name.clone(), version.clone().into())).collect();
+    json!({ "hazards": cells, "date": day.date, "versions": versions }).to_string()
 }
 
 fn said_by(program: &str, args: &[&str]) -> Result<String> {
@@ -108,9 +118,8 @@ fn markdown(cells: &[Cell]) -> String {
 
 /// # Errors
 /// If a file cannot be written, or the README has no place for the table.
-pub(crate) fn write(cells: &[Cell], path: &Path) -> Result<()> {
-    let date = said_by("date", &["-u", "+%F"])?;
-    let versions: Vec<String> = versions()?.iter().map(|(name, version)| format!("{name} {version}")).collect();
+pub(crate) fn write(cells: &[Cell], Day { date, versions }: &Day, path: &Path) -> Result<()> {
+    let versions: Vec<String> = versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
     let mut page = format!(
         "# Hazards\n\nThe dangers that users of processes do not see, tried on {date} with {}. Made by `cargo xtask hazards --write \
          docs/hazards.md`, which fails if a cell of steadfast's is neither safe nor an honest error.\n\n\

@@ -2,6 +2,7 @@
 
 use crate::library::{Order, Stdin};
 use nix::errno::Errno;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::pthread::{Pthread, pthread_kill, pthread_self};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
@@ -101,14 +102,25 @@ impl Stage {
         Ok((order, go))
     }
 
-    pub(crate) fn until_leader_exited(&self, pid: i32) -> Result<()> {
-        loop {
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-            if stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z')) {
-                return Ok(());
-            }
+    pub(crate) fn until_leader_exited(&self, pid: i32) {
+        while !self.has_exited(pid) {
             self.let_time_pass(Duration::from_millis(1));
         }
+    }
+
+    /// Its first thread, that is; or it is gone.
+    pub(crate) fn has_exited(&self, pid: i32) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
+    }
+
+    /// This thread and what it starts from now on share one.
+    pub(crate) fn take_one_cpu(&self) -> Result<()> {
+        let mine = sched_getaffinity(Pid::from_raw(0))?;
+        let mut one = CpuSet::new();
+        let first = (0..CpuSet::count()).find(|cpu| mine.is_set(*cpu) == Ok(true)).ok_or("no CPU")?;
+        one.set(first)?;
+        Ok(sched_setaffinity(Pid::from_raw(0), &one)?)
     }
 
     pub(crate) fn let_time_pass(&self, time: Duration) {
@@ -145,6 +157,8 @@ impl Stage {
 
     /// Other code in the program starts a process, which gets this PID.
     pub(crate) fn stranger_with(&self, pid: i32, exit: Exit) -> Result<Stranger> {
+        // A number comes round again after thousands of others: some hundredths of a second later, which is how the system tells start times.
+        self.let_time_pass(Duration::from_millis(25));
         // Other threads of this program may take a number too.
         for _ in 0..50 {
             namespace::set_next_pid(pid)?;
