@@ -88,7 +88,12 @@ fn real(system: &System) -> Subject {
 
 /// A process whose parent is a shell, which waits for it.
 pub(crate) fn foreigner() -> Pid {
-    let script = format!("'{ACTOR}' forever >/dev/null & echo $!; wait");
+    foreigner_of(ACTOR)
+}
+
+/// The same, of a copy of the actor.
+pub(crate) fn foreigner_of(actor: &str) -> Pid {
+    let script = format!("'{actor}' forever >/dev/null & echo $!; wait");
     let mut shell = Command::new("sh").args(["-c", &script]).stdout(Stdio::piped()).spawn().expect("sh");
     let mut line = String::new();
     BufReader::new(shell.stdout.take().expect("piped")).read_line(&mut line).expect("the shell says a PID");

@@ -17,6 +17,7 @@ mod scenarios;
 mod simulated;
 mod stage;
 mod storm;
+mod straits;
 mod surroundings;
 mod tasks;
 mod waiting;
@@ -73,6 +74,7 @@ fn main() {
         scenarios::tests(),
         simulated::tests(),
         storm::tests(),
+        straits::tests(),
         surroundings::tests(),
         tasks::tests(),
         waiting::tests(),

@@ -1,7 +1,6 @@
 //! [`StartTime`]: with the PID, it names a process until the next boot.
 
 use std::fs;
-use std::io;
 use steadfast_core::{Errno, Error, Pid, Result};
 
 /// When a process was started, in clock ticks since boot: field 22 of `/proc/PID/stat` (proc_pid_stat(5)). Not wall-clock time,
@@ -60,7 +59,7 @@ fn read(pid: Pid, file: &str) -> Result<String> {
     match errno {
         // ESRCH: it was reaped between the open and the read.
         Errno::SRCH => Err(Error::ProcessDone { pid }),
-        Errno::NOENT if proc_shows_everybody() => Err(Error::ProcessDone { pid }),
+        Errno::NOENT if !is_taken(pid) => Err(Error::ProcessDone { pid }),
         _ => Err(Error::System {
             call: "open",
             subject: format!("{path}, which tells a found process from a later one of its number (mount /proc, without hidepid)"),
@@ -69,10 +68,11 @@ fn read(pid: Pid, file: &str) -> Result<String> {
     }
 }
 
-/// Without `/proc`, or with one that hides other users' processes (`hidepid`), a missing entry says nothing. Process 1 is always
-/// there, and is another user's unless we are that user, from whom nothing is hidden.
-fn proc_shows_everybody() -> bool {
-    !matches!(fs::metadata("/proc/1/stat"), Err(e) if e.kind() == io::ErrorKind::NotFound)
+/// Whether anybody has this number. Without `/proc`, or with one that hides processes (`hidepid`; on some kernels one's own zombies too), a
+/// missing entry does not say.
+fn is_taken(pid: Pid) -> bool {
+    let pid = rustix::process::Pid::from_raw(pid.as_raw());
+    pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
 }
 
 #[cfg(test)]
