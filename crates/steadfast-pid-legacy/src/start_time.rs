@@ -68,8 +68,7 @@ fn read(pid: Pid, file: &str) -> Result<String> {
     }
 }
 
-/// Whether anybody has this number. Without `/proc`, or with one that hides processes (`hidepid`; on some kernels one's own zombies too), a
-/// missing entry does not say.
+/// Whether anybody has this number. Without `/proc`, or with one that hides processes (`hidepid`), a missing entry does not say.
 fn is_taken(pid: Pid) -> bool {
     let pid = rustix::process::Pid::from_raw(pid.as_raw());
     pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
