@@ -18,6 +18,7 @@ mod backend;
 mod errno;
 mod error;
 mod exit;
+mod lock;
 mod pid;
 mod plan;
 mod process;

@@ -24,11 +24,12 @@ mod watch;
 pub use gone::Gone;
 pub use watch::Watcher;
 
+use crate::lock::{Mutex, MutexGuard, PoisonError};
 use crate::{BackendProcess, Errno, Error, Exit, Pid, PipeEnd, Plan, ProcessBackend, Result, Spawned};
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitStatus;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A process, held so that no operation can reach another one.

@@ -1,0 +1,186 @@
+//! A kernel with one process, which gives its number to a stranger in the moment in which it is reaped.
+
+use crate::process::Process;
+use loom::sync::{Condvar, Mutex};
+use std::os::fd::BorrowedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Instant;
+use steadfast_core::sync::Scheduler;
+use steadfast_core::{
+    BackendProcess, Capabilities, Clock, Errno, Error, Exit, OnExit, Pid, Plan, ProcessBackend, Result, Signal, Spawned,
+};
+
+/// What a handle holds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Identity {
+    Pidfd,
+    Number,
+}
+
+#[derive(Clone)]
+pub(crate) struct Machine {
+    identity: Identity,
+    world: Arc<(Mutex<World>, Condvar)>,
+}
+
+struct World {
+    life: Life,
+    /// Handed over to the backend, which reaps it whenever it exits.
+    is_abandoned: bool,
+}
+
+enum Life {
+    Runs,
+    /// With its wait status.
+    Zombie(i32),
+    /// And its number is somebody else's.
+    Reaped,
+}
+
+impl Machine {
+    pub(crate) fn new(identity: Identity) -> Machine {
+        let world = World { life: Life::Runs, is_abandoned: false };
+        Machine { identity, world: Arc::new((Mutex::new(world), Condvar::new())) }
+    }
+
+    pub(crate) fn spawn(&self) -> Process {
+        let backend: Arc<dyn ProcessBackend> = Arc::new(self.clone());
+        let plan = Plan::builder("program").build().expect("it is in order");
+        Process::spawn(&backend, &plan).expect("it always works").0
+    }
+
+    /// It exits by itself, unless it has ended already.
+    pub(crate) fn exit(&self, code: i32) {
+        self.with(|world| world.end(code << 8));
+        self.world.1.notify_all();
+    }
+
+    /// Nobody has a handle any more, and it has ended.
+    pub(crate) fn is_left_clean(&self) {
+        self.with(|world| assert!(matches!(world.life, Life::Reaped), "a zombie is left"));
+    }
+
+    fn with<R>(&self, f: impl FnOnce(&mut World) -> R) -> R {
+        f(&mut self.world.0.lock().expect("nobody panics here"))
+    }
+
+    /// What a call finds that comes too late.
+    fn too_late(&self, what: &str, errno: Errno) -> Error {
+        assert!(self.identity == Identity::Pidfd, "{what}: a stranger was hit, who has the number now");
+        Error::on_process("a call", Pid::MAX, errno)
+    }
+}
+
+impl World {
+    fn end(&mut self, status: i32) {
+        if let Life::Runs = self.life {
+            self.life = if self.is_abandoned { Life::Reaped } else { Life::Zombie(status) };
+        }
+    }
+}
+
+fn exit(status: i32) -> Exit {
+    Exit::new(Pid::MAX, ExitStatus::from_raw(status))
+}
+
+impl ProcessBackend for Machine {
+    fn capabilities(&self) -> Capabilities {
+        let capabilities = Capabilities::new("model");
+        if self.identity == Identity::Pidfd { capabilities.find_is_exact() } else { capabilities }
+    }
+
+    fn clock(&self) -> &dyn Clock {
+        self
+    }
+
+    fn spawn(&self, _: &Plan) -> Result<Spawned> {
+        Ok(Spawned { pid: Pid::MAX, process: Arc::new(self.clone()), pipes: [None, None, None], pidfd: None })
+    }
+
+    fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
+        Err(Error::ProcessDone { pid })
+    }
+}
+
+impl BackendProcess for Machine {
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let sent = self.with(|world| match world.life {
+            Life::Reaped => Err(self.too_late("signal", Errno::SRCH)),
+            _ => {
+                world.end(signal.as_raw());
+                Ok(())
+            }
+        });
+        self.world.1.notify_all();
+        sent
+    }
+
+    fn signal_group(&self, signal: Signal) -> Result<bool> {
+        self.signal(signal).map(|()| true)
+    }
+
+    fn wait_exited(&self, deadline: Option<Instant>) -> Result<Option<Exit>> {
+        let mut world = self.world.0.lock().expect("nobody panics here");
+        let mut was_there = false;
+        loop {
+            match world.life {
+                Life::Zombie(status) => return Ok(Some(exit(status))),
+                // Whoever sleeps in the kernel already means the process and not the number.
+                Life::Reaped if was_there => return Err(Error::on_process("wait", Pid::MAX, Errno::CHILD)),
+                Life::Reaped => return Err(self.too_late("wait", Errno::CHILD)),
+                Life::Runs if deadline.is_some() => return Ok(None),
+                Life::Runs => {}
+            }
+            was_there = true;
+            world = self.world.1.wait(world).expect("nobody panics here");
+        }
+    }
+
+    fn reap(&self) -> Result<Option<Exit>> {
+        self.with(|world| {
+            let status = match world.life {
+                Life::Runs => return Ok(None),
+                Life::Zombie(status) => status,
+                Life::Reaped => return Err(self.too_late("reap", Errno::CHILD)),
+            };
+            world.life = Life::Reaped;
+            Ok(Some(exit(status)))
+        })
+    }
+
+    fn collect(&self) -> Result<Exit> {
+        unreachable!("it is for processes that nobody has a handle of")
+    }
+
+    fn on_exit(self: Arc<Self>, _: OnExit) -> Result<()> {
+        unreachable!("nobody watches here")
+    }
+
+    fn handle(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn abandon(self: Arc<Self>) {
+        self.with(|world| match world.life {
+            Life::Runs => world.is_abandoned = true,
+            Life::Zombie(_) => world.life = Life::Reaped,
+            Life::Reaped => panic!("it was reaped, and abandoned afterwards"),
+        });
+    }
+}
+
+impl Clock for Machine {
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn sleep_until(&self, _: Instant) {
+        unreachable!("nobody sleeps here")
+    }
+
+    fn scheduler(&self) -> Option<Arc<dyn Scheduler>> {
+        None
+    }
+}
