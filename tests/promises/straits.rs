@@ -66,6 +66,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::that_may_skip("straits: without /proc: pid-legacy says that it cannot find, and does the rest", legacy)
             .in_namespace(),
     );
+    tests.push(Test::that_may_skip("straits: valgrind's memcheck: the contract is kept without a report", memcheck));
     for (backend, system) in BACKENDS {
         tests.push(
             Test::that_may_skip(format!("straits: no PID is left: {backend}"), move || each(*system, full_namespace))
@@ -105,6 +106,26 @@ fn said<E: std::fmt::Display>(call: &str, answer: Result<(), E>) -> Result<(), S
 fn limit(resource: Resource, to: u64) -> Result<(), String> {
     let (_, hard) = getrlimit(resource).map_err(|errno| errno.to_string())?;
     said("setrlimit", setrlimit(resource, to, hard))
+}
+
+/// The spawn engine, the state machine and whatever backend works there, with all their children.
+fn memcheck() -> Outcome {
+    let args =
+        ["--tool=memcheck", "--fair-sched=yes", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite"];
+    let witness = env!("CARGO_BIN_EXE_witness");
+    let ended = Command::new("valgrind").args(args).arg(witness).output_timeout(std::time::Duration::from_secs(200));
+    let ended = match ended {
+        Ok(ended) => ended,
+        Err(error) => return Outcome::Skipped(format!("package valgrind is not installed ({error})")),
+    };
+    let (said, reports) = (ended.stdout.to_string(), ended.stderr.to_string());
+    assert!(!ended.timed_out && ended.status.unwrap().success(), "{said}\n{reports}");
+    // Each of its processes has its own account.
+    let summaries: Vec<&str> = reports.lines().filter(|line| line.contains("ERROR SUMMARY: ")).collect();
+    assert!(summaries.len() > 1 && summaries.iter().all(|line| line.contains("ERROR SUMMARY: 0 errors")), "{reports}");
+    let kept = said.lines().filter(|line| line.contains("\"kept\"")).count();
+    assert!(kept >= 40 && !said.contains("\"broken\""), "{said}");
+    Outcome::Passed
 }
 
 /// Holds a backend to all of the contract, in a place.

@@ -27,7 +27,7 @@ mod stack;
 mod thread;
 mod wait;
 
-pub use clock::SystemClock;
+pub use clock::{SystemClock, boot_time};
 pub use disposition::{ignore_signal, restore_signal};
 pub use kill::{kill, kill_group};
 pub use pidfd::{pidfd_exit_status, pidfd_is_taken, pidfd_open, pidfd_send_signal, pidfd_signal_group};

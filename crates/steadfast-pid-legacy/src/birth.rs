@@ -5,9 +5,9 @@
 //! one was started later, as `/proc/PID/stat` says.
 
 use crate::start_time::StartTime;
-use rustix::time::{ClockId, clock_gettime};
 use std::sync::OnceLock;
 use steadfast_core::Pid;
+use steadfast_linux::boot_time;
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Birth {
@@ -20,8 +20,7 @@ static PROC_HAS_OUR_TIME: OnceLock<bool> = OnceLock::new();
 
 /// Now, in the unit that `/proc` has on every architecture (proc_pid_stat(5)).
 pub(crate) fn now() -> StartTime {
-    let now = clock_gettime(ClockId::Boottime);
-    StartTime::from_ticks(now.tv_sec as u64 * 100 + now.tv_nsec as u64 / 10_000_000)
+    StartTime::from_ticks(boot_time().as_millis() as u64 / 10)
 }
 
 impl Birth {

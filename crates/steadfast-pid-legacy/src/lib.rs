@@ -20,11 +20,13 @@
 //! | `collect.rs` | waiting where `waitid` is filtered |
 //! | `start_time.rs`, `birth.rs` | who a number was when we found it, or when the child was born |
 //! | `orphans.rs` | children whose handles were dropped |
+//! | `os.rs` | what a model of the system can be put in the place of |
 #![forbid(unsafe_code)]
 
 mod birth;
 mod collect;
 mod orphans;
+mod os;
 mod process;
 mod start_time;
 mod watch;

@@ -3,13 +3,13 @@
 use crate::WaitCall;
 use crate::birth::Birth;
 use crate::collect::Collector;
+use crate::os::{Blocking, Mutex, Reaping, SystemClock, Target, kill, kill_group, spawn_quiet_thread, waitid};
 use crate::start_time::StartTime;
 use crate::watch::{Watch, thread_errno};
 use std::os::fd::BorrowedFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use steadfast_core::{BackendProcess, Clock, Errno, Error, Exit, OnExit, Pid, Result, Signal};
-use steadfast_linux::{Blocking, Reaping, SystemClock, Target, kill, kill_group, spawn_quiet_thread, waitid};
 
 pub(crate) struct LegacyProcess {
     pid: Pid,

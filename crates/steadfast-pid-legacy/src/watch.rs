@@ -3,10 +3,10 @@
 //! One small thread per process that somebody waits for in such a way, blocked in `waitid(WNOWAIT)`. One thread for all of
 //! them (`P_ALL`) would spin on any zombie that the program has not reaped; `SIGCHLD` is the program's.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use crate::os::{Blocking, Condvar, Mutex, MutexGuard, Reaping, SystemClock, Target, spawn_quiet_thread, waitid};
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 use steadfast_core::{Clock, Errno, OnExit, Pid};
-use steadfast_linux::{Blocking, Reaping, SystemClock, Target, spawn_quiet_thread, waitid};
 
 #[derive(Default)]
 pub(crate) struct Watch {
@@ -56,7 +56,10 @@ impl Watch {
 
     /// Waits until it is over.
     pub(crate) fn wait(&self) {
-        drop(self.changed.wait_while(self.lock(), |state| !state.over));
+        let mut state = self.lock();
+        while !state.over {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     /// Calls when it is over.

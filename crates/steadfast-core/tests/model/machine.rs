@@ -1,5 +1,6 @@
-//! A kernel with one process, which gives its number to a stranger in the moment in which it is reaped.
+//! The machine: a kernel with one process, and the simplest of backends.
 
+use crate::orders::Machine;
 use crate::process::Process;
 use loom::sync::{Condvar, Mutex};
 use std::os::fd::BorrowedFd;
@@ -19,10 +20,9 @@ pub(crate) enum Identity {
     Number,
 }
 
-#[derive(Clone)]
-pub(crate) struct Machine {
-    identity: Identity,
-    world: Arc<(Mutex<World>, Condvar)>,
+loom::lazy_static! {
+    /// Each order has its own.
+    static ref WORLD: (Mutex<World>, Condvar) = (Mutex::new(World { life: Life::Runs, is_abandoned: false }), Condvar::new());
 }
 
 struct World {
@@ -39,36 +39,31 @@ enum Life {
     Reaped,
 }
 
-impl Machine {
-    pub(crate) fn new(identity: Identity) -> Machine {
-        let world = World { life: Life::Runs, is_abandoned: false };
-        Machine { identity, world: Arc::new((Mutex::new(world), Condvar::new())) }
-    }
-
-    pub(crate) fn spawn(&self) -> Process {
-        let backend: Arc<dyn ProcessBackend> = Arc::new(self.clone());
+impl Machine for Identity {
+    fn spawn(self) -> Process {
+        let backend: Arc<dyn ProcessBackend> = Arc::new(self);
         let plan = Plan::builder("program").build().expect("it is in order");
         Process::spawn(&backend, &plan).expect("it always works").0
     }
 
-    /// It exits by itself, unless it has ended already.
-    pub(crate) fn exit(&self, code: i32) {
-        self.with(|world| world.end(code << 8));
-        self.world.1.notify_all();
+    fn exit(self) {
+        with(|world| world.end(7 << 8));
+        WORLD.1.notify_all();
     }
 
-    /// Nobody has a handle any more, and it has ended.
-    pub(crate) fn is_left_clean(&self) {
-        self.with(|world| assert!(matches!(world.life, Life::Reaped), "a zombie is left"));
+    fn is_left_clean(self) {
+        with(|world| assert!(matches!(world.life, Life::Reaped), "a zombie is left"));
     }
+}
 
-    fn with<R>(&self, f: impl FnOnce(&mut World) -> R) -> R {
-        f(&mut self.world.0.lock().expect("nobody panics here"))
-    }
+fn with<R>(f: impl FnOnce(&mut World) -> R) -> R {
+    f(&mut WORLD.0.lock().expect("nobody panics here"))
+}
 
+impl Identity {
     /// What a call finds that comes too late.
-    fn too_late(&self, what: &str, errno: Errno) -> Error {
-        assert!(self.identity == Identity::Pidfd, "{what}: a stranger was hit, who has the number now");
+    fn too_late(self, what: &str, errno: Errno) -> Error {
+        assert!(self == Identity::Pidfd, "{what}: a stranger was hit, who has the number now");
         Error::on_process("a call", Pid::MAX, errno)
     }
 }
@@ -85,10 +80,10 @@ fn exit(status: i32) -> Exit {
     Exit::new(Pid::MAX, ExitStatus::from_raw(status))
 }
 
-impl ProcessBackend for Machine {
+impl ProcessBackend for Identity {
     fn capabilities(&self) -> Capabilities {
         let capabilities = Capabilities::new("model");
-        if self.identity == Identity::Pidfd { capabilities.find_is_exact() } else { capabilities }
+        if *self == Identity::Pidfd { capabilities.find_is_exact() } else { capabilities }
     }
 
     fn clock(&self) -> &dyn Clock {
@@ -96,7 +91,7 @@ impl ProcessBackend for Machine {
     }
 
     fn spawn(&self, _: &Plan) -> Result<Spawned> {
-        Ok(Spawned { pid: Pid::MAX, process: Arc::new(self.clone()), pipes: [None, None, None], pidfd: None })
+        Ok(Spawned { pid: Pid::MAX, process: Arc::new(*self), pipes: [None, None, None], pidfd: None })
     }
 
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
@@ -104,16 +99,16 @@ impl ProcessBackend for Machine {
     }
 }
 
-impl BackendProcess for Machine {
+impl BackendProcess for Identity {
     fn signal(&self, signal: Signal) -> Result<()> {
-        let sent = self.with(|world| match world.life {
+        let sent = with(|world| match world.life {
             Life::Reaped => Err(self.too_late("signal", Errno::SRCH)),
             _ => {
                 world.end(signal.as_raw());
                 Ok(())
             }
         });
-        self.world.1.notify_all();
+        WORLD.1.notify_all();
         sent
     }
 
@@ -122,7 +117,7 @@ impl BackendProcess for Machine {
     }
 
     fn wait_exited(&self, deadline: Option<Instant>) -> Result<Option<Exit>> {
-        let mut world = self.world.0.lock().expect("nobody panics here");
+        let mut world = WORLD.0.lock().expect("nobody panics here");
         let mut was_there = false;
         loop {
             match world.life {
@@ -130,16 +125,16 @@ impl BackendProcess for Machine {
                 // Whoever sleeps in the kernel already means the process and not the number.
                 Life::Reaped if was_there => return Err(Error::on_process("wait", Pid::MAX, Errno::CHILD)),
                 Life::Reaped => return Err(self.too_late("wait", Errno::CHILD)),
-                Life::Runs if deadline.is_some() => return Ok(None),
+                Life::Runs if deadline.is_some_and(|deadline| deadline <= self.now()) => return Ok(None),
                 Life::Runs => {}
             }
             was_there = true;
-            world = self.world.1.wait(world).expect("nobody panics here");
+            world = WORLD.1.wait(world).expect("nobody panics here");
         }
     }
 
     fn reap(&self) -> Result<Option<Exit>> {
-        self.with(|world| {
+        with(|world| {
             let status = match world.life {
                 Life::Runs => return Ok(None),
                 Life::Zombie(status) => status,
@@ -163,7 +158,7 @@ impl BackendProcess for Machine {
     }
 
     fn abandon(self: Arc<Self>) {
-        self.with(|world| match world.life {
+        with(|world| match world.life {
             Life::Runs => world.is_abandoned = true,
             Life::Zombie(_) => world.life = Life::Reaped,
             Life::Reaped => panic!("it was reaped, and abandoned afterwards"),
@@ -171,9 +166,11 @@ impl BackendProcess for Machine {
     }
 }
 
-impl Clock for Machine {
+impl Clock for Identity {
+    /// It stands still: no timeout passes.
     fn now(&self) -> Instant {
-        Instant::now()
+        static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+        *START
     }
 
     fn sleep_until(&self, _: Instant) {
