@@ -24,6 +24,6 @@ use steadfast_core::{
 fn main() {
     try_all(
         &[Identity::Pidfd, Identity::Number],
-        &[Act::Signal, Act::Wait, Act::WaitLong, Act::TryWait, Act::Release, Act::Drop],
+        &[Act::Signal, Act::Wait, Act::WaitLong, Act::WaitShort, Act::TryWait, Act::Release, Act::Drop],
     );
 }

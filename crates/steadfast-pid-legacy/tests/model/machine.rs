@@ -3,9 +3,9 @@
 use crate::birth::Birth;
 use crate::held::{Identity, LegacyProcess};
 use crate::orders::Machine;
-use crate::os::{Life, SystemClock, WORLD, with};
+use crate::os::{Life, SystemClock, WORLD, join_threads, with};
 use crate::process::Process;
-use crate::{ProcessBackend, WaitCall};
+use crate::{ProcessBackend, WaitCall, orphans};
 use std::sync::Arc;
 use steadfast_core::{BackendProcess, Capabilities, Clock, Error, Pid, Plan, Result, Spawned};
 
@@ -22,9 +22,12 @@ impl Machine for Number {
     fn exit(self) {
         with(|world| world.end(7 << 8));
         WORLD.1.notify_all();
+        orphans::reap();
     }
 
     fn is_left_clean(self) {
+        orphans::reap();
+        join_threads();
         with(|world| assert!(matches!(world.life, Life::Reaped), "a zombie is left"));
     }
 }

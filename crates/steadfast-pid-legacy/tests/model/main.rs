@@ -37,5 +37,5 @@ use steadfast_core::{
 };
 
 fn main() {
-    try_all(&[Number], &[Act::Signal, Act::Wait, Act::WaitLong, Act::TryWait, Act::Release, Act::Drop]);
+    try_all(&[Number], &[Act::Signal, Act::Wait, Act::WaitLong, Act::WaitShort, Act::TryWait, Act::Release, Act::Drop]);
 }

@@ -1,18 +1,19 @@
 //! The system calls that a process held by its number makes, in a world of one process.
 
-pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
+pub(crate) use loom::sync::{Mutex, MutexGuard};
 
+use crate::orders::LONG;
+use loom::sync::Condvar as Wakeup;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LockResult};
 use std::time::{Duration, Instant};
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{Clock, Errno, Exit, Pid, Signal};
 
 pub(crate) struct World {
     pub(crate) life: Life,
-    /// Handed over to those who reap it whenever it exits.
-    pub(crate) is_abandoned: bool,
 }
 
 pub(crate) enum Life {
@@ -25,8 +26,10 @@ pub(crate) enum Life {
 
 loom::lazy_static! {
     /// Each order has its own.
-    pub(crate) static ref WORLD: (Mutex<World>, Condvar) =
-        (Mutex::new(World { life: Life::Runs, is_abandoned: false }), Condvar::new());
+    pub(crate) static ref WORLD: (Mutex<World>, Wakeup) =
+        (Mutex::new(World { life: Life::Runs }), Wakeup::new());
+    /// How many seconds have passed.
+    static ref PASSED: AtomicU64 = AtomicU64::new(0);
 }
 
 pub(crate) fn with<R>(f: impl FnOnce(&mut World) -> R) -> R {
@@ -36,7 +39,7 @@ pub(crate) fn with<R>(f: impl FnOnce(&mut World) -> R) -> R {
 impl World {
     pub(crate) fn end(&mut self, status: i32) {
         if let Life::Runs = self.life {
-            self.life = if self.is_abandoned { Life::Reaped } else { Life::Zombie(status) };
+            self.life = Life::Zombie(status);
         }
     }
 }
@@ -96,17 +99,47 @@ pub(crate) fn waitid(Target::Pid(pid): Target, blocking: Blocking, reaping: Reap
 }
 
 pub(crate) fn spawn_quiet_thread(_: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
-    drop(loom::thread::spawn(run));
+    let thread = loom::thread::spawn(run);
+    THREADS.lock().expect("nobody panics here").push(thread);
     Ok(())
 }
 
-/// It stands still: no timeout passes.
+/// Those that were started and may not be over yet. Never locked while others may go on.
+static THREADS: std::sync::Mutex<Vec<loom::thread::JoinHandle<()>>> = std::sync::Mutex::new(Vec::new());
+
+pub(crate) fn join_threads() {
+    let threads = std::mem::take(&mut *THREADS.lock().expect("nobody panics here"));
+    threads.into_iter().for_each(|thread| thread.join().expect("it does not panic"));
+}
+
+/// Whoever waits here for a short time does so for no time, and the clock moves on; for a long time, until he is woken.
+#[derive(Default)]
+pub(crate) struct Condvar(Wakeup);
+
+impl Condvar {
+    pub(crate) fn notify_all(&self) {
+        self.0.notify_all();
+    }
+
+    pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> LockResult<MutexGuard<'a, T>> {
+        self.0.wait(guard)
+    }
+
+    pub(crate) fn wait_timeout<'a, T>(&self, guard: MutexGuard<'a, T>, left: Duration) -> LockResult<(MutexGuard<'a, T>, ())> {
+        if left > LONG / 2 {
+            return Ok((self.0.wait(guard).expect("nobody panics here"), ()));
+        }
+        PASSED.fetch_add(left.as_secs() + 1, Ordering::Relaxed);
+        Ok((guard, ()))
+    }
+}
+
 pub(crate) struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Instant {
         static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(|| Instant::now() + Duration::from_secs(1));
-        *START
+        *START + Duration::from_secs(PASSED.load(Ordering::Relaxed))
     }
 
     fn sleep_until(&self, _: Instant) {

@@ -57,14 +57,20 @@ pub(crate) mod collect {
 
 pub(crate) mod orphans {
     use crate::held::LegacyProcess;
-    use crate::os::{Life, with};
-    use std::sync::Arc;
+    use std::sync::{Arc, Mutex};
+    use steadfast_core::BackendProcess;
 
-    pub(crate) fn take(_: Arc<LegacyProcess>) {
-        with(|world| match world.life {
-            Life::Runs => world.is_abandoned = true,
-            Life::Zombie(_) => world.life = Life::Reaped,
-            Life::Reaped => panic!("it was reaped, and abandoned afterwards"),
-        });
+    /// Never locked while others may go on.
+    static ORPHAN: Mutex<Option<Arc<LegacyProcess>>> = Mutex::new(None);
+
+    pub(crate) fn take(child: Arc<LegacyProcess>) {
+        let before = ORPHAN.lock().expect("nobody panics here").replace(child);
+        assert!(before.is_none(), "it is abandoned once");
+    }
+
+    /// As their thread does, after an exit.
+    pub(crate) fn reap() {
+        let orphan = ORPHAN.lock().expect("nobody panics here").take();
+        orphan.into_iter().for_each(|orphan| assert!(matches!(orphan.reap(), Ok(Some(_))), "an orphan was reaped before"));
     }
 }
