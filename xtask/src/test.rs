@@ -22,9 +22,11 @@ struct Tally {
 pub fn run(args: &Args) -> ExitCode {
     let mut tally = Tally::default();
     // The tests of the programs start them.
-    let built = cargo(&mut tally, &["build", "--workspace", "--all-features", "--bins", "--examples"], None);
+    // All but the one that is there for what others do, and has their libraries to build.
+    let all = ["--workspace", "--exclude", "steadfast-hazards", "--all-features"];
+    let built = cargo(&mut tally, &[&["build"], &all[..], &["--bins", "--examples"]].concat(), None);
     let filter = args.filter.as_deref();
-    let all = ["test", "--workspace", "--all-features", "--no-fail-fast"];
+    let all = [&["test"], &all[..], &["--no-fail-fast"]].concat();
     let tested = built && cargo(&mut tally, &all, filter);
     summary(&tally);
     if built && tested && tally.failed.is_empty() && tally.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

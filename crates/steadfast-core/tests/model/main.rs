@@ -16,13 +16,13 @@ mod machine;
 mod orders;
 
 use machine::Identity;
-use orders::{Act, try_all};
+use orders::{Act, run};
 use steadfast_core::{
     BackendProcess, Errno, Error, ErrorKind, Exit, Pid, PipeEnd, Plan, ProcessBackend, Result, Signal, Spawned, sync,
 };
 
 fn main() {
-    try_all(
+    run(
         &[Identity::Pidfd, Identity::Number],
         &[Act::Signal, Act::Wait, Act::WaitLong, Act::WaitShort, Act::TryWait, Act::Release, Act::Drop],
     );

@@ -4,6 +4,7 @@
 //! `MODEL_VERBOSE` says how many orders each three threads have.
 
 use crate::process::Process;
+use libtest_mimic::{Arguments, Trial};
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::os::unix::process::ExitStatusExt;
@@ -39,13 +40,8 @@ pub(crate) enum Act {
     Drop,
 }
 
-/// Each three of these acts, on each machine.
-pub(crate) fn try_all<M: Machine>(machines: &[M], acts: &[Act]) {
-    let bound = match std::env::var("MODEL_PREEMPTIONS") {
-        Ok(text) if text == "all" => None,
-        Ok(text) => Some(text.parse().expect("MODEL_PREEMPTIONS is a number, or `all`")),
-        Err(_) => Some(2),
-    };
+/// Each three of these acts, on each machine: a test of its own.
+pub(crate) fn run<M: Machine>(machines: &[M], acts: &[Act]) {
     let pairs = acts.iter().flat_map(|a| acts.iter().map(move |b| [*a, *b]));
     let triples = pairs.flat_map(|[a, b]| acts.iter().map(move |c| [a, b, *c]));
     let triples: BTreeSet<[Act; 3]> = triples
@@ -55,26 +51,37 @@ pub(crate) fn try_all<M: Machine>(machines: &[M], acts: &[Act]) {
         })
         .collect();
     let each = machines.iter().flat_map(|machine| triples.iter().map(move |triple| (*machine, *triple)));
-    let all: usize = each.map(|(machine, triple)| count(machine, triple, bound)).sum();
-    println!("{} triples of threads on {machines:?}: {all} orders, no stranger hit, each process reaped once", triples.len());
+    let trial = |(machine, triple): (M, [Act; 3])| {
+        Trial::test(format!("every order: {machine:?}: {triple:?}"), move || {
+            in_every_order(machine, triple);
+            Ok(())
+        })
+    };
+    let trials = each.map(trial).collect();
+    let mut args = Arguments::from_args();
+    // A world at a time.
+    args.test_threads = Some(1);
+    libtest_mimic::run(&args, trials).exit();
 }
 
-/// How many orders there are; panics in the first that breaks a promise.
-fn count<M: Machine>(machine: M, acts: [Act; 3], bound: Option<usize>) -> usize {
+/// Panics in the first order that breaks a promise.
+fn in_every_order<M: Machine>(machine: M, acts: [Act; 3]) {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = match std::env::var("MODEL_PREEMPTIONS") {
+        Ok(text) if text == "all" => None,
+        Ok(text) => Some(text.parse().expect("MODEL_PREEMPTIONS is a number, or `all`")),
+        Err(_) => Some(2),
+    };
+    model.max_branches = 10_000;
     let orders = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&orders);
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = bound;
-    model.max_branches = 10_000;
     model.check(move || {
         count.fetch_add(1, Ordering::Relaxed);
         in_one_order(machine, acts);
     });
-    let orders = orders.load(Ordering::Relaxed);
     if std::env::var_os("MODEL_VERBOSE").is_some() {
-        println!("{machine:?} {acts:?}: {orders}");
+        println!("{machine:?} {acts:?}: {} orders", orders.load(Ordering::Relaxed));
     }
-    orders
 }
 
 fn in_one_order<M: Machine>(machine: M, acts: [Act; 3]) {

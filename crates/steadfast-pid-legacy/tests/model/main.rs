@@ -30,12 +30,12 @@ mod os;
 mod others;
 
 use machine::Number;
-use orders::{Act, try_all};
+use orders::{Act, run};
 use others::{WaitCall, birth, collect, orphans, start_time};
 use steadfast_core::{
     BackendProcess, Errno, Error, ErrorKind, Exit, Pid, PipeEnd, Plan, ProcessBackend, Result, Signal, Spawned, sync,
 };
 
 fn main() {
-    try_all(&[Number], &[Act::Signal, Act::Wait, Act::WaitLong, Act::WaitShort, Act::TryWait, Act::Release, Act::Drop]);
+    run(&[Number], &[Act::Signal, Act::Wait, Act::WaitLong, Act::WaitShort, Act::TryWait, Act::Release, Act::Drop]);
 }
