@@ -233,9 +233,7 @@ impl BackendProcess for MockProcess {
             world.enter(Call::Signal, self.who.name)?;
             let leader = self.target(world).ok_or(Errno::SRCH)?;
             let members = world.table.group(self.pid.as_raw());
-            let strangers =
-                members.iter().filter(|member| world.table[**member].is_stranger || world.table.id(leader) != self.id);
-            let stranger = strangers.copied().next().and_then(|member| self.stranger(world, member, signal));
+            let stranger = self.stranger(world, leader, signal);
             for member in &members {
                 world.note_call(What::Signals(signal, world.who(*member)));
                 world.send(*member, signal);

@@ -15,7 +15,7 @@ impl Process {
     }
 
     /// Sends a signal to every process of the group that this one leads, itself included: of a child that was started with
-    /// `process_group(0)` or `session(true)`. Afterwards, wait for it as always.
+    /// `process_group(0)` or `setsid(true)`. Afterwards, wait for it as always.
     ///
     /// The group may outlive its leader, but not safely: once the leader has been reaped, the group's number may be another's. So signal the
     /// group first, and wait then. With a pidfd since Linux 6.9 the kernel itself finds the group (`PIDFD_SIGNAL_PROCESS_GROUP`,
