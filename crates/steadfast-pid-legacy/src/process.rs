@@ -165,7 +165,8 @@ impl BackendProcess for LegacyProcess {
                 if self.look().map_err(self.failed("waitid"))?.is_none() {
                     return Ok(None);
                 }
-                if !self.is_ours()? {
+                // If that cannot be told now, it could when it was waited for; a zombie is not left for it.
+                if matches!(self.is_ours(), Ok(false)) {
                     return Err(self.failed("waitid")(Errno::CHILD));
                 }
                 // It has exited, so the watching thread is on its way out of the kernel; it must not be on its way in when the
