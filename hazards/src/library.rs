@@ -1,5 +1,6 @@
 //! The libraries: what each of them offers of the little that the hazards ask for, used as its documentation says.
 
+use crate::stage::Trouble;
 use futures_util::future::{Either, select};
 use std::fmt::Display;
 use std::future::Future;
@@ -88,6 +89,14 @@ pub(crate) type Answer<T> = Result<T, Refusal>;
 pub(crate) enum Refusal {
     NotOffered,
     Error(String),
+    /// Nothing was asked.
+    Stage(String),
+}
+
+impl From<Trouble> for Refusal {
+    fn from(Trouble(what): Trouble) -> Refusal {
+        Refusal::Stage(what)
+    }
 }
 
 impl<E: Display> From<E> for Refusal {

@@ -16,7 +16,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use library::{Library, Refusal};
 use nix::sys::wait::waitpid;
 use report::Cell;
-use stage::{Result, Stage};
+use stage::{Stage, Trouble};
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
@@ -61,6 +61,8 @@ enum Step {
     #[command(hide = true)]
     Cell { hazard: String, library: String },
 }
+
+type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
 /// Whoever has not answered by then does not.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -107,7 +109,10 @@ fn all(args: &Args) -> Result<ExitCode> {
     chosen(&args.only)?;
     let day = report::today()?;
     // From here on this process can start no more than the one.
-    namespace::unshare_pids()?;
+    if let Err(reason) = namespace::unshare_pids() {
+        eprintln!("skipped: all hazards: because no PID namespace of one's own can be had: {reason}");
+        return Ok(ExitCode::SUCCESS);
+    }
     let output = this()?.arg("init").args(&args.only).stderr(Stdio::inherit()).output()?;
     if !output.status.success() {
         return Err(format!("the process 1 of the namespace: {}", output.status).into());
@@ -132,6 +137,9 @@ fn all(args: &Args) -> Result<ExitCode> {
 /// As process 1 of the new namespace: reaps whoever is left to it.
 fn init(only: &[String]) -> Result<ExitCode> {
     namespace::mount_proc()?;
+    if !namespace::may_set_next_pid() {
+        return Err("PIDs cannot be given away on demand here: /proc/sys/kernel/ns_last_pid may not be written".into());
+    }
     let runner = this()?.arg("run").args(only).spawn()?;
     loop {
         let ended = waitpid(None, None)?;
@@ -186,8 +194,10 @@ fn meet(hazard: &Hazard, library: &Library) -> Result<Seen> {
 fn cell(hazard: &str, library: &str) -> Result<ExitCode> {
     let hazard = hazard::ALL.into_iter().find(|known| known.id == hazard).ok_or("no such hazard")?;
     let library = library::all().into_iter().find(|known| known.name == library).ok_or("no such library")?;
-    let seen = match (hazard.meet)(&library, &Stage::new()?) {
+    let stage = Stage::new().map_err(|Trouble(what)| what)?;
+    let seen = match (hazard.meet)(&library, &stage) {
         Ok(seen) => seen,
+        Err(Refusal::Stage(what)) => return Err(what.into()),
         Err(Refusal::NotOffered) => Seen::new(Verdict::NotOffered, ""),
         Err(Refusal::Error(error)) => Seen::new(Verdict::Error, error),
     };

@@ -1,8 +1,8 @@
 //! The table: for the terminal, as JSON, and as the page `docs/hazards.md`.
 
+use crate::Result;
 use crate::hazard::{self, Seen, Verdict};
 use crate::library;
-use crate::stage::Result;
 use comfy_table::{Table, presets::NOTHING};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -116,6 +116,17 @@ fn markdown(cells: &[Cell]) -> String {
     table
 }
 
+/// The same on each run.
+fn without_pids(note: &str) -> String {
+    let digits = |text: &str| text.chars().take_while(char::is_ascii_digit).count();
+    let mut parts = note.split("process ");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| match digits(part) {
+        0 => text + "process " + part,
+        count => text + "process PID" + &part[count..],
+    })
+}
+
 /// # Errors
 /// If a file cannot be written, or the README has no place for the table.
 pub(crate) fn write(cells: &[Cell], Day { date, versions }: &Day, path: &Path) -> Result<()> {
@@ -134,7 +145,7 @@ pub(crate) fn write(cells: &[Cell], Day { date, versions }: &Day, path: &Path) -
     for (name, cells) in rows(cells) {
         _ = write!(page, "\n**{}{}**\n\n", name[..1].to_uppercase(), &name[1..]);
         for cell in cells.iter().filter(|cell| cell.seen.verdict != Verdict::NotOffered) {
-            _ = writeln!(page, "* {}: {}: {}", cell.library, word(cell.seen.verdict), cell.seen.note);
+            _ = writeln!(page, "* {}: {}: {}", cell.library, word(cell.seen.verdict), without_pids(&cell.seen.note));
         }
     }
     fs::write(path, page).map_err(|error| format!("{}: {error}", path.display()))?;

@@ -21,7 +21,16 @@ use steadfast::System;
 use tempfile::TempDir;
 use xtask::{namespace, noop};
 
-pub(crate) type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
+/// Something could not be arranged. Not a library's fault, and so not its answer: it has no `Display`, which all of their errors have.
+pub(crate) struct Trouble(pub(crate) String);
+
+pub(crate) type Result<T, E = Trouble> = std::result::Result<T, E>;
+
+impl<E: std::fmt::Display> From<E> for Trouble {
+    fn from(error: E) -> Trouble {
+        Trouble(error.to_string())
+    }
+}
 
 pub(crate) struct Stage {
     dir: TempDir,
