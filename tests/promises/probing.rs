@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use steadfast::{Command, Errno, ErrorKind, Probe, Signal, Stdio, System};
+use steadfast::{Command, Door, Errno, ErrorKind, Probe, Signal, Stdio, System};
 use steadfast_tests::filter::{Call, Reply};
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -24,6 +24,13 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::that_may_skip("probe: qemu-x86_64 7.2 gets pid-legacy, and the proof passes", qemu),
         Test::new("choice: STEADFAST_BACKEND forces a backend", forced),
     ];
+    for reply in Reply::all() {
+        let name = format!("probe: seccomp: clone3: {}: children by clone, with what else there is", reply.name);
+        tests.push(Test::that_may_skip(name, move || {
+            without_clone3(reply.action.clone());
+            Outcome::Passed
+        }));
+    }
     for call in Call::all() {
         for reply in Reply::all() {
             let name = format!("probe: seccomp: {}: {}", call.title(), reply.name);
@@ -35,6 +42,22 @@ pub(crate) fn tests() -> Vec<Test> {
         }
     }
     tests
+}
+
+/// As in sandboxes that are older than the call (Docker's of before 2021: `EPERM`), and in emulators. The C library may be newer than they are
+/// and unable to start a thread then; so there are none here.
+fn without_clone3(answer: SeccompAction) {
+    Call { name: "clone3", number: nix::libc::SYS_clone3, only: None }.answer(answer);
+    let probe = Probe::once().unwrap();
+    let doors = probe.doors();
+    assert!(!doors.contains(&Door::Clone3) && doors.contains(&Door::Clone), "{doors:?}");
+    let system = System::detect().unwrap();
+    assert_eq!(system.backend_name() == "pidfd", probe.obstacle().is_none());
+    let child = system.spawn(Command::new(ACTOR).args(["exit", "3"]).process_group(0)).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+    let error = system.spawn(&Command::new("/no/such")).unwrap_err();
+    assert_eq!(error.errno(), Some(Errno::NOENT), "{error}");
+    assert_eq!(children(), Vec::<String>::new());
 }
 
 /// From now on, as if the kernel did not have this call.
