@@ -14,7 +14,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use hazard::{Hazard, Seen, Verdict};
 use indicatif::{ProgressBar, ProgressStyle};
 use library::{Library, Refusal};
-use nix::sys::wait::waitpid;
+use nix::sys::wait::WaitStatus;
 use report::Cell;
 use stage::{Stage, Trouble};
 use std::ffi::OsStr;
@@ -141,12 +141,9 @@ fn init(only: &[String]) -> Result<ExitCode> {
         return Err("PIDs cannot be given away on demand here: /proc/sys/kernel/ns_last_pid may not be written".into());
     }
     let runner = this()?.arg("run").args(only).spawn()?;
-    loop {
-        let ended = waitpid(None, None)?;
-        if ended.pid().is_some_and(|pid| pid.as_raw() == runner.id() as i32) {
-            let is_good = matches!(ended, nix::sys::wait::WaitStatus::Exited(_, 0));
-            return Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
-        }
+    match namespace::reap_until(runner.id())? {
+        WaitStatus::Exited(_, 0) => Ok(ExitCode::SUCCESS),
+        _ => Ok(ExitCode::FAILURE),
     }
 }
 

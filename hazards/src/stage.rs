@@ -7,10 +7,9 @@ use nix::sys::pthread::{Pthread, pthread_kill, pthread_self};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{PipeWriter, pipe};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -58,14 +57,11 @@ impl Stage {
     /// In a PID namespace of its own, whose `/proc` is mounted.
     pub(crate) fn new() -> Result<Stage> {
         let arch = std::env::consts::ARCH;
-        let missing = || format!("the small programs are not written for {arch}");
         let dir = tempfile::tempdir()?;
         for (name, program) in
             [("noop", noop::executable(arch)), ("sleeper", noop::sleeper(arch)), ("leaderless", noop::leaderless(arch))]
         {
-            let path = dir.path().join(name);
-            fs::write(&path, program.ok_or_else(missing)?)?;
-            fs::set_permissions(&path, Permissions::from_mode(0o755))?;
+            noop::write(&dir.path().join(name), program)?;
         }
         Ok(Stage { dir, system: System::pid_legacy(), go: None.into() })
     }

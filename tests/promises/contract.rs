@@ -86,6 +86,20 @@ fn real(system: &System) -> Subject {
     steadfast_tests::real(system, ACTOR.as_ref(), foreigner)
 }
 
+/// How to have a real backend's system.
+pub(crate) type Real = fn() -> steadfast::Result<System>;
+
+/// The two real backends, whether they work here or not.
+pub(crate) const REAL: &[(&str, Real)] = &[("pidfd", System::pidfd), ("pid-legacy", || Ok(System::pid_legacy()))];
+
+/// Performs something on one of them, if it works here.
+pub(crate) fn on(system: Real, check: impl FnOnce(&System) -> Performed) -> Performed {
+    match system() {
+        Ok(system) => check(&system),
+        Err(error) => Performed::Skipped(error.to_string()),
+    }
+}
+
 /// A process whose parent is a shell, which waits for it.
 pub(crate) fn foreigner() -> Pid {
     foreigner_of(ACTOR)

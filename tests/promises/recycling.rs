@@ -1,12 +1,14 @@
 //! PIDs recycled on purpose, as many as `STEADFAST_RECYCLES` says, while threads signal and wait through the old handles.
 
 use crate::Test;
+use crate::contract::{REAL, on};
 use crate::stage::Outcome;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, sync_channel};
 use steadfast::{Command, Error, ErrorKind, Process, Signal, Stdio, System};
 use xtask::namespace::set_next_pid;
+use xtask::noop;
 
 /// How many PIDs, and who besides.
 struct Plan {
@@ -23,34 +25,23 @@ const CROWD: Plan = Plan { recycles: 10_000, signallers: 6, waiters: 2, finds: t
 pub(crate) fn tests() -> Vec<Test> {
     let mut tests = Vec::new();
     for (name, plan) in [("100,000 PIDs, concurrent signals", MANY), ("eight threads signal and wait", CROWD)] {
-        for (backend, system) in BACKENDS {
+        for (backend, system) in REAL {
             let recycles =
                 std::env::var("STEADFAST_RECYCLES").ok().map(|text| text.parse().expect("STEADFAST_RECYCLES is a number"));
             let plan = Plan { recycles: recycles.unwrap_or(plan.recycles), ..plan };
             let name = format!("recycling: {name}, no stranger hit: {backend}");
-            let check = move || match system() {
-                Ok(system) => storm(&system, &plan),
-                Err(error) => Outcome::Skipped(error.to_string()),
-            };
-            tests.push(Test::that_may_skip(name, check).in_namespace());
+            tests.push(Test::that_may_skip(name, move || on(*system, |system| storm(system, &plan))).in_namespace());
         }
     }
-    for (backend, system) in BACKENDS {
+    for (backend, system) in REAL {
         let name = format!("recycling: a child that other code has reaped, and whose PID a later child has: {backend}");
-        let check = move || match system() {
-            Ok(system) => {
-                stolen(&system);
-                Outcome::Passed
-            }
-            Err(error) => Outcome::Skipped(error.to_string()),
-        };
-        tests.push(Test::that_may_skip(name, check).in_namespace());
+        tests.push(Test::that_may_skip(name, move || on(*system, stolen)).in_namespace());
     }
     tests
 }
 
 /// The later one is a child of this program too, so the kernel would let it be signalled and waited for by number.
-fn stolen(system: &System) {
+fn stolen(system: &System) -> Outcome {
     let mut cat = Command::new("/bin/cat");
     cat.stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0);
     for round in 0..21 {
@@ -80,40 +71,14 @@ fn stolen(system: &System) {
         drop(second.stdin.take());
         assert!(second.wait().unwrap().success());
     }
+    Outcome::Passed
 }
-
-type Backend = (&'static str, fn() -> Result<System, Error>);
-
-const BACKENDS: [Backend; 2] = [("pidfd", System::pidfd), ("pid-legacy", || Ok(System::pid_legacy()))];
 
 /// A program that reads stdin to its end and exits with 0, as small as can be: 200,000 of them shall take seconds. With a dynamic
 /// linker to be loaded, cat(1) takes six times as long; it will do on other architectures.
 fn reader(path: &Path) -> PathBuf {
-    if std::env::consts::ARCH != "x86_64" {
-        return "/bin/cat".into();
-    }
-    // read(0, stack, 1) until it is 0; exit(0).
-    let code: &[u8] = &[
-        0x31, 0xc0, 0x31, 0xff, 0x48, 0x89, 0xe6, 0x6a, 0x01, 0x5a, 0x0f, 0x05, // read(0, rsp, 1), but for the push
-        0x85, 0xc0, 0x7f, 0xf0, // test eax, eax; jg back to the beginning
-        0x31, 0xff, 0x6a, 0x3c, 0x58, 0x0f, 0x05, // exit(0)
-    ];
-    const BASE: u64 = 0x40_0000;
-    let size = 120 + code.len() as u64;
-    let mut elf = Vec::new();
-    elf.extend(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
-    // e_type EXEC, e_machine x86-64, e_version; e_entry, e_phoff, e_shoff; e_flags, e_ehsize, e_phentsize, e_phnum, …
-    elf.extend([2_u16, 62].iter().flat_map(|n| n.to_le_bytes()));
-    elf.extend(1_u32.to_le_bytes());
-    elf.extend([BASE + 120, 64, 0].iter().flat_map(|n| n.to_le_bytes()));
-    elf.extend(0_u32.to_le_bytes());
-    elf.extend([64_u16, 56, 1, 0, 0, 0].iter().flat_map(|n| n.to_le_bytes()));
-    // One segment: LOAD, R+X, the whole file.
-    elf.extend([1_u32, 5].iter().flat_map(|n| n.to_le_bytes()));
-    elf.extend([0, BASE, BASE, size, size, 0x1000].iter().flat_map(|n| n.to_le_bytes()));
-    elf.extend(code);
-    std::fs::write(path, elf).unwrap();
-    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let Some(program) = noop::reader(std::env::consts::ARCH) else { return "/bin/cat".into() };
+    noop::write(path, Some(program)).unwrap();
     path.to_owned()
 }
 

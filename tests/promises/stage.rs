@@ -60,17 +60,14 @@ pub(crate) fn trial(test: Test) -> Trial {
 /// Starts this program again and, until it ends, reaps whatever becomes an orphan; its exit code.
 #[allow(clippy::zombie_processes, reason = "it is waited for, with whatever else becomes an orphan")]
 fn be_init() -> i32 {
-    use nix::sys::wait::{WaitStatus, waitpid};
+    use nix::sys::wait::WaitStatus;
     let own = std::env::current_exe().expect("a program knows where it is");
     let child = std::process::Command::new(own).spawn().expect("this program can be started again");
-    loop {
-        match waitpid(None, None).expect("there is a child") {
-            WaitStatus::Exited(pid, code) if pid.as_raw() as u32 == child.id() => return code,
-            WaitStatus::Signaled(pid, signal, _) if pid.as_raw() as u32 == child.id() => {
-                eprintln!("ended by {signal}");
-                return 1;
-            }
-            _ => {}
+    match namespace::reap_until(child.id()).expect("there is a child") {
+        WaitStatus::Exited(_, code) => code,
+        ended => {
+            eprintln!("ended: {ended:?}");
+            1
         }
     }
 }

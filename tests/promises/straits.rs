@@ -1,7 +1,7 @@
 //! The whole contract in narrow places: limits, a file system that gives nothing, namespaces, other people's ideas of `SIGCHLD`.
 
 use crate::Test;
-use crate::contract::{ACTOR, foreigner_of};
+use crate::contract::{ACTOR, REAL, foreigner_of, on};
 use crate::leaks::{children, descriptors, until};
 use crate::stage::Outcome;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -43,59 +43,30 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::that_may_skip("straits: hidepid=2, as a plain user: pidfd keeps the contract", || contract("pidfd", hidden))
             .in_namespace(),
     );
-    let legacy = || match hidden() {
-        Ok(()) => {
-            hidden_child(&System::pid_legacy());
-            Outcome::Passed
-        }
-        Err(reason) => Outcome::Skipped(reason),
-    };
     let name = "straits: hidepid=2, as a plain user: pid-legacy says what it cannot tell, and does the rest";
-    tests.push(Test::that_may_skip(name, legacy).in_namespace());
+    tests.push(Test::that_may_skip(name, || there(hidden, || hidden_child(&System::pid_legacy()))).in_namespace());
     tests.push(
         Test::that_may_skip("straits: without /proc: pidfd keeps the contract", || contract("pidfd", no_proc)).in_namespace(),
     );
-    let legacy = || match no_proc() {
-        Ok(()) => {
-            without_proc(&System::pid_legacy());
-            Outcome::Passed
-        }
-        Err(reason) => Outcome::Skipped(reason),
-    };
-    tests.push(
-        Test::that_may_skip("straits: without /proc: pid-legacy says that it cannot find, and does the rest", legacy)
-            .in_namespace(),
-    );
+    let name = "straits: without /proc: pid-legacy says that it cannot find, and does the rest";
+    tests.push(Test::that_may_skip(name, || there(no_proc, || without_proc(&System::pid_legacy()))).in_namespace());
     tests.push(Test::that_may_skip("straits: valgrind's memcheck: the contract is kept without a report", memcheck));
-    for (backend, system) in BACKENDS {
-        tests.push(
-            Test::that_may_skip(format!("straits: no PID is left: {backend}"), move || each(*system, full_namespace))
-                .in_namespace(),
-        );
-        let check = move || each(*system, child_in_namespace);
-        tests.push(Test::that_may_skip(format!("straits: a child in a PID namespace of its own: {backend}"), check));
-        let check = move || {
-            each(*system, |system| {
-                little_memory(system);
-                Outcome::Passed
-            })
-        };
-        tests.push(Test::that_may_skip(
-            format!("straits: hardly any address space: a child that works, or an error: {backend}"),
-            check,
-        ));
+    for (backend, system) in REAL {
+        let none_left = format!("straits: no PID is left: {backend}");
+        tests.push(Test::that_may_skip(none_left, || on(*system, full_namespace)).in_namespace());
+        let inside = format!("straits: a child in a PID namespace of its own: {backend}");
+        tests.push(Test::that_may_skip(inside, || on(*system, child_in_namespace)));
+        let hardly_any = format!("straits: hardly any address space: a child that works, or an error: {backend}");
+        tests.push(Test::that_may_skip(hardly_any, || on(*system, little_memory)));
     }
     tests
 }
 
-type Backend = (&'static str, fn() -> steadfast::Result<System>);
-
-const BACKENDS: &[Backend] = &[("pidfd", System::pidfd), ("pid-legacy", || Ok(System::pid_legacy()))];
-
-fn each(system: fn() -> steadfast::Result<System>, check: fn(&System) -> Outcome) -> Outcome {
-    match system() {
-        Ok(system) => check(&system),
-        Err(error) => Outcome::Skipped(error.to_string()),
+/// Checks something in a place.
+fn there(go: fn() -> Result<(), String>, check: impl FnOnce() -> Outcome) -> Outcome {
+    match go() {
+        Ok(()) => check(),
+        Err(reason) => Outcome::Skipped(reason),
     }
 }
 
@@ -130,34 +101,33 @@ fn memcheck() -> Outcome {
 
 /// Holds a backend to all of the contract, in a place.
 fn contract(backend: &str, go: fn() -> Result<(), String>) -> Outcome {
-    let (_, system) = BACKENDS.iter().find(|(name, _)| *name == backend).expect("one of two");
-    let system = match system() {
-        Ok(system) => system,
-        Err(error) => return Outcome::Skipped(error.to_string()),
-    };
+    let (_, system) = REAL.iter().find(|(name, _)| *name == backend).expect("one of two");
+    on(*system, |system| keeps_the_contract(backend, system, go))
+}
+
+fn keeps_the_contract(backend: &str, system: &System, go: fn() -> Result<(), String>) -> Outcome {
     // Where any user can execute it.
     let dir = tempfile::tempdir().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let actor = dir.path().join("actor");
     fs::copy(ACTOR, &actor).unwrap();
     let tells = backend == "pidfd" && tells_lost_status();
-    if let Err(reason) = go() {
-        return Outcome::Skipped(reason);
-    }
-    let path = actor.to_str().unwrap().to_owned();
-    let report = run(&real(&system, &actor, move || {
-        // Whose parent, a shell, wants to hear of its end.
-        let mask = SigSet::thread_get_mask().unwrap();
-        SigSet::empty().thread_set_mask().unwrap();
-        let foreigner = foreigner_of(&path);
-        mask.thread_set_mask().unwrap();
-        foreigner
+    there(go, || {
+        let path = actor.to_str().unwrap().to_owned();
+        let report = run(&real(system, &actor, move || {
+            // Whose parent, a shell, wants to hear of its end.
+            let mask = SigSet::thread_get_mask().unwrap();
+            SigSet::empty().thread_set_mask().unwrap();
+            let foreigner = foreigner_of(&path);
+            mask.thread_set_mask().unwrap();
+            foreigner
+        })
+        .tells_lost_status(tells));
+        assert!(report.failed().is_empty(), "{report}");
+        // The most that is skipped elsewhere, and what takes the right to choose PIDs.
+        assert!(report.skipped().len() <= 8, "{report}");
+        Outcome::Passed
     })
-    .tells_lost_status(tells));
-    assert!(report.failed().is_empty(), "{report}");
-    // The most that is skipped elsewhere, and what takes the right to choose PIDs.
-    assert!(report.skipped().len() <= 8, "{report}");
-    Outcome::Passed
 }
 
 fn read_only_root() -> Result<(), String> {
@@ -193,7 +163,7 @@ fn hidden() -> Result<(), String> {
 
 /// A child is hidden even from its parent while it executes, if the parent has changed its user: until then it is of the parent's kind, which
 /// may not be looked into (`PR_SET_DUMPABLE`). It is not taken for gone.
-fn hidden_child(system: &System) {
+fn hidden_child(system: &System) -> Outcome {
     let mut command = Command::new("sleep");
     command.arg("1000").stdin(Stdio::null());
     for _ in 0..200 {
@@ -207,9 +177,10 @@ fn hidden_child(system: &System) {
         assert!(found.is_err() || found.unwrap().kill().unwrap_err().kind() == ErrorKind::ProcessDone);
         assert_eq!(system.find(child.pid()).unwrap_err().kind(), ErrorKind::ProcessDone);
     }
+    Outcome::Passed
 }
 
-fn without_proc(system: &System) {
+fn without_proc(system: &System) -> Outcome {
     let before = children();
     let mut command = Command::new(ACTOR);
     command.args(["until-eof", "3"]).stdin(Stdio::piped()).stdout(Stdio::null());
@@ -224,6 +195,7 @@ fn without_proc(system: &System) {
     killed.kill().unwrap();
     assert_eq!(killed.wait().unwrap().signal(), Some(9));
     assert_eq!(children(), before);
+    Outcome::Passed
 }
 
 fn full_namespace(system: &System) -> Outcome {
@@ -292,7 +264,7 @@ fn child_in_namespace(system: &System) -> Outcome {
     Outcome::Passed
 }
 
-fn little_memory(system: &System) {
+fn little_memory(system: &System) -> Outcome {
     let (soft, hard) = getrlimit(Resource::RLIMIT_AS).unwrap();
     let statm = fs::read_to_string("/proc/self/statm").unwrap();
     let used = statm.split(' ').next().unwrap().parse::<u64>().unwrap() * 4096;
@@ -317,4 +289,5 @@ fn little_memory(system: &System) {
         assert_eq!((descriptors(), children()), (before.clone(), vec![]));
     }
     assert!(ended > 0 && ran > 0, "{ended} failed, {ran} ran");
+    Outcome::Passed
 }

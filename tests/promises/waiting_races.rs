@@ -5,7 +5,6 @@
 use crate::Test;
 use crate::leaks::{children, until};
 use crate::waiting::{Scene, on_every_backend};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::sync::{Arc, Barrier, Mutex};
@@ -39,9 +38,7 @@ fn programs() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let arch = std::env::consts::ARCH;
     for (name, bytes) in [("noop", xtask::noop::executable(arch)), ("sleeper", xtask::noop::sleeper(arch))] {
-        let path = dir.path().join(name);
-        std::fs::write(&path, bytes.unwrap()).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        xtask::noop::write(&dir.path().join(name), bytes).unwrap();
     }
     dir
 }

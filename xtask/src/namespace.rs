@@ -4,6 +4,7 @@
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Gid, Uid};
 use std::fs;
 use std::io;
@@ -23,6 +24,19 @@ pub fn unshare_pids() -> Result<(), String> {
     write("/proc/self/setgroups", "deny")?;
     write("/proc/self/uid_map", &format!("0 {uid} 1"))?;
     write("/proc/self/gid_map", &format!("0 {gid} 1"))
+}
+
+/// Of process 1's duties: reaps whoever becomes an orphan, until this child ends; how it did.
+///
+/// # Errors
+/// What `waitpid` says.
+pub fn reap_until(child: u32) -> nix::Result<WaitStatus> {
+    loop {
+        let ended = waitpid(None, None)?;
+        if ended.pid().is_some_and(|pid| pid.as_raw() as u32 == child) {
+            return Ok(ended);
+        }
+    }
 }
 
 /// To be called by process 1 of the new namespace: gives it a `/proc` that shows it.

@@ -1,5 +1,10 @@
 //! Programs that do nothing, as small as a program can be: for benchmarks, and for tests that start very many.
 
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
 /// Exits at once: `exit_group(0)`.
 pub fn executable(arch: &str) -> Option<Vec<u8>> {
     match arch {
@@ -55,6 +60,26 @@ pub fn leaderless(arch: &str) -> Option<Vec<u8>> {
         }
         _ => None,
     }
+}
+
+/// Reads its stdin to the end and exits with 0.
+pub fn reader(arch: &str) -> Option<Vec<u8>> {
+    // read(0, rsp, 1), with push and pop for the 1; jg to the beginning; exit(0)
+    let code = [
+        0x31, 0xc0, 0x31, 0xff, 0x48, 0x89, 0xe6, 0x6a, 0x01, 0x5a, 0x0f, 0x05, 0x85, 0xc0, 0x7f, 0xf0, 0x31, 0xff, 0x6a, 0x3c,
+        0x58, 0x0f, 0x05,
+    ];
+    (arch == "x86_64").then(|| elf(62, &code))
+}
+
+/// Puts one of these programs into a file that everybody may execute.
+///
+/// # Errors
+/// If it cannot be written; `Unsupported` if there is none for this architecture.
+pub fn write(path: &Path, program: Option<Vec<u8>>) -> io::Result<()> {
+    let missing = || io::Error::new(io::ErrorKind::Unsupported, "no such program is known for this architecture");
+    fs::write(path, program.ok_or_else(missing)?)?;
+    fs::set_permissions(path, Permissions::from_mode(0o755))
 }
 
 /// A static executable (elf(5)): one header, one segment.

@@ -50,11 +50,19 @@ impl LegacyProcess {
 
     /// Whether the number still is our process's. See the crate's page for the window behind this check.
     fn is_ours(&self) -> Result<bool> {
-        match (&self.identity, &self.waiting) {
-            (Identity::Found(start_time), _) => start_time.is_still_of(self.pid),
+        match &self.waiting {
+            Waiting::Waitid(_) if self.is_child() && self.look() == Err(Errno::CHILD) => Ok(false),
             // Whether we have reaped it the collector knows.
-            (Identity::Child(birth), Waiting::Waitid(_)) => Ok(self.look() != Err(Errno::CHILD) && birth.may_be_of(self.pid)),
-            (Identity::Child(_), Waiting::Wait4(_)) => Ok(true),
+            Waiting::Wait4(_) if self.is_child() => Ok(true),
+            _ => self.looks_the_same(),
+        }
+    }
+
+    /// Whether whoever has the number can be our process.
+    fn looks_the_same(&self) -> Result<bool> {
+        match &self.identity {
+            Identity::Found(start_time) => start_time.is_still_of(self.pid),
+            Identity::Child(birth) => Ok(birth.may_be_of(self.pid)),
         }
     }
 
@@ -166,7 +174,7 @@ impl BackendProcess for LegacyProcess {
                     return Ok(None);
                 }
                 // If that cannot be told now, it could when it was waited for; a zombie is not left for it.
-                if matches!(self.is_ours(), Ok(false)) {
+                if matches!(self.looks_the_same(), Ok(false)) {
                     return Err(self.failed("waitid")(Errno::CHILD));
                 }
                 // It has exited, so the watching thread is on its way out of the kernel; it must not be on its way in when the

@@ -34,7 +34,7 @@ static CLOSINGS: AtomicU64 = AtomicU64::new(0);
 
 static HAS_COMPANY: LazyLock<bool> = LazyLock::new(|| available_parallelism().is_ok_and(|cpus| cpus.get() > 1));
 
-/// Closes this one, which is the last reference, now or soon. So many more are about to come.
+/// Closes this one, if it is the last reference, now or soon. So many more are about to come.
 pub(crate) fn put_away(lent: Lent, to_come: usize) {
     let mut remains = lock();
     if !remains.has_thread && to_come + 1 >= MANY && *HAS_COMPANY {

@@ -1,7 +1,6 @@
 //! The machine: a kernel with one process, and the simplest of backends.
 
 use crate::orders::{LONG, Machine};
-use crate::process::Process;
 use loom::sync::{Condvar, Mutex};
 use std::os::fd::BorrowedFd;
 use std::os::unix::process::ExitStatusExt;
@@ -40,12 +39,6 @@ enum Life {
 }
 
 impl Machine for Identity {
-    fn spawn(self) -> Process {
-        let backend: Arc<dyn ProcessBackend> = Arc::new(self);
-        let plan = Plan::builder("program").build().expect("it is in order");
-        Process::spawn(&backend, &plan).expect("it always works").0
-    }
-
     fn exit(self) {
         with(|world| world.end(7 << 8));
         WORLD.1.notify_all();

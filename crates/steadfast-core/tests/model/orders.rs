@@ -11,12 +11,10 @@ use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use steadfast_core::{Error, ErrorKind};
+use steadfast_core::{Error, ErrorKind, Plan, ProcessBackend};
 
 /// A kernel with one process. It gives a number to a stranger in the moment in which it is free, and panics when one is hit.
-pub(crate) trait Machine: Copy + Debug + Send + Sync + 'static {
-    /// Starts the process, in a new world.
-    fn spawn(self) -> Process;
+pub(crate) trait Machine: ProcessBackend + Copy + Debug + 'static {
     /// It exits by itself, with code 7, unless it has ended already.
     fn exit(self);
     /// Nobody has a handle any more, and it has ended: it was reaped, once.
@@ -85,7 +83,10 @@ fn in_every_order<M: Machine>(machine: M, acts: [Act; 3]) {
 }
 
 fn in_one_order<M: Machine>(machine: M, acts: [Act; 3]) {
-    let process = machine.spawn();
+    let backend: Arc<dyn ProcessBackend> = Arc::new(machine);
+    let plan = Plan::builder("program").build().expect("it is in order");
+    let (process, ..) = Process::spawn(&backend, &plan).expect("it always works");
+    drop(backend);
     let threads = acts.map(|act| {
         let process = process.clone();
         loom::thread::spawn(move || perform(act, &process))

@@ -4,7 +4,6 @@ use crate::birth::Birth;
 use crate::held::{Identity, LegacyProcess};
 use crate::orders::Machine;
 use crate::os::{Life, SystemClock, WORLD, join_threads, with};
-use crate::process::Process;
 use crate::{ProcessBackend, WaitCall, orphans};
 use std::sync::Arc;
 use steadfast_core::{BackendProcess, Capabilities, Clock, Error, Pid, Plan, Result, Spawned};
@@ -13,12 +12,6 @@ use steadfast_core::{BackendProcess, Capabilities, Clock, Error, Pid, Plan, Resu
 pub(crate) struct Number;
 
 impl Machine for Number {
-    fn spawn(self) -> Process {
-        let backend: Arc<dyn ProcessBackend> = Arc::new(self);
-        let plan = Plan::builder("program").build().expect("it is in order");
-        Process::spawn(&backend, &plan).expect("it always works").0
-    }
-
     fn exit(self) {
         with(|world| world.end(7 << 8));
         WORLD.1.notify_all();
