@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod filter;
+pub mod profiles;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -14,7 +14,7 @@ use std::sync::Once;
 use steadfast::{Answer, Pid, Probe, Signal, System};
 use steadfast_conformance::{Outcome, Subject, promises};
 use steadfast_tests::filter::{Call, Reply};
-use steadfast_tests::{filter, real, tells_lost_status};
+use steadfast_tests::{profiles, real, tells_lost_status};
 use xtask::environments::{ALONE, MARK};
 use xtask::namespace;
 
@@ -69,7 +69,7 @@ fn in_namespace(program: &str, args: &[&str]) -> Result<(), String> {
 fn filter(name: &str) -> Result<(), String> {
     // Before: a filter may take away what this needs.
     settle();
-    if filter::profile(name) {
+    if profiles::enter(name) {
         return Ok(());
     }
     let cells = Call::all().into_iter().flat_map(|call| Reply::all().map(|reply| (call.clone(), reply)));
