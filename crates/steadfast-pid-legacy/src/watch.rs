@@ -4,11 +4,12 @@
 //! them (`P_ALL`) would spin on any zombie that the program has not reaped; `SIGCHLD` is the program's.
 
 use crate::os::{Blocking, Condvar, Mutex, MutexGuard, Reaping, SystemClock, Target, spawn_quiet_thread, waitid};
+use std::fmt;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 use steadfast_core::{Clock, Errno, OnExit, Pid};
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Watch {
     state: Mutex<State>,
     changed: Condvar,
@@ -19,6 +20,13 @@ struct State {
     /// Whether the thread has come back from the kernel, because the process has exited or is no child.
     over: bool,
     tell: Option<OnExit>,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let who = if self.tell.is_some() { ", and somebody is to be told" } else { "" };
+        write!(f, "{}{who}", if self.over { "over" } else { "running" })
+    }
 }
 
 impl Watch {

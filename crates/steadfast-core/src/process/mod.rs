@@ -374,13 +374,23 @@ impl fmt::Debug for Lent {
 
 impl fmt::Debug for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = match &self.inner.lock().phase {
-            Phase::Running => "Running".to_owned(),
-            Phase::Done(Some(exit)) => format!("Done, {}", exit.status),
-            Phase::Done(None) => "Done, status unknown".to_owned(),
-            Phase::Released => "Released".to_owned(),
-        };
-        write!(f, "Process({}, {}, {state})", self.pid(), self.inner.backend.capabilities().name)
+        write!(f, "Process({}, {}, {:?})", self.pid(), self.inner.backend.capabilities().name, *self.inner.lock())
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.phase {
+            Phase::Running => write!(f, "Running")?,
+            Phase::Done(Some(exit)) => write!(f, "Done, {}", exit.status)?,
+            Phase::Done(None) => write!(f, "Done, status unknown")?,
+            Phase::Released => write!(f, "Released")?,
+        }
+        match self.calls {
+            0 => Ok(()),
+            calls if self.reap_due => write!(f, ", to be reaped after {calls} calls in progress"),
+            calls => write!(f, ", {calls} calls in progress"),
+        }
     }
 }
 

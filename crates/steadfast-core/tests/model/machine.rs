@@ -1,7 +1,8 @@
 //! The machine: a kernel with one process, and the simplest of backends.
 
-use crate::orders::{LONG, Machine};
-use loom::sync::{Condvar, Mutex};
+use crate::checker::{share, wait_for};
+use crate::orders::{Act, LONG, Machine};
+use std::cell::RefCell;
 use std::os::fd::BorrowedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -19,18 +20,20 @@ pub(crate) enum Identity {
     Number,
 }
 
-loom::lazy_static! {
-    /// Each order has its own.
-    static ref WORLD: (Mutex<World>, Condvar) = (Mutex::new(World { life: Life::Runs, is_abandoned: false }), Condvar::new());
+thread_local! {
+    static WORLD: RefCell<World> = RefCell::default();
 }
 
+#[derive(Debug, Default)]
 struct World {
     life: Life,
     /// Handed over to the backend, which reaps it whenever it exits.
     is_abandoned: bool,
 }
 
+#[derive(Debug, Default)]
 enum Life {
+    #[default]
     Runs,
     /// With its wait status.
     Zombie(i32),
@@ -39,18 +42,21 @@ enum Life {
 }
 
 impl Machine for Identity {
+    fn begin(self) {
+        WORLD.take();
+    }
+
     fn exit(self) {
-        with(|world| world.end(7 << 8));
-        WORLD.1.notify_all();
+        share(&WORLD, |world| world.end(7 << 8));
+    }
+
+    fn interruptions(self, _: &[Act]) -> Option<usize> {
+        None
     }
 
     fn is_left_clean(self) {
-        with(|world| assert!(matches!(world.life, Life::Reaped), "a zombie is left"));
+        share(&WORLD, |world| assert!(matches!(world.life, Life::Reaped), "a zombie is left"));
     }
-}
-
-fn with<R>(f: impl FnOnce(&mut World) -> R) -> R {
-    f(&mut WORLD.0.lock().expect("nobody panics here"))
 }
 
 impl Identity {
@@ -94,15 +100,13 @@ impl ProcessBackend for Identity {
 
 impl BackendProcess for Identity {
     fn signal(&self, signal: Signal) -> Result<()> {
-        let sent = with(|world| match world.life {
+        share(&WORLD, |world| match world.life {
             Life::Reaped => Err(self.too_late("signal", Errno::SRCH)),
             _ => {
                 world.end(signal.as_raw());
                 Ok(())
             }
-        });
-        WORLD.1.notify_all();
-        sent
+        })
     }
 
     fn signal_group(&self, signal: Signal) -> Result<bool> {
@@ -110,24 +114,22 @@ impl BackendProcess for Identity {
     }
 
     fn wait_exited(&self, deadline: Option<Instant>) -> Result<Option<Exit>> {
-        let mut world = WORLD.0.lock().expect("nobody panics here");
-        let mut was_there = false;
-        loop {
-            match world.life {
-                Life::Zombie(status) => return Ok(Some(exit(status))),
-                // Whoever sleeps in the kernel already means the process and not the number.
-                Life::Reaped if was_there => return Err(Error::on_process("wait", Pid::MAX, Errno::CHILD)),
-                Life::Reaped => return Err(self.too_late("wait", Errno::CHILD)),
-                Life::Runs if deadline.is_some_and(|deadline| deadline < self.now() + LONG) => return Ok(None),
-                Life::Runs => {}
+        let mut is_asleep = false;
+        wait_for(&WORLD, |world| match world.life {
+            Life::Zombie(status) => Some(Ok(Some(exit(status)))),
+            // Whoever sleeps in the kernel already means the process and not the number.
+            Life::Reaped if is_asleep => Some(Err(Error::on_process("wait", Pid::MAX, Errno::CHILD))),
+            Life::Reaped => Some(Err(self.too_late("wait", Errno::CHILD))),
+            Life::Runs if deadline.is_some_and(|deadline| deadline < self.now() + LONG) => Some(Ok(None)),
+            Life::Runs => {
+                is_asleep = true;
+                None
             }
-            was_there = true;
-            world = WORLD.1.wait(world).expect("nobody panics here");
-        }
+        })
     }
 
     fn reap(&self) -> Result<Option<Exit>> {
-        with(|world| {
+        share(&WORLD, |world| {
             let status = match world.life {
                 Life::Runs => return Ok(None),
                 Life::Zombie(status) => status,
@@ -151,7 +153,7 @@ impl BackendProcess for Identity {
     }
 
     fn abandon(self: Arc<Self>) {
-        with(|world| match world.life {
+        share(&WORLD, |world| match world.life {
             Life::Runs => world.is_abandoned = true,
             Life::Zombie(_) => world.life = Life::Reaped,
             Life::Reaped => panic!("it was reaped, and abandoned afterwards"),

@@ -4,7 +4,7 @@
 
 /// What the state machine takes from its crate, with other locks.
 mod lock {
-    pub(crate) use loom::sync::{Mutex, MutexGuard};
+    pub(crate) use crate::checker::{Mutex, MutexGuard};
     pub(crate) use std::sync::PoisonError;
 }
 
@@ -12,8 +12,10 @@ mod lock {
 #[allow(dead_code, missing_docs, unreachable_pub, unused_imports, reason = "a copy, of which not everything is used")]
 mod process;
 
+mod checker;
 mod machine;
 mod orders;
+mod races;
 
 use machine::Identity;
 use orders::{Act, run};
@@ -22,8 +24,6 @@ use steadfast_core::{
 };
 
 fn main() {
-    run(
-        &[Identity::Pidfd, Identity::Number],
-        &[Act::Signal, Act::Wait, Act::WaitLong, Act::WaitShort, Act::TryWait, Act::Release, Act::Drop],
-    );
+    let acts = [Act::Signal, Act::Wait, Act::WaitShort, Act::TryWait, Act::Release, Act::Drop];
+    run(&[Identity::Pidfd, Identity::Number], &acts, races::trials());
 }

@@ -1,22 +1,27 @@
 //! Three threads on one handle, in every order: what each may do, and what it may be told.
 //!
-//! With `MODEL_PREEMPTIONS=N`, orders in which threads are interrupted more than N times are left out (2 by default; `all`: none is);
-//! `MODEL_VERBOSE` says how many orders each three threads have.
+//! With `MODEL_INTERRUPTIONS=N`, orders in which threads that could go on are interrupted more than N times are left out (`all`: none
+//! is, where it would take too long otherwise); `MODEL_VERBOSE` says how many orders each three threads have.
 
+use crate::checker;
 use crate::process::Process;
 use libtest_mimic::{Arguments, Trial};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use steadfast_core::{Error, ErrorKind, Plan, ProcessBackend};
 
 /// A kernel with one process. It gives a number to a stranger in the moment in which it is free, and panics when one is hit.
 pub(crate) trait Machine: ProcessBackend + Copy + Debug + 'static {
+    /// Makes it as new.
+    fn begin(self);
     /// It exits by itself, with code 7, unless it has ended already.
     fn exit(self);
+    /// How many interruptions are tried, if it would take too long to try all.
+    fn interruptions(self, acts: &[Act]) -> Option<usize>;
     /// Nobody has a handle any more, and it has ended: it was reaped, once.
     fn is_left_clean(self);
 }
@@ -29,7 +34,8 @@ pub(crate) const LONG: Duration = Duration::from_secs(1000);
 pub(crate) enum Act {
     Signal,
     Wait,
-    /// With a timeout that does not pass.
+    /// With a timeout that does not pass: where that is another way to wait.
+    #[allow(dead_code, reason = "not everywhere it is")]
     WaitLong,
     /// With one that passes whenever the machine likes.
     WaitShort,
@@ -38,8 +44,8 @@ pub(crate) enum Act {
     Drop,
 }
 
-/// Each three of these acts, on each machine: a test of its own.
-pub(crate) fn run<M: Machine>(machines: &[M], acts: &[Act]) {
+/// Each three of these acts, on each machine: a test of its own. And others.
+pub(crate) fn run<M: Machine>(machines: &[M], acts: &[Act], others: Vec<Trial>) {
     let pairs = acts.iter().flat_map(|a| acts.iter().map(move |b| [*a, *b]));
     let triples = pairs.flat_map(|[a, b]| acts.iter().map(move |c| [a, b, *c]));
     let triples: BTreeSet<[Act; 3]> = triples
@@ -55,7 +61,7 @@ pub(crate) fn run<M: Machine>(machines: &[M], acts: &[Act]) {
             Ok(())
         })
     };
-    let trials = each.map(trial).collect();
+    let trials = each.map(trial).chain(others).collect();
     let mut args = Arguments::from_args();
     // A world at a time.
     args.test_threads = Some(1);
@@ -64,40 +70,53 @@ pub(crate) fn run<M: Machine>(machines: &[M], acts: &[Act]) {
 
 /// Panics in the first order that breaks a promise.
 fn in_every_order<M: Machine>(machine: M, acts: [Act; 3]) {
-    let mut model = loom::model::Builder::new();
-    model.preemption_bound = match std::env::var("MODEL_PREEMPTIONS") {
+    let interruptions = match std::env::var("MODEL_INTERRUPTIONS") {
         Ok(text) if text == "all" => None,
-        Ok(text) => Some(text.parse().expect("MODEL_PREEMPTIONS is a number, or `all`")),
-        Err(_) => Some(2),
+        Ok(text) => Some(text.parse().expect("MODEL_INTERRUPTIONS is a number, or `all`")),
+        Err(_) => machine.interruptions(&acts),
     };
-    model.max_branches = 10_000;
-    let orders = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&orders);
-    model.check(move || {
-        count.fetch_add(1, Ordering::Relaxed);
-        in_one_order(machine, acts);
-    });
+    let orders = checker::in_every_order(interruptions, move || in_one_order(machine, acts));
     if std::env::var_os("MODEL_VERBOSE").is_some() {
-        println!("{machine:?} {acts:?}: {} orders", orders.load(Ordering::Relaxed));
+        println!("{machine:?} {acts:?}: {orders} orders");
     }
 }
 
 fn in_one_order<M: Machine>(machine: M, acts: [Act; 3]) {
+    machine.begin();
     let backend: Arc<dyn ProcessBackend> = Arc::new(machine);
     let plan = Plan::builder("program").build().expect("it is in order");
     let (process, ..) = Process::spawn(&backend, &plan).expect("it always works");
     drop(backend);
+    HANDLES.set(acts.len() + 1);
     let threads = acts.map(|act| {
         let process = process.clone();
-        loom::thread::spawn(move || perform(act, &process))
+        shuttle::thread::spawn(move || {
+            checker::remember_only(&act);
+            let told = perform(act, &process);
+            checker::remember_only(&told);
+            part_with(process);
+            checker::remember_only(&told);
+            told
+        })
     });
-    drop(process);
+    part_with(process);
     machine.exit();
     let statuses: Vec<i32> = threads.into_iter().filter_map(|thread| thread.join().expect("it does not panic")).collect();
     // Whoever was told a status was told the same: of its own end, or of the signal.
     assert!(statuses.windows(2).all(|pair| pair[0] == pair[1]), "{statuses:?}");
     assert!(statuses.iter().all(|status| [7 << 8, 9].contains(status)), "{statuses:?}");
     machine.is_left_clean();
+}
+
+/// It matters who is the last.
+fn part_with(process: Process) {
+    checker::share(&HANDLES, |handles| *handles -= 1);
+    drop(process);
+}
+
+thread_local! {
+    /// How many there are.
+    static HANDLES: RefCell<usize> = const { RefCell::new(0) };
 }
 
 /// The wait status that it is told.

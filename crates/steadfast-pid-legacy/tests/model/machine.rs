@@ -1,9 +1,10 @@
 //! The machine: the real backend's process, in the world of `os.rs`.
 
 use crate::birth::Birth;
+use crate::checker::share;
 use crate::held::{Identity, LegacyProcess};
-use crate::orders::Machine;
-use crate::os::{Life, SystemClock, WORLD, join_threads, with};
+use crate::orders::{Act, Machine};
+use crate::os::{self, Life, SystemClock, WORLD, join_threads};
 use crate::{ProcessBackend, WaitCall, orphans};
 use std::sync::Arc;
 use steadfast_core::{BackendProcess, Capabilities, Clock, Error, Pid, Plan, Result, Spawned};
@@ -12,16 +13,25 @@ use steadfast_core::{BackendProcess, Capabilities, Clock, Error, Pid, Plan, Resu
 pub(crate) struct Number;
 
 impl Machine for Number {
+    fn begin(self) {
+        os::begin();
+        orphans::forget();
+    }
+
     fn exit(self) {
-        with(|world| world.end(7 << 8));
-        WORLD.1.notify_all();
+        share(&WORLD, |world| world.end(7 << 8));
         orphans::reap();
+    }
+
+    fn interruptions(self, acts: &[Act]) -> Option<usize> {
+        // With its thread there are more of them than with the others.
+        acts.iter().any(|act| [Act::WaitLong, Act::WaitShort].contains(act)).then_some(2)
     }
 
     fn is_left_clean(self) {
         orphans::reap();
         join_threads();
-        with(|world| assert!(matches!(world.life, Life::Reaped), "a zombie is left"));
+        share(&WORLD, |world| assert!(matches!(world.life, Life::Reaped), "a zombie is left"));
     }
 }
 

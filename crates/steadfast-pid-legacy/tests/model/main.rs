@@ -7,7 +7,7 @@
 
 /// What the state machine takes from its crate, with other locks.
 mod lock {
-    pub(crate) use loom::sync::{Mutex, MutexGuard};
+    pub(crate) use crate::checker::{Mutex, MutexGuard};
     pub(crate) use std::sync::PoisonError;
 }
 
@@ -15,6 +15,8 @@ mod lock {
 #[allow(dead_code, missing_docs, unreachable_pub, unused_imports, reason = "a copy, of which not everything is used")]
 mod process;
 
+#[path = "../../../steadfast-core/tests/model/checker.rs"]
+mod checker;
 #[path = "../../../steadfast-core/tests/model/orders.rs"]
 mod orders;
 
@@ -37,5 +39,6 @@ use steadfast_core::{
 };
 
 fn main() {
-    run(&[Number], &[Act::Signal, Act::Wait, Act::WaitLong, Act::WaitShort, Act::TryWait, Act::Release, Act::Drop]);
+    let acts = [Act::Signal, Act::Wait, Act::WaitLong, Act::WaitShort, Act::TryWait, Act::Release, Act::Drop];
+    run(&[Number], &acts, vec![]);
 }

@@ -1,22 +1,27 @@
 //! The system calls that a process held by its number makes, in a world of one process.
 
-pub(crate) use loom::sync::{Mutex, MutexGuard};
+pub(crate) use crate::checker::{Mutex, MutexGuard};
 
+use crate::checker::{self, share, wait_for};
 use crate::orders::LONG;
-use loom::sync::Condvar as Wakeup;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LockResult};
 use std::time::{Duration, Instant};
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{Clock, Errno, Exit, Pid, Signal};
 
+#[derive(Debug, Default)]
 pub(crate) struct World {
     pub(crate) life: Life,
 }
 
+#[derive(Debug, Default)]
 pub(crate) enum Life {
+    #[default]
     Runs,
     /// With its wait status.
     Zombie(i32),
@@ -24,16 +29,18 @@ pub(crate) enum Life {
     Reaped,
 }
 
-loom::lazy_static! {
-    /// Each order has its own.
-    pub(crate) static ref WORLD: (Mutex<World>, Wakeup) =
-        (Mutex::new(World { life: Life::Runs }), Wakeup::new());
-    /// How many seconds have passed.
-    static ref PASSED: AtomicU64 = AtomicU64::new(0);
+thread_local! {
+    pub(crate) static WORLD: RefCell<World> = RefCell::default();
+    /// How many seconds have passed for each thread: those that it has waited for.
+    static PASSED: RefCell<BTreeMap<usize, u64>> = RefCell::default();
+    /// Those that were started and may not be over yet.
+    static THREADS: RefCell<Vec<shuttle::thread::JoinHandle<()>>> = RefCell::default();
 }
 
-pub(crate) fn with<R>(f: impl FnOnce(&mut World) -> R) -> R {
-    f(&mut WORLD.0.lock().expect("nobody panics here"))
+/// All as new.
+pub(crate) fn begin() {
+    WORLD.take();
+    PASSED.take();
 }
 
 impl World {
@@ -61,11 +68,10 @@ pub(crate) enum Target {
 }
 
 pub(crate) fn kill(_: Pid, signal: Signal) -> Result<(), Errno> {
-    with(|world| {
+    share(&WORLD, |world| {
         assert!(!matches!(world.life, Life::Reaped), "a stranger was signalled, who has the number now");
         world.end(signal.as_raw());
     });
-    WORLD.1.notify_all();
     Ok(())
 }
 
@@ -74,64 +80,69 @@ pub(crate) fn kill_group(leader: Pid, signal: Signal) -> Result<(), Errno> {
 }
 
 pub(crate) fn waitid(Target::Pid(pid): Target, blocking: Blocking, reaping: Reaping) -> Result<Option<Exit>, Errno> {
-    let mut world = WORLD.0.lock().expect("nobody panics here");
     let mut is_asleep = false;
-    loop {
-        match world.life {
-            Life::Zombie(status) => {
-                if reaping == Reaping::Reap {
-                    world.life = Life::Reaped;
-                    // Whoever sleeps in here hears that there is no such child any more.
-                    WORLD.1.notify_all();
-                }
-                return Ok(Some(Exit::new(pid, ExitStatus::from_raw(status))));
+    wait_for(&WORLD, |world| match world.life {
+        Life::Zombie(status) => {
+            if reaping == Reaping::Reap {
+                world.life = Life::Reaped;
             }
-            Life::Reaped => {
-                assert!(is_asleep, "a stranger is waited for, who has the number now");
-                return Err(Errno::CHILD);
-            }
-            Life::Runs if blocking == Blocking::Now => return Ok(None),
-            Life::Runs => {}
+            Some(Ok(Some(Exit::new(pid, ExitStatus::from_raw(status)))))
         }
-        is_asleep = true;
-        world = WORLD.1.wait(world).expect("nobody panics here");
-    }
+        Life::Reaped => {
+            assert!(is_asleep, "a stranger is waited for, who has the number now");
+            // Whoever sleeps in here hears that there is no such child any more.
+            Some(Err(Errno::CHILD))
+        }
+        Life::Runs if blocking == Blocking::Now => Some(Ok(None)),
+        Life::Runs => {
+            is_asleep = true;
+            None
+        }
+    })
 }
 
 pub(crate) fn spawn_quiet_thread(_: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
-    let thread = loom::thread::spawn(run);
-    THREADS.lock().expect("nobody panics here").push(thread);
+    let thread = shuttle::thread::spawn(|| {
+        checker::remember_only(&"watches");
+        run();
+        checker::remember_only(&"has watched");
+    });
+    THREADS.with_borrow_mut(|threads| threads.push(thread));
     Ok(())
 }
 
-/// Those that were started and may not be over yet. Never locked while others may go on.
-static THREADS: std::sync::Mutex<Vec<loom::thread::JoinHandle<()>>> = std::sync::Mutex::new(Vec::new());
-
 pub(crate) fn join_threads() {
-    let threads = std::mem::take(&mut *THREADS.lock().expect("nobody panics here"));
-    threads.into_iter().for_each(|thread| thread.join().expect("it does not panic"));
+    THREADS.take().into_iter().for_each(|thread| thread.join().expect("it does not panic"));
 }
 
 /// Whoever waits here for a short time does so for no time, and the clock moves on; for a long time, until he is woken.
-#[derive(Default)]
-pub(crate) struct Condvar(Wakeup);
+#[derive(Debug, Default)]
+pub(crate) struct Condvar(checker::Condvar);
 
 impl Condvar {
     pub(crate) fn notify_all(&self) {
         self.0.notify_all();
     }
 
-    pub(crate) fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> LockResult<MutexGuard<'a, T>> {
+    pub(crate) fn wait<'a, T: Debug>(&self, guard: MutexGuard<'a, T>) -> LockResult<MutexGuard<'a, T>> {
         self.0.wait(guard)
     }
 
-    pub(crate) fn wait_timeout<'a, T>(&self, guard: MutexGuard<'a, T>, left: Duration) -> LockResult<(MutexGuard<'a, T>, ())> {
+    pub(crate) fn wait_timeout<'a, T: Debug>(
+        &self,
+        guard: MutexGuard<'a, T>,
+        left: Duration,
+    ) -> LockResult<(MutexGuard<'a, T>, ())> {
         if left > LONG / 2 {
             return Ok((self.0.wait(guard).expect("nobody panics here"), ()));
         }
-        PASSED.fetch_add(left.as_secs() + 1, Ordering::Relaxed);
+        PASSED.with_borrow_mut(|passed| *passed.entry(me()).or_default() += left.as_secs() + 1);
         Ok((guard, ()))
     }
+}
+
+fn me() -> usize {
+    shuttle::current::me().into()
 }
 
 pub(crate) struct SystemClock;
@@ -139,7 +150,7 @@ pub(crate) struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> Instant {
         static START: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(|| Instant::now() + Duration::from_secs(1));
-        *START + Duration::from_secs(PASSED.load(Ordering::Relaxed))
+        *START + Duration::from_secs(PASSED.with_borrow(|passed| passed.get(&me()).copied().unwrap_or_default()))
     }
 
     fn sleep_until(&self, _: Instant) {

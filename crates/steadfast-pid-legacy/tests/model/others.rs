@@ -56,21 +56,38 @@ pub(crate) mod collect {
 }
 
 pub(crate) mod orphans {
+    use crate::checker::share;
     use crate::held::LegacyProcess;
-    use std::sync::{Arc, Mutex};
+    use std::cell::RefCell;
+    use std::fmt::{self, Debug, Formatter};
+    use std::sync::Arc;
     use steadfast_core::BackendProcess;
 
-    /// Never locked while others may go on.
-    static ORPHAN: Mutex<Option<Arc<LegacyProcess>>> = Mutex::new(None);
+    #[derive(Default)]
+    struct Orphan(Option<Arc<LegacyProcess>>);
+
+    impl Debug for Orphan {
+        fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+            self.0.is_some().fmt(f)
+        }
+    }
+
+    thread_local! {
+        static ORPHAN: RefCell<Orphan> = RefCell::default();
+    }
+
+    pub(crate) fn forget() {
+        ORPHAN.take();
+    }
 
     pub(crate) fn take(child: Arc<LegacyProcess>) {
-        let before = ORPHAN.lock().expect("nobody panics here").replace(child);
-        assert!(before.is_none(), "it is abandoned once");
+        let before = share(&ORPHAN, |orphan| std::mem::replace(orphan, Orphan(Some(child))));
+        assert!(before.0.is_none(), "it is abandoned once");
     }
 
     /// As their thread does, after an exit.
     pub(crate) fn reap() {
-        let orphan = ORPHAN.lock().expect("nobody panics here").take();
+        let orphan = share(&ORPHAN, std::mem::take).0;
         orphan.into_iter().for_each(|orphan| assert!(matches!(orphan.reap(), Ok(Some(_))), "an orphan was reaped before"));
     }
 }
