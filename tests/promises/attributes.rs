@@ -237,7 +237,7 @@ fn unshare(system: &System) {
 }
 
 /// A cgroup of our own, removed with this.
-struct Cgroup(std::path::PathBuf);
+pub(crate) struct Cgroup(pub(crate) std::path::PathBuf);
 
 impl Drop for Cgroup {
     fn drop(&mut self) {

@@ -11,6 +11,7 @@ mod groups;
 mod leaks;
 mod like_std;
 mod plays;
+mod pretence;
 mod probing;
 mod recycling;
 mod scenarios;
@@ -69,6 +70,7 @@ fn main() {
         leaks::tests(),
         like_std::tests(),
         plays::tests(),
+        pretence::tests(),
         probing::tests(),
         recycling::tests(),
         scenarios::tests(),
