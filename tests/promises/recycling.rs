@@ -2,6 +2,7 @@
 
 use crate::Test;
 use crate::contract::{REAL, on};
+use crate::probing::answer_with_enosys;
 use crate::stage::Outcome;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use std::os::unix::process::ExitStatusExt;
@@ -38,7 +39,33 @@ pub(crate) fn tests() -> Vec<Test> {
         let name = format!("recycling: a child that other code has reaped, and whose PID a later child has: {backend}");
         tests.push(Test::that_may_skip(name, move || on(*system, stolen)).in_namespace());
     }
+    let name = "recycling: without waitid: a child that another handle has waited for: pid-legacy";
+    tests.push(Test::that_may_skip(name, waited_for_by_another).in_namespace());
     tests
+}
+
+/// Where a look reaps, what one handle has seen the others know: or else theirs would mean whoever has the number next, and at once.
+fn waited_for_by_another() -> Outcome {
+    answer_with_enosys(nix::libc::SYS_waitid);
+    let system = System::detect().unwrap();
+    let mut cat = Command::new("/bin/cat");
+    cat.stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut recycled = 0;
+    for _ in 0..100 {
+        let first = system.spawn(&cat).unwrap();
+        let another = system.find(first.pid()).unwrap();
+        first.kill().unwrap();
+        assert_eq!(another.wait().unwrap().signal(), Some(9));
+        set_next_pid(first.pid().as_raw()).unwrap();
+        let mut stranger = system.spawn(&cat).unwrap();
+        recycled += usize::from(stranger.pid() == first.pid());
+        assert_eq!(first.kill().unwrap_err().kind(), ErrorKind::ProcessDone);
+        assert_eq!(first.process().wait().unwrap_err().kind(), ErrorKind::NoChild);
+        drop(stranger.stdin.take());
+        assert!(stranger.wait().unwrap().success(), "a stranger was hit");
+    }
+    assert!(recycled > 50, "only {recycled} PIDs could be recycled");
+    Outcome::Passed
 }
 
 /// The later one is a child of this program too, so the kernel would let it be signalled and waited for by number.

@@ -1,10 +1,11 @@
 //! [`Collector`]: waiting where a filter forbids `waitid(2)`.
 //!
 //! `wait4(2)` cannot look without reaping. So it is only ever asked with `WNOHANG`, under a lock that signals take as well, and
-//! the status is kept: no signal goes out after the reap here either. The price is that it asks again and again, at first after
-//! a quarter of a millisecond, at last every 20.
+//! the status is kept: no signal goes out after the reap here either, and until somebody asks for the reap it is the zombie that it would be
+//! elsewhere, which takes signals and can be found. The price is that it asks again and again, at first after a quarter of a millisecond,
+//! at last every 20.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use steadfast_core::{Clock, Errno, Exit, Pid};
 use steadfast_linux::{SystemClock, wait4_now};
@@ -14,7 +15,8 @@ pub(crate) struct Collector {
     state: Mutex<State>,
 }
 
-enum State {
+#[derive(Clone, Copy)]
+pub(crate) enum State {
     /// Not reaped by us.
     Waitable,
     /// Reaped; nobody has asked for the reap yet.
@@ -28,11 +30,20 @@ impl Collector {
         Collector { pid, state: Mutex::new(State::Waitable) }
     }
 
-    /// Makes a call with the PID, unless the number is not ours any more.
+    pub(crate) fn state(&self) -> State {
+        *self.lock()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a call with the PID, unless the number is not ours any more. A zombie takes every signal.
     pub(crate) fn unless_collected(&self, call: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
-        match *self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+        match *self.lock() {
             State::Waitable => call(),
-            State::Collected(_) | State::Taken => Err(Errno::SRCH),
+            State::Collected(_) => Ok(()),
+            State::Taken => Err(Errno::SRCH),
         }
     }
 
@@ -56,13 +67,13 @@ impl Collector {
     pub(crate) fn take(&self) -> Result<Option<Exit>, Errno> {
         let exit = self.look()?;
         if exit.is_some() {
-            *self.state.lock().unwrap_or_else(PoisonError::into_inner) = State::Taken;
+            *self.lock() = State::Taken;
         }
         Ok(exit)
     }
 
     fn look(&self) -> Result<Option<Exit>, Errno> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         match *state {
             State::Waitable => {
                 let exit = wait4_now(self.pid)?;

@@ -17,7 +17,7 @@
 //! | `lib.rs` | [`PidLegacyBackend`]: spawn and find |
 //! | `process.rs` | one process: signal, wait, reap |
 //! | `watch.rs` | waiting with a timeout: a thread per waited process |
-//! | `collect.rs` | waiting where `waitid` is filtered |
+//! | `collect.rs`, `siblings.rs` | waiting where `waitid` is filtered; what handles of one process share there |
 //! | `start_time.rs`, `birth.rs` | who a number was when we found it, or when the child was born |
 //! | `orphans.rs` | children whose handles were dropped |
 //! | `os.rs` | what a model of the system can be put in the place of |
@@ -28,6 +28,7 @@ mod collect;
 mod orphans;
 mod os;
 mod process;
+mod siblings;
 mod start_time;
 mod watch;
 
@@ -59,6 +60,14 @@ impl PidLegacyBackend {
     pub fn new(door: Door, wait_call: WaitCall) -> PidLegacyBackend {
         PidLegacyBackend { door, wait_call }
     }
+
+    fn held(&self, pid: Pid, identity: Identity) -> Arc<LegacyProcess> {
+        let process = Arc::new(LegacyProcess::new(pid, identity, self.wait_call));
+        if self.wait_call == WaitCall::Wait4 {
+            siblings::add(&process);
+        }
+        process
+    }
 }
 
 impl ProcessBackend for PidLegacyBackend {
@@ -78,13 +87,16 @@ impl ProcessBackend for PidLegacyBackend {
         let earliest = birth::now();
         let child = steadfast_linux::spawn(plan, WantPidfd::No, self.door)?;
         let identity = Identity::Child(Birth::of(child.pid, earliest));
-        let process = Arc::new(LegacyProcess::new(child.pid, identity, self.wait_call));
+        let process = self.held(child.pid, identity);
         let pipes = child.pipes.map(|end| end.map(PipeEnd::Fd));
         Ok(Spawned { pid: child.pid, process, pipes, pidfd: None })
     }
 
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
+        if let Some(known) = siblings::find(pid) {
+            return Ok(known);
+        }
         let start_time = StartTime::of(pid)?;
-        Ok(Arc::new(LegacyProcess::new(pid, Identity::Found(start_time), self.wait_call)))
+        Ok(self.held(pid, Identity::Found(start_time)))
     }
 }

@@ -2,8 +2,9 @@
 
 use crate::WaitCall;
 use crate::birth::Birth;
-use crate::collect::Collector;
+use crate::collect::{Collector, State};
 use crate::os::{Blocking, Mutex, Reaping, SystemClock, Target, kill, kill_group, spawn_quiet_thread, waitid};
+use crate::siblings;
 use crate::start_time::StartTime;
 use crate::watch::{Watch, thread_errno};
 use std::os::fd::BorrowedFd;
@@ -52,9 +53,22 @@ impl LegacyProcess {
     fn is_ours(&self) -> Result<bool> {
         match &self.waiting {
             Waiting::Waitid(_) if self.is_child() && self.look() == Err(Errno::CHILD) => Ok(false),
-            // Whether we have reaped it the collector knows.
-            Waiting::Wait4(_) if self.is_child() => Ok(true),
-            _ => self.looks_the_same(),
+            Waiting::Waitid(_) => self.looks_the_same(),
+            Waiting::Wait4(collector) => match collector.state() {
+                State::Waitable if self.is_child() => Ok(true),
+                State::Waitable => self.looks_the_same(),
+                State::Collected(_) => Ok(true),
+                State::Taken => Ok(false),
+            },
+        }
+    }
+
+    /// Whether who looks for its number finds it: a zombie of which only we know that it was reaped, as long as nobody else has the number.
+    pub(crate) fn is_meant_by_its_number(&self) -> bool {
+        match &self.waiting {
+            Waiting::Wait4(collector) if matches!(collector.state(), State::Collected(_)) => StartTime::of(self.pid).is_err(),
+            Waiting::Wait4(_) => matches!(self.is_ours(), Ok(true)) && matches!(self.looks_the_same(), Ok(true)),
+            Waiting::Waitid(_) => false,
         }
     }
 
@@ -141,6 +155,14 @@ impl LegacyProcess {
     }
 }
 
+impl Drop for LegacyProcess {
+    fn drop(&mut self) {
+        if let Waiting::Wait4(_) = self.waiting {
+            siblings::forget(self.pid);
+        }
+    }
+}
+
 impl BackendProcess for LegacyProcess {
     fn signal(&self, signal: Signal) -> Result<()> {
         self.send("kill", || kill(self.pid, signal))
@@ -194,7 +216,7 @@ impl BackendProcess for LegacyProcess {
         match &self.waiting {
             // Our own child, and nobody else's to reap: the number is its own until this call gives it back.
             Waiting::Waitid(_) => waitid(Target::Pid(self.pid), Blocking::Block, Reaping::Reap),
-            Waiting::Wait4(collector) => collector.wait_until(None),
+            Waiting::Wait4(collector) => collector.wait_until(None).and_then(|_| collector.take()),
         }
         .and_then(|exit| exit.ok_or(Errno::CHILD))
         .map_err(self.failed("waitid"))

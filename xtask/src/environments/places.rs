@@ -37,8 +37,6 @@ pub(crate) struct Expected {
     checks: Vec<(&'static str, String)>,
     features: Features,
     broken: &'static [&'static str],
-    /// These depend on who is quicker.
-    uncertain: &'static [&'static str],
 }
 
 enum Features {
@@ -51,17 +49,6 @@ enum Features {
 
 /// What the pidfd backend cannot do without, in the probe's order.
 const CHECKS: [&str; 4] = ["pidfd_open", "waitid", "pidfd_send_signal", "clone_pidfd"];
-
-/// Promises about a child that one handle looks at while another one waits: without `waitid` a look reaps (`wait4` has no `WNOWAIT`), and
-/// the other handle finds the status gone.
-const LOOKS: &[&str] = &[
-    "signal: zombie: it is taken",
-    "wait_timeout: it looks at least once, and no timeout is too long",
-    "find: a zombie: is found",
-    "backend: a second reap gives ECHILD",
-    "watch_exit: a zombie, a handle that is done or released: told at once",
-    "watch_exit: each of many watchers is told once",
-];
 
 /// All of them, the quickest first.
 pub(crate) fn all() -> Vec<Place> {
@@ -81,8 +68,7 @@ pub(crate) fn all() -> Vec<Place> {
             let mut checks = ["works"; 4];
             checks[check] = answer;
             let filter = format!("{call}: {reply}");
-            let expected =
-                Expected::of("pid-legacy", checks).perhaps_broken(if call == "waitid in every form" { LOOKS } else { &[] });
+            let expected = Expected::of("pid-legacy", checks);
             places.push(place(format!("seccomp: {filter}"), Way::Filtered(filter), expected));
         }
     }
@@ -153,7 +139,7 @@ pub(crate) fn all() -> Vec<Place> {
 
 impl Expected {
     fn anything() -> Expected {
-        Expected { backend: None, checks: Vec::new(), features: Features::Unknown, broken: &[], uncertain: &[] }
+        Expected { backend: None, checks: Vec::new(), features: Features::Unknown, broken: &[] }
     }
 
     pub(crate) fn of(backend: &'static str, checks: [&str; 4]) -> Expected {
@@ -172,11 +158,6 @@ impl Expected {
     /// The place breaks these promises, and nobody can do anything about it.
     pub(crate) fn but_broken(self, broken: &'static [&'static str]) -> Expected {
         Expected { broken, ..self }
-    }
-
-    /// Kept or broken, nobody knows before.
-    fn perhaps_broken(self, uncertain: &'static [&'static str]) -> Expected {
-        Expected { uncertain, ..self }
     }
 
     /// Expected beside seen, for all that is not as expected.
@@ -205,7 +186,7 @@ impl Expected {
                 (false, _) => {}
             }
         }
-        for promise in seen.promises.iter().filter(|promise| !self.uncertain.contains(&promise.name.as_str())) {
+        for promise in &seen.promises {
             let what = format!("{}: {}", promise.backend, promise.name);
             match (self.broken.contains(&promise.name.as_str()), promise.outcome.as_str()) {
                 (false, "broken") => {

@@ -24,6 +24,10 @@ pub(crate) mod start_time {
     pub(crate) struct StartTime;
 
     impl StartTime {
+        pub(crate) fn of(_: Pid) -> Result<StartTime> {
+            unreachable!("nobody is looked for here")
+        }
+
         pub(crate) fn is_still_of(&self, _: Pid) -> Result<bool> {
             unreachable!("nobody was found here")
         }
@@ -36,8 +40,19 @@ pub(crate) mod collect {
 
     pub(crate) struct Collector;
 
+    #[allow(dead_code, reason = "waitid works here")]
+    pub(crate) enum State {
+        Waitable,
+        Collected(Exit),
+        Taken,
+    }
+
     impl Collector {
         pub(crate) fn new(_: Pid) -> Collector {
+            unreachable!("waitid works here")
+        }
+
+        pub(crate) fn state(&self) -> State {
             unreachable!("waitid works here")
         }
 
@@ -52,6 +67,12 @@ pub(crate) mod collect {
         pub(crate) fn take(&self) -> Result<Option<Exit>, Errno> {
             unreachable!("waitid works here")
         }
+    }
+}
+
+pub(crate) mod siblings {
+    pub(crate) fn forget(_: steadfast_core::Pid) {
+        unreachable!("waitid works here")
     }
 }
 

@@ -1,0 +1,37 @@
+//! Where a look reaps (`wait4`), all handles of one process must know what any of them has seen: they share one object, by its number.
+
+use crate::process::LegacyProcess;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use steadfast_core::Pid;
+
+/// Those that somebody has a handle of.
+static KNOWN: Mutex<Option<HashMap<Pid, Weak<LegacyProcess>>>> = Mutex::new(None);
+
+/// The one that is meant by its number, if there is a handle of it.
+pub(crate) fn find(pid: Pid) -> Option<Arc<LegacyProcess>> {
+    // The guard is gone before the object can be.
+    let known = lock().as_ref()?.get(&pid)?.upgrade();
+    known.filter(|process| process.is_meant_by_its_number())
+}
+
+/// From now on it is the one of its number.
+pub(crate) fn add(process: &Arc<LegacyProcess>) {
+    lock().get_or_insert_default().insert(process.pid(), Arc::downgrade(process));
+}
+
+/// One that is dropped.
+pub(crate) fn forget(pid: Pid) {
+    let mut known = lock();
+    // A later process may have the number.
+    if let Some(all) = known.as_mut().filter(|all| all.get(&pid).is_some_and(|process| process.strong_count() == 0)) {
+        all.remove(&pid);
+        if all.is_empty() {
+            *known = None;
+        }
+    }
+}
+
+fn lock() -> MutexGuard<'static, Option<HashMap<Pid, Weak<LegacyProcess>>>> {
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
