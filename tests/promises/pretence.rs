@@ -11,9 +11,11 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::ffi::c_long;
-use std::io::Read;
+use std::io::{Read, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use steadfast::{Answer, Command, Probe, Stdio, System};
+use xtask::noop;
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -21,6 +23,7 @@ pub(crate) fn tests() -> Vec<Test> {
             "probe: a kernel that ignores CLONE_PIDFD, as gVisor of 2022, gets pid-legacy, and the proof passes",
             ignored,
         ),
+        Test::that_may_skip("programs: the small ones of each architecture do what they are for", small_programs),
         Test::that_may_skip("probe: the root cgroup has no cgroup.kill, those below have", root_cgroup),
     ]
 }
@@ -109,6 +112,37 @@ fn traced(command: &mut Command, change: impl Fn(&Call) -> nix::Result<()>) -> S
     let mut said = String::new();
     child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
     said
+}
+
+/// Those that the tests and the hazards start, this machine's own and others' under emulation.
+fn small_programs() -> Outcome {
+    let dir = tempfile::tempdir().unwrap();
+    let mut missing = Vec::new();
+    for arch in ["x86_64", "aarch64"] {
+        let emulator = format!("qemu-{arch}");
+        let is_native = arch == std::env::consts::ARCH;
+        if !is_native && Command::new(&emulator).arg("--version").output().is_err() {
+            missing.push(emulator);
+            continue;
+        }
+        let start = |name: &str, program| {
+            let path = dir.path().join(format!("{name}-{arch}"));
+            noop::write(&path, program).unwrap();
+            let mut command = if is_native { Command::new(path) } else { Command::new(&emulator).arg(path).clone() };
+            System::detect().unwrap().spawn(command.stdin(Stdio::piped())).unwrap()
+        };
+        assert_eq!(start("noop", noop::executable(arch)).wait().unwrap().code(), Some(0));
+        let sleeper = start("sleeper", noop::sleeper(arch));
+        sleeper.signal(steadfast::Signal::TERM).unwrap();
+        assert_eq!(sleeper.wait().unwrap().signal(), Some(15));
+        for (name, program, code) in [("reader", noop::reader(arch), 0), ("leaderless", noop::leaderless(arch), 3)] {
+            let mut child = start(name, program);
+            child.stdin.as_mut().unwrap().write_all(b"text").unwrap();
+            drop(child.stdin.take());
+            assert_eq!(child.wait().unwrap().code(), Some(code), "{name} of {arch}");
+        }
+    }
+    if missing.is_empty() { Outcome::Passed } else { Outcome::Skipped(format!("{} is not installed", missing.join(" and "))) }
 }
 
 fn root_cgroup() -> Outcome {

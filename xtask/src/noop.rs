@@ -53,9 +53,8 @@ pub fn leaderless(arch: &str) -> Option<Vec<u8>> {
             let clone =
                 [0xd281_e000_u32, 0xf2a0_00a0, 0xd280_0001, 0xd280_0002, 0xd280_0003, 0xd280_0004, 0xd280_1b88, 0xd400_0001];
             let exit = [0xb400_0080, 0xd280_0000, 0xd280_0ba8, 0xd400_0001];
-            let read = [0xd280_0000, 0x9100_03e1, 0xd280_0022, 0xd280_07e8, 0xd400_0001, 0xf100_001f, 0x54ff_ff4c];
             let exit_group = [0xd280_0060, 0xd280_0bc8, 0xd400_0001];
-            let words = clone.into_iter().chain(exit).chain(read).chain(exit_group);
+            let words = clone.into_iter().chain(exit).chain(READ).chain(exit_group);
             Some(elf(183, &words.flat_map(u32::to_le_bytes).collect::<Vec<u8>>()))
         }
         _ => None,
@@ -64,13 +63,25 @@ pub fn leaderless(arch: &str) -> Option<Vec<u8>> {
 
 /// Reads its stdin to the end and exits with 0.
 pub fn reader(arch: &str) -> Option<Vec<u8>> {
-    // read(0, rsp, 1), with push and pop for the 1; jg to the beginning; exit(0)
-    let code = [
-        0x31, 0xc0, 0x31, 0xff, 0x48, 0x89, 0xe6, 0x6a, 0x01, 0x5a, 0x0f, 0x05, 0x85, 0xc0, 0x7f, 0xf0, 0x31, 0xff, 0x6a, 0x3c,
-        0x58, 0x0f, 0x05,
-    ];
-    (arch == "x86_64").then(|| elf(62, &code))
+    match arch {
+        // read(0, rsp, 1), with push and pop for the 1; jg to the beginning; exit(0)
+        "x86_64" => {
+            let code = [
+                0x31, 0xc0, 0x31, 0xff, 0x48, 0x89, 0xe6, 0x6a, 0x01, 0x5a, 0x0f, 0x05, 0x85, 0xc0, 0x7f, 0xf0, 0x31, 0xff, 0x6a,
+                0x3c, 0x58, 0x0f, 0x05,
+            ];
+            Some(elf(62, &code))
+        }
+        "aarch64" => {
+            let exit = [0xd280_0000, 0xd280_0bc8, 0xd400_0001];
+            Some(elf(183, &READ.into_iter().chain(exit).flat_map(u32::to_le_bytes).collect::<Vec<u8>>()))
+        }
+        _ => None,
+    }
 }
+
+/// On aarch64: read(0, sp, 1); b.gt to the beginning.
+const READ: [u32; 7] = [0xd280_0000, 0x9100_03e1, 0xd280_0022, 0xd280_07e8, 0xd400_0001, 0xf100_001f, 0x54ff_ff4c];
 
 /// Puts one of these programs into a file that everybody may execute.
 ///
