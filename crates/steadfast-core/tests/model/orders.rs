@@ -62,10 +62,7 @@ pub(crate) fn run<M: Machine>(machines: &[M], acts: &[Act], others: Vec<Trial>) 
         })
     };
     let trials = each.map(trial).chain(others).collect();
-    let mut args = Arguments::from_args();
-    // A world at a time.
-    args.test_threads = Some(1);
-    libtest_mimic::run(&args, trials).exit();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
 
 /// Panics in the first order that breaks a promise.

@@ -25,7 +25,7 @@ impl Machine for Number {
 
     fn interruptions(self, acts: &[Act]) -> Option<usize> {
         // With its thread there are more of them than with the others.
-        acts.iter().any(|act| [Act::WaitLong, Act::WaitShort].contains(act)).then_some(2)
+        acts.iter().any(|act| [Act::WaitLong, Act::WaitShort].contains(act)).then_some(1)
     }
 
     fn is_left_clean(self) {
