@@ -31,26 +31,33 @@ use stage::Outcome;
 pub(crate) struct Test {
     name: String,
     place: stage::Place,
+    /// Whether no other test may run at the same time: some fill the machine, and some measure what others would disturb.
+    is_alone: bool,
     check: Box<dyn Fn() -> Outcome + Send + Sync>,
 }
 
 impl Test {
     pub(crate) fn new(name: impl Into<String>, check: fn()) -> Test {
-        let check = Box::new(move || {
+        let check = move || {
             check();
             Outcome::Passed
-        });
-        Test { name: name.into(), place: stage::Place::Here, check }
+        };
+        Test::that_may_skip(name, check)
     }
 
     /// It can find out that it cannot be done here.
     pub(crate) fn that_may_skip(name: impl Into<String>, check: impl Fn() -> Outcome + Send + Sync + 'static) -> Test {
-        Test { name: name.into(), place: stage::Place::Here, check: Box::new(check) }
+        Test { name: name.into(), place: stage::Place::Here, is_alone: true, check: Box::new(check) }
     }
 
     /// Runs as process 1 of a PID namespace of its own, where it may choose PIDs.
     pub(crate) fn in_namespace(self) -> Test {
         Test { place: stage::Place::Namespace, ..self }
+    }
+
+    /// A long one, which others of its kind may run beside.
+    pub(crate) fn beside_others(self) -> Test {
+        Test { is_alone: false, ..self }
     }
 
     /// Runs in a PID namespace of its own, in which orphans are reaped.
@@ -87,7 +94,7 @@ fn main() {
         std::process::exit(code);
     }
     let mut args = Arguments::from_args();
-    // They fill the machine, and some measure what others would disturb.
-    args.test_threads.get_or_insert(1);
+    // Most of them wait for each other.
+    args.test_threads.get_or_insert(2);
     libtest_mimic::run(&args, tests.into_iter().map(stage::trial).collect()).exit();
 }

@@ -32,7 +32,9 @@ pub(crate) fn tests() -> Vec<Test> {
                 std::env::var("STEADFAST_RECYCLES").ok().map(|text| text.parse().expect("STEADFAST_RECYCLES is a number"));
             let plan = Plan { recycles: recycles.unwrap_or(plan.recycles), ..plan };
             let name = format!("recycling: {name}, no stranger hit: {backend}");
-            tests.push(Test::that_may_skip(name, move || on(*system, |system| storm(system, &plan))).in_namespace());
+            let is_long = plan.waiters == 0;
+            let test = Test::that_may_skip(name, move || on(*system, |system| storm(system, &plan))).in_namespace();
+            tests.push(if is_long { test.beside_others() } else { test });
         }
     }
     for (backend, system) in REAL {

@@ -4,6 +4,7 @@ use crate::Test;
 use libtest_mimic::{Completion, Failed, Trial};
 use std::fs::File;
 use std::io::{Read, Seek};
+use std::sync::RwLock;
 use std::time::Duration;
 use steadfast::{Command, ExitStatus, Stdio, System};
 use xtask::namespace;
@@ -15,6 +16,9 @@ const DETECTS: &str = "errors: (detects)";
 const INIT: &str = "STEADFAST_TEST_INIT";
 const PASSED: i32 = 0;
 const SKIPPED: i32 = 77;
+
+/// Whoever runs alone has all of it.
+static TURNS: RwLock<()> = RwLock::new(());
 
 /// What became of a test that did not panic.
 pub(crate) enum Outcome {
@@ -42,7 +46,9 @@ fn patience() -> Duration {
 pub(crate) fn trial(test: Test) -> Trial {
     let name = test.name.clone();
     Trial::ignorable_test(name, move || {
+        let turn = (test.is_alone.then(|| TURNS.write()), (!test.is_alone).then(|| TURNS.read()));
         let (status, said) = again(&test.name, &[]);
+        drop(turn);
         match status.and_then(|status| status.code()) {
             Some(PASSED) => Ok(Completion::Completed),
             Some(SKIPPED) => {
