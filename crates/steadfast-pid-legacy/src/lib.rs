@@ -93,10 +93,13 @@ impl ProcessBackend for PidLegacyBackend {
     }
 
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
-        if let Some(known) = siblings::find(pid) {
-            return Ok(known);
+        let known = match self.wait_call {
+            WaitCall::Waitid => None,
+            WaitCall::Wait4 => siblings::find(pid),
+        };
+        match known {
+            Some(known) => Ok(known),
+            None => Ok(self.held(pid, Identity::Found(StartTime::of(pid)?))),
         }
-        let start_time = StartTime::of(pid)?;
-        Ok(self.held(pid, Identity::Found(start_time)))
     }
 }

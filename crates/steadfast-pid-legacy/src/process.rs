@@ -65,10 +65,11 @@ impl LegacyProcess {
 
     /// Whether who looks for its number finds it: a zombie of which only we know that it was reaped, as long as nobody else has the number.
     pub(crate) fn is_meant_by_its_number(&self) -> bool {
-        match &self.waiting {
-            Waiting::Wait4(collector) if matches!(collector.state(), State::Collected(_)) => StartTime::of(self.pid).is_err(),
-            Waiting::Wait4(_) => matches!(self.is_ours(), Ok(true)) && matches!(self.looks_the_same(), Ok(true)),
-            Waiting::Waitid(_) => false,
+        let Waiting::Wait4(collector) = &self.waiting else { return false };
+        match collector.state() {
+            State::Waitable => matches!(self.looks_the_same(), Ok(true)),
+            State::Collected(_) => StartTime::of(self.pid).is_err(),
+            State::Taken => false,
         }
     }
 

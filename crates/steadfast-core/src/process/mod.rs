@@ -388,8 +388,8 @@ impl fmt::Debug for State {
         }
         match self.calls {
             0 => Ok(()),
-            calls if self.reap_due => write!(f, ", to be reaped after {calls} calls in progress"),
-            calls => write!(f, ", {calls} calls in progress"),
+            calls if self.reap_due => write!(f, ", calls in progress: {calls}, to be reaped after them"),
+            calls => write!(f, ", calls in progress: {calls}"),
         }
     }
 }
