@@ -245,13 +245,18 @@ impl Drop for Cgroup {
     }
 }
 
-fn cgroup() -> Outcome {
+/// Where the first file system of this type is mounted (proc_pid_mountinfo(5)).
+pub(crate) fn mount_of(kind: &str) -> Option<std::path::PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let line = mounts.lines().find(|line| line.contains(&format!(" - {kind} ")))?;
+    line.split(' ').nth(4).map(Into::into)
+}
+
+fn cgroup() -> Outcome {
     let mut tried = false;
-    for (kind, prefix) in [(" - cgroup2 ", "0::"), (" - cgroup ", "")] {
-        let mount = mounts.lines().find(|line| line.contains(kind)).and_then(|line| line.split(' ').nth(4));
+    for (kind, prefix) in [("cgroup2", "0::"), ("cgroup", "")] {
         let name = format!("steadfast-{}", std::process::id());
-        let Some(cgroup) = mount.map(|mount| Cgroup(std::path::Path::new(mount).join(&name))) else { continue };
+        let Some(cgroup) = mount_of(kind).map(|mount| Cgroup(mount.join(&name))) else { continue };
         if fs::create_dir(&cgroup.0).is_err() {
             continue;
         }

@@ -1,9 +1,10 @@
 //! Lessons of other environments, made here: a tracer that changes calls on their way into the kernel, and the root cgroup.
 
 use crate::Test;
-use crate::attributes::Cgroup;
-use crate::contract::ACTOR;
+use crate::attributes::{Cgroup, mount_of};
+use crate::probing::xtask;
 use crate::stage::Outcome;
+use ::xtask::noop;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::ptrace::{self, Options};
@@ -13,9 +14,7 @@ use nix::unistd::Pid;
 use std::ffi::c_long;
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
 use steadfast::{Answer, Command, Probe, Stdio, System};
-use xtask::noop;
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -33,11 +32,10 @@ fn ignored() -> Outcome {
     if std::env::consts::ARCH != "x86_64" {
         return Outcome::Skipped("the tracer knows the registers of x86_64 only".into());
     }
-    // Beside this program's directory, where cargo puts the programs of the workspace.
-    let xtask = PathBuf::from(ACTOR).with_file_name("xtask");
-    if !xtask.exists() {
-        return Outcome::Skipped("the xtask binary is not built: run `cargo xtask test`".into());
-    }
+    let xtask = match xtask() {
+        Ok(xtask) => xtask,
+        Err(skipped) => return skipped,
+    };
     let output = traced(Command::new(xtask).args(["probe", "--format", "json"]), |call| match call.number()? {
         libc::SYS_clone => call.set(FIRST, call.get(FIRST)? & !c_long::from(libc::CLONE_PIDFD)),
         // No call has this number.
@@ -147,9 +145,7 @@ fn small_programs() -> Outcome {
 
 fn root_cgroup() -> Outcome {
     let skipped = |reason: &str| Outcome::Skipped(reason.into());
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let mount = mounts.lines().find(|line| line.contains(" - cgroup2 ")).and_then(|line| line.split(' ').nth(4));
-    let Some(root) = mount.map(Path::new) else { return skipped("no cgroup2 is mounted here") };
+    let Some(root) = mount_of("cgroup2") else { return skipped("no cgroup2 is mounted here") };
     if root.join("cgroup.kill").exists() {
         return skipped("what is mounted here is not the root cgroup");
     }

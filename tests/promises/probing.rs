@@ -223,6 +223,12 @@ fn forced() {
     }
 }
 
+/// Beside this program's directory, where cargo puts the programs of the workspace.
+pub(crate) fn xtask() -> Result<PathBuf, Outcome> {
+    let xtask = PathBuf::from(ACTOR).with_file_name("xtask");
+    if xtask.exists() { Ok(xtask) } else { Err(Outcome::Skipped("the xtask binary is not built: run `cargo xtask test`".into())) }
+}
+
 fn qemu() -> Outcome {
     let qemu = Command::new("qemu-x86_64").arg("--version").output();
     let version = match qemu {
@@ -232,11 +238,10 @@ fn qemu() -> Outcome {
     if !version.contains("version 7.2") {
         return Outcome::Skipped(format!("qemu-user is not 7.2 but {version}"));
     }
-    // Beside this program's directory, where cargo puts the programs of the workspace.
-    let xtask = PathBuf::from(ACTOR).with_file_name("xtask");
-    if !xtask.exists() {
-        return Outcome::Skipped("the xtask binary is not built: run `cargo xtask test`".into());
-    }
+    let xtask = match xtask() {
+        Ok(xtask) => xtask,
+        Err(skipped) => return skipped,
+    };
     let output = Command::new("qemu-x86_64").arg(xtask).args(["probe", "--format", "json"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");

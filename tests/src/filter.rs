@@ -55,8 +55,7 @@ impl Call {
         let rules = match self.only.clone() {
             None => vec![],
             Some((argument, operator, value)) => {
-                let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value).expect("a condition");
-                vec![SeccompRule::new(vec![condition]).expect("a rule")]
+                vec![rule(argument, operator, value)]
             }
         };
         install(BTreeMap::from([(self.number, rules)]), SeccompAction::Allow, action);
@@ -78,6 +77,12 @@ impl Reply {
             reply("kill process", SeccompAction::KillProcess, killed),
         ]
     }
+}
+
+/// Where an argument is such.
+pub(crate) fn rule(argument: u8, operator: SeccompCmpOp, value: u64) -> SeccompRule {
+    let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value).expect("a condition");
+    SeccompRule::new(vec![condition]).expect("a rule")
 }
 
 /// Under one more filter, in which `matching` is the answer to these calls, and `other` to all others.

@@ -2,10 +2,10 @@
 //!
 //! As they are on a 64-bit machine, for a process without privileges.
 
-use crate::filter::install;
+use crate::filter::{install, rule};
 use nix::libc;
 use seccompiler::SeccompCmpOp::{Eq, MaskedEq, Ne};
-use seccompiler::{SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
+use seccompiler::{SeccompAction, SeccompRule};
 use std::collections::BTreeMap;
 use steadfast::Errno;
 use syscalls::Sysno;
@@ -27,7 +27,7 @@ pub fn enter(name: &str) -> bool {
         "docker, 2019" => install(docker(&[DOCKER, DOCKER_2019, OUR_LIBRARIES]), refused, SeccompAction::Allow),
         "docker, 2024" => {
             let mut rules = docker(&[DOCKER, DOCKER_2024]);
-            rules.insert(libc::SYS_socket, vec![first(Ne, libc::AF_VSOCK as u64)]);
+            rules.insert(libc::SYS_socket, vec![rule(0, Ne, libc::AF_VSOCK as u64)]);
             install(rules, refused, SeccompAction::Allow);
         }
         "android 10" => {
@@ -58,16 +58,10 @@ fn docker(lists: &[&str]) -> Rules {
     let mut rules = allowed(lists);
     let namespaces = libc::CLONE_NEWUSER | libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWNET | libc::CLONE_NEWIPC;
     let namespaces = (namespaces | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP) as u64;
-    rules.insert(libc::SYS_clone, vec![first(MaskedEq(namespaces), 0)]);
+    rules.insert(libc::SYS_clone, vec![rule(0, MaskedEq(namespaces), 0)]);
     let personalities = [0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
-    rules.insert(libc::SYS_personality, personalities.map(|personality| first(Eq, personality)).into());
+    rules.insert(libc::SYS_personality, personalities.map(|personality| rule(0, Eq, personality)).into());
     rules
-}
-
-/// Where the first argument is such.
-fn first(operator: SeccompCmpOp, value: u64) -> SeccompRule {
-    let condition = SeccompCondition::new(0, SeccompCmpArgLen::Dword, operator, value).expect("a condition");
-    SeccompRule::new(vec![condition]).expect("a rule")
 }
 
 /// In all of `profiles/seccomp/default.json` of Docker's engine, with the capabilities that a container has by default.

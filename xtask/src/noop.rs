@@ -10,8 +10,7 @@ pub fn executable(arch: &str) -> Option<Vec<u8>> {
     match arch {
         // mov eax, 231; xor edi, edi; syscall
         "x86_64" => Some(elf(62, &[0xb8, 0xe7, 0, 0, 0, 0x31, 0xff, 0x0f, 0x05])),
-        // mov x0, 0; mov x8, 94; svc 0
-        "aarch64" => Some(elf(183, &[0, 0, 0x80, 0xd2, 0xc8, 0x0b, 0x80, 0xd2, 1, 0, 0, 0xd4])),
+        "aarch64" => Some(aarch64(EXIT)),
         _ => None,
     }
 }
@@ -24,7 +23,7 @@ pub fn sleeper(arch: &str) -> Option<Vec<u8>> {
         // mov x0, 0; mov x1, 0; mov x2, 0; mov x3, 0; mov x8, 73 (ppoll); svc 0; b to the beginning
         "aarch64" => {
             let words = [0xd280_0000_u32, 0xd280_0001, 0xd280_0002, 0xd280_0003, 0xd280_0928, 0xd400_0001, 0x17ff_fffa];
-            Some(elf(183, &words.map(u32::to_le_bytes).concat()))
+            Some(aarch64(words))
         }
         _ => None,
     }
@@ -55,7 +54,7 @@ pub fn leaderless(arch: &str) -> Option<Vec<u8>> {
             let exit = [0xb400_0080, 0xd280_0000, 0xd280_0ba8, 0xd400_0001];
             let exit_group = [0xd280_0060, 0xd280_0bc8, 0xd400_0001];
             let words = clone.into_iter().chain(exit).chain(READ).chain(exit_group);
-            Some(elf(183, &words.flat_map(u32::to_le_bytes).collect::<Vec<u8>>()))
+            Some(aarch64(words))
         }
         _ => None,
     }
@@ -72,13 +71,13 @@ pub fn reader(arch: &str) -> Option<Vec<u8>> {
             ];
             Some(elf(62, &code))
         }
-        "aarch64" => {
-            let exit = [0xd280_0000, 0xd280_0bc8, 0xd400_0001];
-            Some(elf(183, &READ.into_iter().chain(exit).flat_map(u32::to_le_bytes).collect::<Vec<u8>>()))
-        }
+        "aarch64" => Some(aarch64(READ.into_iter().chain(EXIT))),
         _ => None,
     }
 }
+
+/// On aarch64: mov x0, 0; mov x8, 94 (exit_group); svc 0.
+const EXIT: [u32; 3] = [0xd280_0000, 0xd280_0bc8, 0xd400_0001];
 
 /// On aarch64: read(0, sp, 1); b.gt to the beginning.
 const READ: [u32; 7] = [0xd280_0000, 0x9100_03e1, 0xd280_0022, 0xd280_07e8, 0xd400_0001, 0xf100_001f, 0x54ff_ff4c];
@@ -91,6 +90,11 @@ pub fn write(path: &Path, program: Option<Vec<u8>>) -> io::Result<()> {
     let missing = || io::Error::new(io::ErrorKind::Unsupported, "no such program is known for this architecture");
     fs::write(path, program.ok_or_else(missing)?)?;
     fs::set_permissions(path, Permissions::from_mode(0o755))
+}
+
+/// Its instructions are words.
+fn aarch64(words: impl IntoIterator<Item = u32>) -> Vec<u8> {
+    elf(183, &words.into_iter().flat_map(u32::to_le_bytes).collect::<Vec<u8>>())
 }
 
 /// A static executable (elf(5)): one header, one segment.
