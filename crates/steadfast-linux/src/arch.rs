@@ -98,12 +98,12 @@ cfg_if::cfg_if! {
 cfg_if::cfg_if! {
     // The first calls there took IDs of 16 bits.
     if #[cfg(any(target_arch = "x86", target_arch = "arm", target_arch = "m68k", target_arch = "sparc"))] {
-        pub(crate) const SYS_SETUID: libc::c_long = libc::SYS_setuid32;
-        pub(crate) const SYS_SETGID: libc::c_long = libc::SYS_setgid32;
+        pub(crate) const SYS_SETRESUID: libc::c_long = libc::SYS_setresuid32;
+        pub(crate) const SYS_SETRESGID: libc::c_long = libc::SYS_setresgid32;
         pub(crate) const SYS_SETGROUPS: libc::c_long = libc::SYS_setgroups32;
     } else {
-        pub(crate) const SYS_SETUID: libc::c_long = libc::SYS_setuid;
-        pub(crate) const SYS_SETGID: libc::c_long = libc::SYS_setgid;
+        pub(crate) const SYS_SETRESUID: libc::c_long = libc::SYS_setresuid;
+        pub(crate) const SYS_SETRESGID: libc::c_long = libc::SYS_setresgid;
         pub(crate) const SYS_SETGROUPS: libc::c_long = libc::SYS_setgroups;
     }
 }

@@ -10,7 +10,8 @@
 //! | `pidfd` | `pidfd_open` and `pidfd_send_signal`, whose answers are checked; how a process ended that was reaped |
 //! | `probe` | what this kernel can do, asked in a child that may die of the question |
 //! | `kill`, `disposition` | `kill(2)`; signals that are ignored, or not |
-//! | `thread`, `clock` | threads that take no signals, the monotonic clock |
+//! | `fork` | which process this is, after a fork(2) of the program; statics that begin afresh then |
+//! | `thread`, `clock` | threads that take none of the program's signals, the monotonic clock |
 //! | `stack`, `arch`, `raw` | the stack of a child that shares our memory; `clone3` in assembly; system calls |
 
 mod arch;
@@ -18,6 +19,7 @@ mod arch;
 pub mod bare;
 mod clock;
 mod disposition;
+mod fork;
 mod kill;
 mod pidfd;
 mod probe;
@@ -29,9 +31,10 @@ mod wait;
 
 pub use clock::{SystemClock, boot_time};
 pub use disposition::{ignore_signal, restore_signal};
+pub use fork::{PerProcess, generation};
 pub use kill::{kill, kill_group};
 pub use pidfd::{pidfd_exit_status, pidfd_is_taken, pidfd_open, pidfd_send_signal, pidfd_signal_group};
 pub use probe::{Answer, Check, Feature, Probe};
-pub use spawn::{Child, CommandExt, Door, WantPidfd, exec, spawn};
+pub use spawn::{Child, CommandExt, Door, WantPidfd, exec, spawn, stay_dumpable};
 pub use thread::spawn_quiet_thread;
 pub use wait::{Blocking, Reaping, Target, wait4_now, waitid};

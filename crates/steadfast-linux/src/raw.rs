@@ -111,3 +111,18 @@ pub(crate) unsafe fn clone(
     let pid = unsafe { libc::clone(run, top, flags, arg, pidfd) };
     if pid == -1 { Err(errno()) } else { Ok(pid) }
 }
+
+/// The kernel's version as it says it: `(5, 16)`; all zero if it does not.
+pub(crate) fn kernel_version() -> (u32, u32) {
+    // SAFETY: utsname is arrays of bytes, for which all zero is a value.
+    let mut name: libc::utsname = unsafe { std::mem::zeroed() };
+    // SAFETY: room for what the kernel writes.
+    if unsafe { libc::uname(&raw mut name) } == -1 {
+        return (0, 0);
+    }
+    let mut digits = name
+        .release
+        .split(|c| !(*c as u8).is_ascii_digit())
+        .map(|part| part.iter().fold(0_u32, |n, c| n.saturating_mul(10).saturating_add(u32::from(*c as u8 - b'0'))));
+    (digits.next().unwrap_or(0), digits.next().unwrap_or(0))
+}

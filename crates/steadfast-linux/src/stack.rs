@@ -7,6 +7,8 @@ use steadfast_core::Errno;
 
 /// The child's frames take under 2 KiB in a release build and under 8 KiB in a debug build.
 const SIZE: usize = 64 * 1024;
+/// For code of the caller's.
+const LARGE: usize = 1024 * 1024;
 /// The largest page of any Linux, so that the guard is at least one page everywhere.
 const GUARD: usize = 64 * 1024;
 
@@ -16,6 +18,8 @@ thread_local! {
 
 pub(crate) struct Stack {
     base: *mut c_void,
+    /// Without the guard.
+    size: usize,
 }
 
 impl Stack {
@@ -24,26 +28,34 @@ impl Stack {
     pub(crate) fn take() -> Result<Stack, Errno> {
         match KEPT.try_with(Cell::take) {
             Ok(Some(stack)) => Ok(stack),
-            _ => Stack::map(),
+            _ => Stack::map(SIZE),
         }
     }
 
     /// Gives it back for the next spawn on this thread. (mmap and munmap cost a tenth of a whole spawn.)
     pub(crate) fn keep(self) {
+        if self.size != SIZE {
+            return;
+        }
         // A thread that is ending has no room for it any more, and unmaps it here.
         _ = KEPT.try_with(|kept| kept.set(Some(self)));
     }
 
-    fn map() -> Result<Stack, Errno> {
+    /// One for code of the caller's, which is not kept.
+    pub(crate) fn large() -> Result<Stack, Errno> {
+        Stack::map(LARGE)
+    }
+
+    fn map(size: usize) -> Result<Stack, Errno> {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK | libc::MAP_NORESERVE;
         // SAFETY: a new anonymous mapping at an address of the kernel's choice touches nothing that exists.
-        let base = unsafe { libc::mmap(ptr::null_mut(), GUARD + SIZE, libc::PROT_NONE, flags, -1, 0) };
+        let base = unsafe { libc::mmap(ptr::null_mut(), GUARD + size, libc::PROT_NONE, flags, -1, 0) };
         if base == libc::MAP_FAILED {
             return Err(crate::raw::errno());
         }
-        let stack = Stack { base };
+        let stack = Stack { base, size };
         // SAFETY: the range is the upper part of the mapping just made, and nobody else knows of it.
-        let answer = unsafe { libc::mprotect(stack.bottom(), SIZE, libc::PROT_READ | libc::PROT_WRITE) };
+        let answer = unsafe { libc::mprotect(stack.bottom(), size, libc::PROT_READ | libc::PROT_WRITE) };
         if answer == -1 { Err(crate::raw::errno()) } else { Ok(stack) }
     }
 
@@ -54,16 +66,16 @@ impl Stack {
 
     /// The address just above: aligned to 16 bytes, as both halves of it are.
     pub(crate) fn top(&self) -> *mut c_void {
-        self.bottom().wrapping_byte_add(SIZE)
+        self.bottom().wrapping_byte_add(self.size)
     }
 
     /// The middle, as the top of a smaller stack for a child's own child.
     pub(crate) fn middle(&self) -> *mut c_void {
-        self.bottom().wrapping_byte_add(SIZE / 2)
+        self.bottom().wrapping_byte_add(self.size / 2)
     }
 
     pub(crate) const fn size(&self) -> usize {
-        SIZE
+        self.size
     }
 }
 
@@ -71,6 +83,6 @@ impl Drop for Stack {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours alone, and its child has ended or executed another program: whoever holds a `Stack`
         // is the parent, which `CLONE_VFORK` kept waiting until then.
-        unsafe { libc::munmap(self.base, GUARD + SIZE) };
+        unsafe { libc::munmap(self.base, GUARD + self.size) };
     }
 }

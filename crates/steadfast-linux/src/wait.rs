@@ -5,8 +5,12 @@ use std::ffi::{c_int, c_long};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use steadfast_core::{Errno, Exit, Pid, Rusage};
+
+/// Whether `waitid(2)` does not take `__WALL`: before Linux 4.7, and in QEMU's user mode, where no child is without an exit signal.
+static NO_WALL: AtomicBool = AtomicBool::new(false);
 
 /// Whom to wait for.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +52,8 @@ pub fn waitid(target: Target<'_>, blocking: Blocking, reaping: Reaping) -> Resul
         Target::Pidfd(fd) => (libc::P_PIDFD, fd.as_raw_fd()),
         Target::Any => (libc::P_ALL, 0),
     };
-    let mut options = libc::WEXITED;
+    // Whatever its exit signal: a child that was killed before it had executed a program has none, nor has one that other code made so.
+    let mut options = libc::WEXITED | if NO_WALL.load(Ordering::Relaxed) { 0 } else { libc::__WALL };
     if blocking == Blocking::Now {
         options |= libc::WNOHANG;
     }
@@ -59,8 +64,17 @@ pub fn waitid(target: Target<'_>, blocking: Blocking, reaping: Reaping) -> Resul
     // QEMU's user mode leaves it as it was.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     let mut usage = no_usage();
-    // SAFETY: `info` and `usage` are room for what the kernel writes, and live through the call.
-    let answer = unsafe { libc::syscall(libc::SYS_waitid, kind, id, &raw mut info, options, &raw mut usage) };
+    let mut call = |options: c_int| {
+        // SAFETY: `info` and `usage` are room for what the kernel writes, and live through the call.
+        unsafe { libc::syscall(libc::SYS_waitid, kind, id, &raw mut info, options, &raw mut usage) }
+    };
+    let mut answer = call(options);
+    if raw::check(answer) == Err(Errno::INVAL) && options & libc::__WALL != 0 {
+        answer = call(options & !libc::__WALL);
+        if raw::check(answer) != Err(Errno::INVAL) {
+            NO_WALL.store(true, Ordering::Relaxed);
+        }
+    }
     // A SIGSYS handler that merely returns makes a filtered call return its own number.
     match raw::check(answer)? {
         0 => {}
@@ -79,7 +93,7 @@ pub fn waitid(target: Target<'_>, blocking: Blocking, reaping: Reaping) -> Resul
 /// # Errors
 /// `ECHILD` if it is not a child, or was reaped.
 pub fn wait4_now(pid: Pid) -> Result<Option<Exit>, Errno> {
-    wait4(pid.as_raw(), libc::WNOHANG)
+    wait4(pid.as_raw(), libc::WNOHANG | libc::__WALL)
 }
 
 /// Reaps the child `pid` whatever its exit signal, waiting as long as it takes; `Ok(None)` does not come back.
@@ -96,6 +110,16 @@ pub(crate) fn wait4_all(pid: i32) -> Result<Option<Exit>, Errno> {
 /// the same.
 pub(crate) fn reap_whoever_wins(pid: i32) {
     while wait4(pid, libc::__WALL) == Err(Errno::INTR) {}
+}
+
+/// As [`reap_whoever_wins`], of a child without an exit signal: no other child is meant, whoever has the number now.
+pub(crate) fn reap_quiet(pid: i32) {
+    while wait4(pid, libc::__WCLONE) == Err(Errno::INTR) {}
+}
+
+/// Reaps the process behind a pidfd, however long that takes.
+pub(crate) fn reap_by(pidfd: BorrowedFd<'_>) -> Result<Option<Exit>, Errno> {
+    waitid(Target::Pidfd(pidfd), Blocking::Block, Reaping::Reap)
 }
 
 fn wait4(pid: i32, options: c_int) -> Result<Option<Exit>, Errno> {

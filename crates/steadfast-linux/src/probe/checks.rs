@@ -175,7 +175,7 @@ fn clone3(s: &Surroundings<'_>, flags: u64, cgroup: u64) -> Result<(), Errno> {
     }
     let args = CloneArgs {
         flags: (libc::CLONE_VM | libc::CLONE_VFORK) as u64 | flags,
-        stack: s.stack_bottom.addr() as u64,
+        stack: s.stack_bottom.expose_provenance() as u64,
         stack_size: (s.stack_top.addr() - s.stack_bottom.addr()) as u64,
         cgroup,
         ..CloneArgs::default()

@@ -1,6 +1,6 @@
 //! The child that may die of a question.
 //!
-//! It shares our memory like the child of a spawn, so that its price does not grow with ours, and works through the list of
+//! It shares our memory like the child of a spawn, so that its price does not grow with ours (before Linux 5.16 it has a copy), and works through the list of
 //! checks, writing each answer into a page that is shared even where the kernel copies our memory against the flags. If a
 //! filter kills it, the page says at which check; the next child goes on behind that one.
 
@@ -11,7 +11,7 @@ use std::ffi::{c_int, c_void};
 use std::os::unix::process::ExitStatusExt;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
-use steadfast_core::Errno;
+use steadfast_core::{Errno, Exit};
 
 /// One question; `ask` runs in the child.
 pub(super) struct Question {
@@ -50,6 +50,9 @@ pub(super) enum Verdict {
     Killed(i32),
 }
 
+/// The question that leaves a mark in memory.
+const MARKS: &str = "vfork";
+
 const ROOM: usize = 64;
 const UNASKED: i32 = 0;
 const WORKS: i32 = -1;
@@ -75,22 +78,23 @@ pub(super) fn ask(questions: &[Question]) -> Result<Vec<Verdict>, Errno> {
     let page = SharedPage::map()?;
     let page = page.page();
     let mark = AtomicBool::new(false);
-    let dumpable = forbid_core_dump_of_shared_memory();
     let stack = Stack::take()?;
+    let memory = memory_for_a_child_that_may_be_killed();
+    if memory == Memory::Copied && questions.iter().any(|question| question.name == MARKS) {
+        // Whether memory can be shared is a question by itself; none that is fatal is asked there.
+        let surroundings = Surroundings { page, mark: &mark, stack_top: stack.middle(), stack_bottom: stack.bottom() };
+        let mut task = Task { questions: &[], first: 0, surroundings };
+        match run_child(&stack, &mut task, leave_mark, Memory::Shared) {
+            Ok(_) | Err(Errno::CHILD) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
     let mut killed = [0; ROOM];
     let mut first = 0;
     let outcome = loop {
         let surroundings = Surroundings { page, mark: &mark, stack_top: stack.middle(), stack_bottom: stack.bottom() };
         let mut task = Task { questions, first, surroundings };
-        let mask = raw::set_signal_mask(raw::ALL_BUT_SIGSYS);
-        let child = clone_child(stack.top(), &raw mut task);
-        let exit = child.and_then(wait4_all);
-        raw::set_signal_mask(mask);
-        if dumpable {
-            // SAFETY: no pointer. If the child was killed, it could not take this back itself.
-            unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1) };
-        }
-        match exit {
+        match run_child(&stack, &mut task, run, memory) {
             Ok(Some(exit)) => match exit.status.signal() {
                 None => break Ok(()),
                 Some(signal) => {
@@ -108,7 +112,7 @@ pub(super) fn ask(questions: &[Question]) -> Result<Vec<Verdict>, Errno> {
     stack.keep();
     outcome?;
     let verdict = |(index, question): (usize, &Question)| match page.answers[index].load(Ordering::Acquire) {
-        WORKS if question.name == "vfork" && !mark.load(Ordering::Acquire) => Verdict::Failed(Errno::OPNOTSUPP),
+        WORKS if question.name == MARKS && !mark.load(Ordering::Acquire) => Verdict::Failed(Errno::OPNOTSUPP),
         WORKS => Verdict::Works,
         UNASKED => Verdict::Killed(killed[index]),
         errno => Verdict::Failed(Errno::from_raw(errno)),
@@ -116,19 +120,56 @@ pub(super) fn ask(questions: &[Question]) -> Result<Vec<Verdict>, Errno> {
     Ok(questions.iter().enumerate().map(verdict).collect())
 }
 
+/// What a child has of our memory.
+#[derive(Clone, Copy, PartialEq)]
+enum Memory {
+    Shared,
+    Copied,
+}
+
+/// Before Linux 5.16 a core dump ended every process that shared the memory: a filter that kills the child would kill us. (To forbid the
+/// dump for the time, by `PR_SET_DUMPABLE`, is no way: to allow it again may undo what the program has asked for meanwhile.)
+fn memory_for_a_child_that_may_be_killed() -> Memory {
+    if raw::kernel_version() < (5, 16) { Memory::Copied } else { Memory::Shared }
+}
+
+/// Makes a child that runs `what`, and waits for its end. `None`, or `ECHILD`: somebody else has reaped it.
+fn run_child(
+    stack: &Stack,
+    task: &mut Task<'_>,
+    what: extern "C" fn(*mut c_void) -> c_int,
+    memory: Memory,
+) -> Result<Option<Exit>, Errno> {
+    let mask = raw::set_signal_mask(raw::ALL_BUT_SIGSYS);
+    let exit = clone_child(stack.top(), what, ptr::from_mut(task), memory).and_then(wait4_all);
+    raw::set_signal_mask(mask);
+    exit
+}
+
 /// No exit signal, so that the program's SIGCHLD handler sees nothing (golang/go#71828). QEMU's user mode refuses that with
 /// EINVAL; there, and only there, it gets the usual one.
-fn clone_child(top: *mut c_void, task: *mut Task<'_>) -> Result<i32, Errno> {
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK;
+fn clone_child(
+    top: *mut c_void,
+    what: extern "C" fn(*mut c_void) -> c_int,
+    task: *mut Task<'_>,
+    memory: Memory,
+) -> Result<i32, Errno> {
+    let flags = if memory == Memory::Shared { libc::CLONE_VM | libc::CLONE_VFORK } else { 0 };
     let clone = |flags| {
-        // SAFETY: the stack is ours alone and large enough for `run`, which keeps to what is allowed after a vfork; `task`
+        // SAFETY: the stack is ours alone and large enough for `what`, which keeps to what is allowed after a vfork; `task`
         // lives in our caller until we go on.
-        unsafe { raw::clone(flags, top, run, task.cast(), ptr::null_mut()) }
+        unsafe { raw::clone(flags, top, what, task.cast(), ptr::null_mut()) }
     };
     match clone(flags) {
         Err(Errno::INVAL) => clone(flags | libc::SIGCHLD),
         answer => answer,
     }
+}
+
+extern "C" fn leave_mark(task: *mut c_void) -> c_int {
+    // SAFETY: as in `run`.
+    unsafe { &*task.cast::<Task<'_>>() }.surroundings.leave_mark();
+    raw::exit_now(0)
 }
 
 extern "C" fn run(task: *mut c_void) -> c_int {
@@ -148,28 +189,6 @@ extern "C" fn run(task: *mut c_void) -> c_int {
         }
     }
     raw::exit_now(0)
-}
-
-/// Before Linux 5.16 a core dump ended every process that shared the memory: a filter that kills the child would have killed
-/// us. There, and only there, dumps are off for the time of the probe. Returns whether they must be put on again.
-fn forbid_core_dump_of_shared_memory() -> bool {
-    // SAFETY: utsname is arrays of bytes, for which all zero is a value.
-    let mut name: libc::utsname = unsafe { std::mem::zeroed() };
-    // SAFETY: room for what the kernel writes.
-    if unsafe { libc::uname(&raw mut name) } == -1 {
-        return false;
-    }
-    let mut digits = name
-        .release
-        .split(|c| !(*c as u8).is_ascii_digit())
-        .map(|part| part.iter().fold(0_u32, |n, c| n.saturating_mul(10).saturating_add(u32::from(*c as u8 - b'0'))));
-    let version = (digits.next().unwrap_or(0), digits.next().unwrap_or(0));
-    // SAFETY: no pointer.
-    if version >= (5, 16) || unsafe { libc::prctl(libc::PR_GET_DUMPABLE) } != 1 {
-        return false;
-    }
-    // SAFETY: no pointer.
-    unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0) == 0 }
 }
 
 struct SharedPage(*mut Page);

@@ -28,11 +28,11 @@ mod execute;
 mod place;
 
 use super::descriptors;
+use super::dumpable::changes_credentials;
 use super::prepare::Prepared;
 use super::step::{Step, What};
 use crate::raw::{self, KernelSigaction, call as syscall};
 use std::ffi::{c_int, c_long, c_void};
-use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use steadfast_core::{Attributes, Disposition, Errno, Signal};
 
@@ -50,7 +50,9 @@ pub(super) struct Order<'a> {
     pub(super) parent: Parent,
     /// A pipe with a byte in it once the ID maps are written, at its end if they cannot be.
     pub(super) go: Option<[c_int; 2]>,
-    pub(super) hooks: Vec<MutexGuard<'a, super::hook::Code>>,
+    pub(super) hooks: Vec<super::hook::Held<'a>>,
+    /// Whether this is a child, so that what is done to this process is done to nobody else.
+    pub(super) is_born: bool,
     pub(super) report: &'a Report,
 }
 
@@ -101,6 +103,11 @@ pub(super) extern "C" fn run(order: *mut c_void) -> c_int {
     order.report.errno.store(errno.as_raw(), Ordering::Release);
     order.report.step.store(step.as_raw(), Ordering::Release);
     send(order.prepared.descriptors.channel.number(), step, errno);
+    if changes_credentials(order.attributes) {
+        // Until Linux 7.1 a process on its way out was not protected any more once its memory was gone, and its descriptors still there:
+        // the new user's processes could take them (pidfd_getfd(2)).
+        order.prepared.descriptors.close_all();
+    }
     raw::exit_now(127)
 }
 
@@ -139,8 +146,11 @@ fn prepare(order: &mut Order<'_>) -> Result<(), Failure> {
         prctl(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(at(What::NoNewPrivileges))?;
     }
     signals(order)?;
+    if order.is_born && !order.hooks.is_empty() {
+        super::hook::abort_on_panic();
+    }
     for hook in &mut order.hooks {
-        hook().map_err(|error| (What::PreExec.into(), Errno::from_raw(error.raw_os_error().unwrap_or(libc::EINVAL))))?;
+        hook.run().map_err(|error| (What::PreExec.into(), Errno::from_raw(error.raw_os_error().unwrap_or(libc::EINVAL))))?;
     }
     place::limits(a)?;
     if a.trace_me {
@@ -232,7 +242,7 @@ fn prctl(option: c_int, value: c_long) -> Result<c_long, Errno> {
 }
 
 /// Tells a parent that does not see our memory; -1: it does.
-fn send(channel: c_int, step: Step, errno: Errno) {
+pub(super) fn send(channel: c_int, step: Step, errno: Errno) {
     if channel >= 0 {
         let message = [step.as_raw(), errno.as_raw() as u32];
         // SAFETY: 8 bytes that live through the call. A pipe takes them whole.

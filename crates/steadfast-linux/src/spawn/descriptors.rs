@@ -19,9 +19,11 @@ pub(super) struct Descriptors {
     above: c_int,
     /// What is to be closed: from and to, both included. Empty: nothing is.
     closed: Vec<(c_uint, c_uint)>,
-    /// Needed by the child until it has executed the program: the channel for its error, the program itself; -1: neither.
+    /// Needed by the child until it has executed the program: the channel for its error, the program itself, the sign that it is in our
+    /// memory; -1: there is none.
     pub(super) channel: Needed,
     pub(super) executable: Needed,
+    presence: Needed,
 }
 
 struct Move {
@@ -51,8 +53,7 @@ impl Descriptors {
         streams: [c_int; 3],
         fds: &[(i32, Arc<OwnedFd>)],
         close_others: bool,
-        channel: c_int,
-        executable: c_int,
+        [channel, executable, presence]: [c_int; 3],
     ) -> Descriptors {
         let one = |index, to, from| Move { from: AtomicI32::new(from), to, aside: false, index };
         let streams = streams.into_iter().enumerate().filter(|(_, from)| *from >= 0);
@@ -75,13 +76,14 @@ impl Descriptors {
             closed: if close_others { gaps(&kept()) } else { Vec::new() },
             channel: needed(channel),
             executable: needed(executable),
+            presence: needed(presence),
             moves,
         }
     }
 
     /// In the child: puts everything in its place. On failure: the index of what could not be.
     pub(super) fn arrange(&self) -> Result<(), (usize, Errno)> {
-        for needed in [&self.channel, &self.executable].into_iter().filter(|needed| needed.aside) {
+        for needed in [&self.channel, &self.executable, &self.presence].into_iter().filter(|needed| needed.aside) {
             let number = duplicate_above(needed.number(), self.above).map_err(|errno| (3, errno))?;
             needed.number.store(number, Ordering::Relaxed);
         }
@@ -115,6 +117,28 @@ impl Descriptors {
             }
         }
         Ok(())
+    }
+
+    /// In a child that is about to exit: closes everything, but for the sign that it is in our memory, which the kernel takes when that is
+    /// gone.
+    pub(super) fn close_all(&self) {
+        let presence = self.presence.number();
+        let ranges = match c_uint::try_from(presence) {
+            Ok(0) => [None, Some((1, c_uint::MAX))],
+            Ok(kept) => [Some((0, kept - 1)), Some((kept + 1, c_uint::MAX))],
+            Err(_) => [Some((0, c_uint::MAX)), None],
+        };
+        for (first, last) in ranges.into_iter().flatten() {
+            // Linux 5.9.
+            // SAFETY: no pointer; the descriptor table is the child's own.
+            if unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } == 0 {
+                continue;
+            }
+            for number in first..=last.min(most_descriptors()) {
+                // SAFETY: as above. EBADF: it is not open, which is just as well.
+                unsafe { libc::syscall(libc::SYS_close, number) };
+            }
+        }
     }
 
     fn mark(&self, number: c_uint) {
@@ -152,14 +176,20 @@ impl Descriptors {
 
     /// All that the limit allows, one by one: without `close_range` and without `/proc` there is nothing better.
     fn mark_all(&self) -> Result<(), Errno> {
-        let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
-        let none = std::ptr::null::<libc::rlimit64>();
-        // SAFETY: room for the limit; nothing is set.
-        raw::check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, libc::RLIMIT_NOFILE, none, &raw mut limit) })?;
-        // The kernel's own bound on descriptors, unless an administrator has raised it (proc_sys_fs(5), nr_open).
-        (0..limit.rlim_max.min(1 << 20) as c_uint).for_each(|number| self.mark(number));
+        (0..most_descriptors()).for_each(|number| self.mark(number));
         Ok(())
     }
+}
+
+/// No descriptor's number is above that: the hard limit, or the kernel's own bound unless an administrator has raised it
+/// (proc_sys_fs(5), nr_open).
+fn most_descriptors() -> c_uint {
+    const BOUND: c_uint = 1 << 20;
+    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: BOUND.into() };
+    let none = std::ptr::null::<libc::rlimit64>();
+    // SAFETY: room for the limit; nothing is set. If it is refused, the bound is what is left.
+    unsafe { libc::syscall(libc::SYS_prlimit64, 0, libc::RLIMIT_NOFILE, none, &raw mut limit) };
+    limit.rlim_max.min(BOUND.into()) as c_uint
 }
 
 /// What lies between the sorted numbers, and above them.

@@ -8,8 +8,9 @@
 //! * [`Door::Clone`]: `clone`, and a loop over the handlers: where `clone3` is filtered or missing.
 //! * [`Door::Fork`]: a copy of our memory, and a pipe for the error: for kernels that take the flags and do not share
 //!   (QEMU's user mode and valgrind turn `vfork` into `fork`: the child's report would never be seen, and a missing program
-//!   would look like one that ran and exited with 127); and for the two wishes that cannot be had in shared memory: the caller's
-//!   own code (`pre_exec`), and a user namespace with ID maps, which somebody outside has to write while the child waits.
+//!   would look like one that ran and exited with 127); and for what cannot be had in shared memory: the caller's own code
+//!   (`pre_exec`, whose child is made by the C library's fork(3)), a user namespace that is entered or whose ID maps somebody outside has to
+//!   write, and, before Linux 5.16, a child whose core dump would end us too.
 //!
 //! | file | holds |
 //! | --- | --- |
@@ -19,14 +20,16 @@
 //! | `child.rs` | what the child does, step by step |
 //! | `step.rs` | which step failed, in one word and for people |
 //! | `maps.rs` | the ID maps of a user namespace |
-//! | `dumpable.rs` | what a child's change of user must not do to us |
-//! | `hook.rs` | `pre_exec` |
+//! | `dumpable.rs`, `dump.rs` | what a child's change of user, or its core dump, must not do to us |
+//! | `hook.rs`, `handover.rs` | `pre_exec`; the pidfd of a child that fork(3) made |
 
 mod child;
 mod clone;
 mod descriptors;
+mod dump;
 mod dumpable;
 mod environ;
+mod handover;
 mod hook;
 mod image;
 mod maps;
@@ -35,20 +38,20 @@ mod stdio;
 mod step;
 
 pub use clone::{Door, WantPidfd};
+pub use dumpable::stay_dumpable;
 pub use hook::CommandExt;
 
 use crate::pidfd::pidfd_open;
 use crate::raw;
 use crate::stack::Stack;
-use crate::wait::reap_whoever_wins;
 use child::{Failure, Order, Parent, Report};
-use dumpable::Dumpable;
+use dumpable::Inside;
 use image::Image;
 use prepare::Prepared;
 use std::io::Read;
 use std::os::fd::{AsRawFd, OwnedFd};
 use stdio::Streams;
-use steadfast_core::{Errno, Error, Namespaces, Pid, Plan, Stage};
+use steadfast_core::{Attributes, Errno, Error, Namespaces, Pid, Plan, Stage};
 use step::Step;
 
 /// A child that runs its program.
@@ -73,7 +76,7 @@ pub fn spawn(plan: &Plan, want: WantPidfd, door: Door) -> Result<Child, Error> {
     let failed = |stage, source| Error::Spawn { program: plan.program().to_owned(), stage, source };
     let clone_failed = |errno| failed(Stage::Clone, errno);
     check_terminals(plan)?;
-    let door = if a.hooks.is_empty() && !maps::wanted(a) { door } else { Door::Fork };
+    let door = if can_share_memory(a) { door } else { Door::Fork };
     let streams = Streams::open(plan.stdio()).map_err(|(stage, errno)| failed(stage, errno))?;
     let mut image = Image::new(plan);
     let report = Report::default();
@@ -84,10 +87,14 @@ pub fn spawn(plan: &Plan, want: WantPidfd, door: Door) -> Result<Child, Error> {
         (Some(_), WantPidfd::Yes) => Pid::new(std::process::id() as i32).ok().and_then(|own| pidfd_open(own).ok()),
         _ => None,
     };
-    let channel_number = channel.as_ref().map_or(-1, |(_, ours)| ours.as_raw_fd());
-    let prepared = Prepared::new(plan, &mut image, streams.sources(), channel_number);
+    let inside = Inside::begin(a, door).map_err(clone_failed)?;
+    let number = |fd: &OwnedFd| fd.as_raw_fd();
+    let needed = [channel.as_ref().map_or(-1, |(_, ours)| number(ours)), inside.as_ref().map_or(-1, Inside::number)];
+    let prepared = Prepared::new(plan, &mut image, streams.sources(), needed);
     let hooks = hook::hold(a).ok_or_else(|| unknown_hook(plan))?;
-    let stack = Stack::take().map_err(clone_failed)?;
+    // The C library's fork makes no namespaces.
+    let by_library = !hooks.is_empty() && a.namespaces.is_empty();
+    let stack = if hooks.is_empty() { Stack::take() } else { Stack::large() }.map_err(clone_failed)?;
 
     let mut order = Order {
         attributes: a,
@@ -103,34 +110,37 @@ pub fn spawn(plan: &Plan, want: WantPidfd, door: Door) -> Result<Child, Error> {
         },
         go: go.as_ref().map(|(theirs, ours)| [theirs.as_raw_fd(), ours.as_raw_fd()]),
         hooks,
+        is_born: true,
         report: &report,
     };
-    let dumpable = Dumpable::keep(a, door);
     // No handler of ours may run in the child, in our memory and on its stack. `clone3` gives it none. Elsewhere signals wait from
-    // here on until the child has reset them. (One that finds the child without a handler does to it what it would do to the
-    // program a moment later; where the program is not to be as we are in that, they wait too.)
+    // here on until the child has reset them. (One that finds the child without a handler does to it what it would do to a program
+    // that has none; where the program is not to be as we are in that, they wait too.)
     let differs = !a.dispositions.is_empty() || a.signal_mask.is_some() || a.foreground.is_some();
     // Without a pidfd it could not be told whether a child that such a signal ended at once was ever born.
     if door != Door::Clone3 || differs || want == WantPidfd::No {
         order.mask = Some(raw::set_signal_mask(raw::ALL_BUT_SIGSYS));
     }
-    // SAFETY: `order` and all that it borrows live in this function, past the call; the stack is ours; with shared memory the
-    // child has left both by the time it returns.
-    let made = unsafe { clone::make(door, want, &stack, &mut order) };
+    let made = if by_library {
+        // SAFETY: the child has a copy of `order` and of all that it borrows.
+        unsafe { clone::fork(want, &mut order) }
+    } else {
+        // SAFETY: `order` and all that it borrows live in this function, past the call; the stack is ours; with shared memory the
+        // child has left both by the time it returns.
+        unsafe { clone::make(door, want, &stack, &mut order) }
+    };
     order.mask.map(raw::set_signal_mask);
-    drop((dumpable, order));
+    drop(order);
+    if let Some(inside) = inside {
+        inside.end();
+    }
     stack.keep();
 
-    let (pid, pidfd) = made.map_err(|errno| failed(clone_stage(plan), errno))?;
-    if door != Door::Fork && !report.child_ran() && pidfd < 0 {
-        // A SIGSYS handler that merely returns makes a filtered clone "return" its own number. Nobody was born.
-        return Err(failed(Stage::Clone, Errno::NOSYS));
-    }
-    let pidfd = clone::take_pidfd(pid, pidfd, want).map_err(clone_failed)?;
+    let child = made.map_err(|errno| failed(clone_stage(plan), errno))?;
     let unmapped = go.and_then(|(theirs, ours)| {
         drop(theirs);
         // Closing our end without a word sends the child away.
-        maps::write(pid, a, &ours.into()).err()
+        maps::write(&child, a, &ours.into()).err()
     });
     let failure = match channel {
         Some((theirs, ours)) => {
@@ -140,11 +150,23 @@ pub fn spawn(plan: &Plan, want: WantPidfd, door: Door) -> Result<Child, Error> {
         None => report.failure(),
     };
     if let Some((stage, errno)) = unmapped.or_else(|| failure.map(|(step, errno)| (step.stage(plan, &image), errno))) {
-        reap_whoever_wins(pid);
+        child.reap();
         return Err(failed(stage, errno));
     }
-    let pid = Pid::new(pid).map_err(|_| clone_failed(Errno::RANGE))?;
-    Ok(Child { pid, pidfd, pipes: streams.into_ours() })
+    if want == WantPidfd::Yes && child.pidfd.is_none() {
+        // It was killed before it could hand it over.
+        child.reap();
+        return Err(failed(Stage::Pidfd, Errno::SRCH));
+    }
+    let pid = Pid::new(child.pid).map_err(|_| clone_failed(Errno::RANGE))?;
+    Ok(Child { pid, pidfd: child.pidfd, pipes: streams.into_ours() })
+}
+
+/// Whether the child can be in our memory until it executes.
+fn can_share_memory(a: &Attributes) -> bool {
+    // The caller's own code may write anywhere; the writer of ID maps must go on while the child waits; and whoever makes a user
+    // namespace without privileges would be no longer dumpable by it, and could not write its own maps, for `/proc/self` would be root's.
+    a.hooks.is_empty() && !maps::wanted(a) && !a.unshare.contains(Namespaces::USER) && !dump::could_end_us(a)
 }
 
 /// Replaces this process by the program of `plan`, in the steps of a child; returns only if one fails, and then those before it
@@ -172,7 +194,7 @@ pub fn exec(plan: &Plan) -> Error {
     };
     let Some(hooks) = hook::hold(&a) else { return unknown_hook(plan) };
     let mut image = Image::new(plan);
-    let prepared = Prepared::new(plan, &mut image, streams.sources(), -1);
+    let prepared = Prepared::new(plan, &mut image, streams.sources(), [-1; 2]);
     let report = Report::default();
     // Handlers are not reset: a program that is executed has none, and if this fails, they are still ours.
     let mut order = Order {
@@ -185,6 +207,7 @@ pub fn exec(plan: &Plan) -> Error {
         parent: Parent::Whoever,
         go: None,
         hooks,
+        is_born: false,
         report: &report,
     };
     order.mask = Some(raw::set_signal_mask(raw::ALL_BUT_SIGSYS));

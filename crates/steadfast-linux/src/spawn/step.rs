@@ -8,6 +8,7 @@ use steadfast_core::{Plan, Stage};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum What {
+    Pidfd,
     Maps,
     Cgroup,
     Setsid,
@@ -22,6 +23,7 @@ pub(super) enum What {
     Scheduling,
     Affinity,
     Chroot,
+    ClearAmbient,
     KeepCapabilities,
     Setgroups,
     Setgid,
@@ -45,7 +47,8 @@ pub(super) enum What {
 }
 
 impl What {
-    const ALL: [What; 33] = [
+    const ALL: [What; 35] = [
+        What::Pidfd,
         What::Maps,
         What::Cgroup,
         What::Setsid,
@@ -60,6 +63,7 @@ impl What {
         What::Scheduling,
         What::Affinity,
         What::Chroot,
+        What::ClearAmbient,
         What::KeepCapabilities,
         What::Setgroups,
         What::Setgid,
@@ -120,6 +124,7 @@ impl Step {
         let attribute = |call, value: String| Stage::Attribute { call, value };
         let number = |call, number: Option<i64>| attribute(call, number.map(|n| n.to_string()).unwrap_or_default());
         match self.what {
+            What::Pidfd => Stage::Pidfd,
             What::Maps => attribute("uid_map", String::new()),
             What::Cgroup => attribute("cgroup", String::new()),
             What::Setsid => attribute("setsid", String::new()),
@@ -136,6 +141,7 @@ impl Step {
             What::Chroot => {
                 attribute("chroot", a.chroot.as_ref().map(|dir| format!("to `{}`", dir.display())).unwrap_or_default())
             }
+            What::ClearAmbient => attribute("prctl", "PR_CAP_AMBIENT_CLEAR_ALL".into()),
             What::KeepCapabilities => attribute("prctl", "PR_SET_KEEPCAPS".into()),
             What::Setgroups => attribute("setgroups", format!("{:?}", a.groups.as_deref().unwrap_or_default())),
             What::Setgid => number("setgid", a.gid.map(Into::into)),

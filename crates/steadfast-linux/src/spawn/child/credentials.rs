@@ -2,12 +2,21 @@
 //! process that is not the child's.
 
 use super::{Failure, at, prctl};
-use crate::arch::{SYS_SETGID, SYS_SETGROUPS, SYS_SETUID};
+use crate::arch::{SYS_SETGROUPS, SYS_SETRESGID, SYS_SETRESUID};
 use crate::raw::{self, call as syscall};
 use crate::spawn::step::What;
 use steadfast_core::{Attributes, Errno};
 
 pub(super) fn change(a: &Attributes) -> Result<(), Failure> {
+    if a.uid.is_some() || !a.ambient.is_empty() {
+        // The caller's would stay with the new user, where they survive the change (from one that is not root), and beside those of
+        // the list. Before Linux 4.3 there are none.
+        let clear = [libc::PR_CAP_AMBIENT.into(), libc::PR_CAP_AMBIENT_CLEAR_ALL.into(), 0];
+        match syscall(libc::SYS_prctl, clear) {
+            Ok(_) | Err(Errno::INVAL) => {}
+            Err(errno) => return Err((What::ClearAmbient.into(), errno)),
+        }
+    }
     if !a.ambient.is_empty() {
         // Or else the change of user takes them all (capabilities(7)).
         prctl(libc::PR_SET_KEEPCAPS, 1).map_err(at(What::KeepCapabilities))?;
@@ -16,7 +25,8 @@ pub(super) fn change(a: &Attributes) -> Result<(), Failure> {
         setgroups(groups).map_err(at(What::Setgroups))?;
     }
     if let Some(gid) = a.gid {
-        syscall(SYS_SETGID, [gid.into(), 0, 0]).map_err(at(What::Setgid))?;
+        // All three: setgid(2) leaves the real and the saved one to whoever lacks the privilege, and with them the way back.
+        syscall(SYS_SETRESGID, [gid.into(); 3]).map_err(at(What::Setgid))?;
     }
     if let Some(uid) = a.uid {
         if a.groups.is_none() && !a.keep_groups {
@@ -26,7 +36,7 @@ pub(super) fn change(a: &Attributes) -> Result<(), Failure> {
                 Err(errno) => return Err((What::Setgroups.into(), errno)),
             }
         }
-        syscall(SYS_SETUID, [uid.into(), 0, 0]).map_err(at(What::Setuid))?;
+        syscall(SYS_SETRESUID, [uid.into(); 3]).map_err(at(What::Setuid))?;
     }
     ambient(a)
 }
