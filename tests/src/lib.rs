@@ -3,6 +3,7 @@
 
 pub mod filter;
 pub mod profiles;
+pub mod robbery;
 
 use std::path::Path;
 use std::sync::Arc;

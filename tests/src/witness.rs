@@ -14,11 +14,12 @@ use std::sync::Once;
 use steadfast::{Answer, Pid, Probe, Signal, System};
 use steadfast_conformance::{Outcome, Subject, promises};
 use steadfast_tests::filter::{Call, Reply};
+use steadfast_tests::robbery::{self, Scene};
 use steadfast_tests::{profiles, real, tells_lost_status};
 use xtask::environments::{ALONE, MARK};
 use xtask::namespace;
 
-const USAGE: &str = "witness [examine] | in-namespace PROGRAM ARGS | filtered FILTER | foreign";
+const USAGE: &str = "witness [examine] | in-namespace PROGRAM ARGS | filtered FILTER | foreign | rob [stay] | thief … | nothing";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -28,6 +29,9 @@ fn main() -> ExitCode {
         ["in-namespace", program, ref args @ ..] => in_namespace(program, args),
         ["filtered", name] => filter(name).and_then(|()| examine()),
         ["foreign"] => foreign(),
+        ["thief", ref words @ ..] => robbery::thief(words),
+        ["nothing"] => Ok(()),
+        ["rob", ref wishes @ ..] => rob(wishes),
         _ => Err(USAGE.to_owned()),
     };
     if let Err(error) = &done {
@@ -145,7 +149,19 @@ fn examine() -> Result<(), String> {
         after = belongings();
     }
     say(&json!({ "event": "end", "before": before, "after": after }));
+    robberies();
     Ok(())
+}
+
+/// In processes of their own, for what is said about being dumpable is said once; and last, for an emulator may not know who may look
+/// into whom.
+fn robberies() {
+    for wishes in [&["rob"][..], &["rob", "stay"]] {
+        let status = Command::new(beside("witness")).args(wishes).status();
+        if !status.is_ok_and(|status| status.success()) {
+            say(&json!({ "event": "note", "what": format!("{wishes:?}: {status:?}") }));
+        }
+    }
 }
 
 /// `works`, `ENOSYS`, `SIGSYS`.
@@ -164,6 +180,26 @@ fn belongings() -> [Option<usize>; 3] {
     let children = std::fs::read_to_string(format!("/proc/self/task/{}/children", std::process::id()));
     let children = children.ok().map(|text| text.split_ascii_whitespace().count());
     [count("/proc/self/fd"), count("/proc/self/task"), children]
+}
+
+/// Starts programs as another user, with thieves about.
+fn rob(wishes: &[&str]) -> Result<(), String> {
+    if wishes.contains(&"stay") {
+        steadfast::stay_dumpable().map_err(|error| error.to_string())?;
+    }
+    let own = beside("witness");
+    let spawns = std::env::var("STEADFAST_SPAWNS").ok().and_then(|n| n.parse().ok()).unwrap_or(100);
+    let stays = if wishes.contains(&"stay") { ", and dumpable again" } else { "" };
+    let doors = Probe::once().map_err(|error| error.to_string())?.doors();
+    for scene in Scene::all(doors) {
+        let booty = scene.play(&own, &own.display().to_string(), spawns)?;
+        let robbery::Booty { attempts, read, written, taken } = booty;
+        say(&json!({
+            "event": "robbery", "name": format!("{}{stays}", scene.name), "spawns": spawns,
+            "attempts": attempts, "read": read, "written": written, "taken": taken,
+        }));
+    }
+    Ok(())
 }
 
 fn subject(system: &System) -> Subject {

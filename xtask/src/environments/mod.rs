@@ -44,6 +44,9 @@ pub struct Args {
     /// How many random cases each property is tried with
     #[arg(long, default_value_t = 30, value_name = "N")]
     cases: u32,
+    /// How many programs are started as another user in each way, with that user's processes about
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    spawns: u32,
     /// Also writes the matrix into this file (Markdown)
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
@@ -93,7 +96,7 @@ fn visit_all(places: &[Place], args: &Args) -> Result<Vec<Visit>, String> {
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len}, {eta} left: {msg}").map_err(|error| error.to_string())?;
     let progress = ProgressBar::new(places.len() as u64).with_style(style);
     progress.set_message("building the witness");
-    let traveller = travel::Traveller::new(args.cases)?;
+    let traveller = travel::Traveller::new(args.cases, args.spawns)?;
     let mut visits = Vec::new();
     for place in places {
         progress.set_message(place.name.clone());

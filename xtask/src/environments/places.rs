@@ -197,6 +197,11 @@ impl Expected {
                 _ => {}
             }
         }
+        for robbery in &seen.robberies {
+            let [read, written, taken] = robbery.had;
+            let had = format!("{read} reads, {written} writes, {taken} descriptors");
+            compare(&format!("a hostile user: {}", robbery.name), "0 reads, 0 writes, 0 descriptors", &had);
+        }
         match &seen.belongings {
             None => differences.push("the witness did not come to its end".into()),
             Some((before, after)) if before != after => {

@@ -9,11 +9,12 @@ use std::fmt::Write;
 
 type All<'a> = [(&'a Place, &'a Visit)];
 
-const HEADER: [&str; 7] = ["place", "kernel", "chosen", "children by", "promises on pidfd", "on pid-legacy", "as expected"];
+const HEADER: [&str; 8] =
+    ["place", "kernel", "chosen", "children by", "promises on pidfd", "on pid-legacy", "had by a hostile user", "as expected"];
 
-fn row(place: &Place, visit: &Visit) -> [String; 7] {
+fn row(place: &Place, visit: &Visit) -> [String; 8] {
     match visit {
-        Visit::Skipped(_) => [&place.name, "", "", "", "", "", "skipped"].map(str::to_owned),
+        Visit::Skipped(_) => [&place.name, "", "", "", "", "", "", "skipped"].map(str::to_owned),
         Visit::Made(seen, differences) => [
             place.name.clone(),
             seen.kernel.clone(),
@@ -21,6 +22,7 @@ fn row(place: &Place, visit: &Visit) -> [String; 7] {
             seen.door.to_lowercase(),
             counts(seen, "pidfd"),
             counts(seen, "pid-legacy"),
+            booty(seen),
             if differences.is_empty() { "yes".into() } else { "NO".into() },
         ],
     }
@@ -32,6 +34,13 @@ fn counts(seen: &Testimony, backend: &str) -> String {
         Some([kept, 0, skipped]) => format!("{kept} kept, {skipped} skipped"),
         Some([kept, broken, skipped]) => format!("{kept} kept, {broken} broken, {skipped} skipped"),
     }
+}
+
+/// Of all spawns as that user, with its processes about; nothing where nobody can be another user.
+fn booty(seen: &Testimony) -> String {
+    let spawns: u64 = seen.robberies.iter().map(|robbery| robbery.spawns).sum();
+    let had: u64 = seen.robberies.iter().flat_map(|robbery| robbery.had).sum();
+    if spawns == 0 { "–".into() } else { format!("{had} in {spawns}") }
 }
 
 pub(super) fn text(all: &All<'_>) -> String {
@@ -71,6 +80,9 @@ pub(super) fn json(all: &All<'_>) -> Value {
                 .collect::<Vec<_>>(),
             "promises": seen.promises.iter()
                 .map(|p| json!({ "backend": p.backend, "name": p.name, "outcome": p.outcome, "why": p.why }))
+                .collect::<Vec<_>>(),
+            "robberies": seen.robberies.iter()
+                .map(|r| json!({ "name": r.name, "spawns": r.spawns, "read": r.had[0], "written": r.had[1], "taken": r.had[2] }))
                 .collect::<Vec<_>>(),
             "differences": differences,
         }),

@@ -20,7 +20,16 @@ pub(crate) struct Testimony {
     pub(crate) promises: Vec<Promise>,
     /// Descriptors, threads and children, before and after.
     pub(crate) belongings: Option<(String, String)>,
+    pub(crate) robberies: Vec<Robbery>,
     pub(crate) errors: Vec<String>,
+}
+
+/// What a hostile user's processes tried, and what they had.
+pub(crate) struct Robbery {
+    pub(crate) name: String,
+    pub(crate) spawns: u64,
+    /// Reads, writes and descriptors.
+    pub(crate) had: [u64; 3],
 }
 
 pub(crate) struct Promise {
@@ -61,6 +70,11 @@ impl Testimony {
                     Some(last) if last.outcome == "begun" && last.name == name => (last.outcome, last.why) = (outcome, why),
                     _ => self.promises.push(Promise { backend, name, outcome, why }),
                 }
+            }
+            Some("robbery") => {
+                let number = |name: &str| event[name].as_u64().unwrap_or_default();
+                let had = ["read", "written", "taken"].map(number);
+                self.robberies.push(Robbery { name: text(event, "name"), spawns: number("spawns"), had });
             }
             Some("end") => self.belongings = Some((event["before"].to_string(), event["after"].to_string())),
             Some("error") => self.errors.push(text(event, "what")),

@@ -18,13 +18,14 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 pub(crate) struct Traveller {
     witness: PathBuf,
     cases: String,
+    spawns: String,
     /// Asked for by the first who needs them.
     packages: OnceLock<Result<Packages, String>>,
 }
 
 impl Traveller {
     /// Builds the witness and its actor, as static programs.
-    pub(crate) fn new(cases: u32) -> Result<Traveller, String> {
+    pub(crate) fn new(cases: u32, spawns: u32) -> Result<Traveller, String> {
         if std::env::consts::ARCH != "x86_64" {
             return Err(format!("the emulators and kernels are for x86_64, and this machine is {}", std::env::consts::ARCH));
         }
@@ -42,7 +43,7 @@ impl Traveller {
         }
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
         let witness = target.join(TARGET).join("debug/witness");
-        Ok(Traveller { witness, cases: cases.to_string(), packages: OnceLock::new() })
+        Ok(Traveller { witness, cases: cases.to_string(), spawns: spawns.to_string(), packages: OnceLock::new() })
     }
 
     /// Goes there, and listens.
@@ -72,7 +73,7 @@ impl Traveller {
             }
             Way::Kernel(series) => self.kernel(&self.packages()?.kernel(series)?)?,
         };
-        command.env("STEADFAST_CASES", &self.cases).env_remove("STEADFAST_BACKEND").stdin(Stdio::null());
+        command.env("STEADFAST_CASES", &self.cases).env("STEADFAST_SPAWNS", &self.spawns).env_remove("STEADFAST_BACKEND").stdin(Stdio::null());
         let options = Capture::new().timeout(PATIENCE).kill_on_timeout(true);
         let captured = command.capture(&options).map_err(|error| error.to_string())?;
         let mut testimony = Testimony::hear(&captured.stdout.to_string());
@@ -111,9 +112,9 @@ impl Traveller {
         let is_there = Command::new("qemu-system-x86_64").arg("--version").stdin(Stdio::null()).output();
         is_there.map_err(|_| "qemu-system-x86_64 is not here: install qemu-system-x86".to_owned())?;
         let initrd = self.initrd().map_err(|error| format!("the initial file system: {error}"))?;
-        let line = format!("console=ttyS0 quiet panic=-1 {ALONE}=1 STEADFAST_CASES={}", self.cases);
+        let line = format!("console=ttyS0 quiet panic=-1 {ALONE}=1 STEADFAST_CASES={} STEADFAST_SPAWNS={}", self.cases, self.spawns);
         let mut command = Command::new("qemu-system-x86_64");
-        command.args(["-cpu", "max", "-m", "512", "-nographic", "-no-reboot", "-append", &line]);
+        command.args(["-cpu", "max", "-smp", "2", "-m", "512", "-nographic", "-no-reboot", "-append", &line]);
         command.arg("-kernel").arg(image).arg("-initrd").arg(initrd);
         Ok(command)
     }
