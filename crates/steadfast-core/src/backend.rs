@@ -96,6 +96,9 @@ pub trait BackendProcess: Send + Sync {
     /// not hold a lock that it needs for [`Clock::scheduler`]'s methods, which `tell` may use. If the object is dropped before, nobody
     /// wants to know any more.
     ///
+    /// A [`Process`](crate::Process) asks with a `tell` that does not panic, whatever its watchers do. Anybody else's may: what calls it on a
+    /// thread that others rely on [contains](crate::contain) the panic.
+    ///
     /// # Errors
     /// `EMFILE`, `EAGAIN` and the like, if it takes a descriptor or a thread that is not to be had.
     fn on_exit(self: Arc<Self>, tell: OnExit) -> Result<()>;

@@ -10,7 +10,7 @@ use std::time::Instant;
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
     BackendProcess, Capabilities, Clock, Errno, Error, ErrorKind, Exit, OnExit, Pid, Plan, Process, ProcessBackend, Result,
-    Signal, Spawned,
+    Signal, Spawned, Watcher,
 };
 
 /// What was called, in order, and what holds the next call of a kind back.
@@ -278,4 +278,79 @@ fn a_look_whose_reap_is_refused_gives_the_status_all_the_same() {
         assert_eq!(process.try_wait().unwrap().unwrap().code(), Some(7), "{refusals:?}");
         assert_eq!(script.count("abandon") == 1, is_left, "{refusals:?}");
     }
+}
+
+/// Notes its token; an odd one panics then, and when it is dropped.
+struct Touchy(Sender<u64>, u64);
+
+/// What it panics with panics when it is dropped.
+struct Touched;
+
+impl Drop for Touched {
+    fn drop(&mut self) {
+        panic!("on purpose, of what was panicked with");
+    }
+}
+
+impl Watcher for Touchy {
+    fn notify(&self, token: u64) {
+        self.0.send(token).unwrap();
+        if token % 2 == 1 {
+            std::panic::panic_any(Touched);
+        }
+    }
+}
+
+impl Drop for Touchy {
+    fn drop(&mut self) {
+        assert!(self.1 % 2 == 0, "on purpose, at the end of a watcher");
+    }
+}
+
+/// Watches it with five, of whom nobody else keeps any.
+fn watched(process: &Process) -> Receiver<u64> {
+    let (sender, told) = channel();
+    for token in 0..5 {
+        let watcher: Arc<dyn Watcher> = Arc::new(Touchy(sender.clone(), token));
+        process.watch_exit(&watcher, token).unwrap();
+    }
+    told
+}
+
+#[test]
+fn watchers_that_panic_keep_nobody_from_being_told() {
+    let (script, process) = spawned();
+    let told = watched(&process);
+    let tell = script.tell.lock().unwrap().take().unwrap();
+    // The backend's thread goes on.
+    tell();
+    assert_eq!(told.iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+    assert_eq!(process.wait().unwrap().code(), Some(7));
+    // At once, on the thread that asks.
+    let (sender, told) = channel();
+    let watcher: Arc<dyn Watcher> = Arc::new(Touchy(sender, 0));
+    process.watch(&watcher, 1);
+    process.watch_exit(&watcher, 3).unwrap();
+    drop(watcher);
+    assert_eq!(told.iter().collect::<Vec<_>>(), [1, 3]);
+}
+
+#[test]
+fn watchers_that_panic_spoil_no_wait_and_no_reap() {
+    let (script, process) = spawned();
+    let told = watched(&process);
+    assert_eq!(process.wait().unwrap().code(), Some(7));
+    assert_eq!(told.iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+    assert_eq!((script.count("reap"), script.count("abandon")), (1, 0));
+    let (script, process) = spawned();
+    let told = watched(&process);
+    process.release().unwrap();
+    assert_eq!(told.iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+    assert_eq!(script.count("abandon"), 1);
+    // Whom nobody tells, because nobody has the handle any more.
+    let (script, process) = spawned();
+    let told = watched(&process);
+    drop(process);
+    assert_eq!(told.iter().count(), 0);
+    assert_eq!(script.count("abandon"), 1);
 }

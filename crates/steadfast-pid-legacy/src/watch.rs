@@ -7,7 +7,7 @@ use crate::os::{Blocking, Condvar, Mutex, MutexGuard, Reaping, SystemClock, Targ
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
-use steadfast_core::{Clock, Errno, OnExit, Pid};
+use steadfast_core::{Clock, Errno, OnExit, Pid, contain};
 
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
@@ -43,7 +43,7 @@ impl Watch {
             own.changed.notify_all();
             // At last, for whoever is told may reap, which waits for this thread to have left the kernel.
             if let Some(tell) = tell {
-                tell();
+                contain(tell);
             }
         };
         spawn_quiet_thread("steadfast-watch", run).map(|()| watch).map_err(thread_errno)
@@ -78,7 +78,7 @@ impl Watch {
             return;
         }
         drop(state);
-        tell();
+        contain(tell);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -12,7 +12,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
-use steadfast_core::{BackendProcess, OnExit};
+use steadfast_core::{BackendProcess, OnExit, contain};
 use steadfast_linux::spawn_quiet_thread;
 
 /// The alarm's number among those of the tasks.
@@ -53,10 +53,13 @@ pub(crate) fn reap(child: Arc<PidfdProcess>) {
     if !matches!(child.reap(), Ok(None)) {
         return;
     }
-    if let Some(task) = lock(&REACTOR).as_mut().and_then(|reactor| reactor.task_of(&child)) {
-        // Nobody wants to be told any more.
-        *task = Task::Reap(child);
-        return;
+    let told = lock(&REACTOR).as_mut().and_then(|reactor| {
+        let task = reactor.task_of(&child)?;
+        Some(std::mem::replace(task, Task::Reap(Arc::clone(&child))))
+    });
+    if let Some(told) = told {
+        // Nobody wants to be told any more; and what that was to be is not dropped under the lock.
+        return contain(|| drop(told));
     }
     if add(&child, Task::Reap(Arc::clone(&child))).is_ok() {
         return;
@@ -86,7 +89,7 @@ pub(crate) fn forget(process: &PidfdProcess) {
         _ = rustix::io::write(&reactor.alarm, &1_u64.to_ne_bytes());
     }
     drop(guard);
-    drop(forgotten);
+    contain(|| drop(forgotten));
 }
 
 fn add(process: &PidfdProcess, task: Task) -> io::Result<()> {
@@ -181,7 +184,7 @@ fn exited(epoll: &OwnedFd, number: u64) -> bool {
     }
     let task = lock(&REACTOR).as_mut().and_then(|reactor| reactor.remove(number));
     match task {
-        Some(Task::Tell(_, tell)) => tell(),
+        Some(Task::Tell(_, tell)) => contain(tell),
         // ECHILD: somebody else was quicker, and it is gone.
         Some(Task::Reap(child)) => drop(child.reap()),
         None => {}

@@ -459,6 +459,7 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        watch::dismiss(state.watchers.take());
         if matches!(state.phase, Phase::Running) {
             state.phase = Phase::Released;
             state.farewell(self.origin).perform();
