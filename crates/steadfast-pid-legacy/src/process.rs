@@ -130,7 +130,8 @@ impl LegacyProcess {
             Waiting::Waitid(_) => matches!(self.is_ours(), Ok(false)),
             Waiting::Wait4(collector) => match collector.wait_until(Some(SystemClock.now())) {
                 Ok(exit) => exit.is_some(),
-                Err(_) => self.is_child() || matches!(self.is_ours(), Ok(false)),
+                Err(Errno::CHILD) => self.is_child() || matches!(self.is_ours(), Ok(false)),
+                Err(_) => false,
             },
         }
     }
@@ -231,8 +232,10 @@ impl BackendProcess for LegacyProcess {
             Waiting::Waitid(watch) => match self.look() {
                 Ok(_) => self.watch(watch).map_err(failed)?.tell(tell),
                 // A child whose status is lost.
-                Err(_) if self.is_child() => contain(tell),
-                Err(_) => self.tell_by_looking(tell).map_err(failed)?,
+                Err(Errno::CHILD) if self.is_child() => contain(tell),
+                Err(Errno::CHILD) => self.tell_by_looking(tell).map_err(failed)?,
+                // Refused: that says nothing of it.
+                Err(errno) => return Err(self.failed("waitid")(errno)),
             },
             Waiting::Wait4(_) => self.tell_by_looking(tell).map_err(failed)?,
         }
