@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod attributes;
+mod callbacks;
 mod capture;
 mod contract;
 mod errors;
@@ -69,6 +70,7 @@ impl Test {
 fn main() {
     let tests = [
         attributes::tests(),
+        callbacks::tests(),
         capture::tests(),
         contract::tests(),
         errors::tests(),

@@ -45,7 +45,7 @@ pub(crate) fn tests() -> Vec<Test> {
     tests
 }
 
-fn runtime() -> Runtime {
+pub(crate) fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 

@@ -49,7 +49,8 @@ pub trait ProcessBackend: Send + Sync {
 /// # For authors
 /// [`Process`](crate::Process) calls these from many threads at once and promises: [`reap`](Self::reap) is called only when no
 /// other call on this object is in progress, and nothing is called after it has found an exit; or [`collect`](Self::collect) is
-/// called, and then nothing else at all. Report
+/// called, and then nothing else at all; but [`abandon`](Self::abandon), if it fails with anything but `EINTR`, after which it is asked
+/// again, and `ECHILD`. Report
 /// the system's errors as they are ([`Error::System`](crate::Error::System) with the errno): `ESRCH`, `ECHILD` and `EINTR`
 /// get their meaning above. Dropping the object frees what it holds, and does nothing to the process.
 pub trait BackendProcess: Send + Sync {
@@ -95,6 +96,9 @@ pub trait BackendProcess: Send + Sync {
     /// not hold a lock that it needs for [`Clock::scheduler`]'s methods, which `tell` may use. If the object is dropped before, nobody
     /// wants to know any more.
     ///
+    /// A [`Process`](crate::Process) asks with a `tell` that does not panic, whatever its watchers do. Anybody else's may: what calls it on a
+    /// thread that others rely on [contains](crate::contain) the panic.
+    ///
     /// # Errors
     /// `EMFILE`, `EAGAIN` and the like, if it takes a descriptor or a thread that is not to be had.
     fn on_exit(self: Arc<Self>, tell: OnExit) -> Result<()>;
@@ -102,11 +106,13 @@ pub trait BackendProcess: Send + Sync {
     /// Lends the descriptor that stands for the process, if this backend has one.
     fn handle(&self) -> Option<BorrowedFd<'_>>;
 
-    /// Takes over a child that nobody will wait for any more: reaps it in the background once it has exited.
+    /// Takes over a child that nobody will wait for any more: reaps it in the background once it has exited. A reap that is refused
+    /// (`EINTR`, `EPERM`, `EAGAIN`) is tried again, after a while, until it succeeds or says `ECHILD`. Such a child may be what is taken
+    /// over: one that has exited, whose [`reap`](Self::reap) was refused.
     fn abandon(self: Arc<Self>);
 }
 
-/// What is called when a process has exited.
+/// What is called when a process has exited. A panic in it ends at the backend ([`contain`](crate::contain)).
 pub type OnExit = Box<dyn FnOnce() + Send>;
 
 /// Time, as a backend has it.

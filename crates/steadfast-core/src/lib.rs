@@ -11,10 +11,12 @@
 //! | `plan` | [`Plan`]: an order to spawn that has been checked; [`Attributes`] and their values |
 //! | [`sync`] | locks that a simulation can see |
 //! | `pid`, `signal`, `errno`, `exit` | the values at the edges |
+//! | `contain` | [`contain`]: a callback's panic is its own |
 //! | `error` | [`Error`]: one type for all backends |
 #![forbid(unsafe_code)]
 
 mod backend;
+mod contain;
 mod errno;
 mod error;
 mod exit;
@@ -26,6 +28,7 @@ mod signal;
 pub mod sync;
 
 pub use backend::{BackendProcess, Capabilities, Clock, OnExit, PipeEnd, PipeRead, PipeWrite, ProcessBackend, Spawned};
+pub use contain::contain;
 pub use errno::Errno;
 pub use error::{Error, ErrorKind, Stage};
 pub use exit::{Exit, Rusage};

@@ -158,6 +158,11 @@ impl<T> fmt::Debug for JoinHandle<T> {
     }
 }
 
+/// Whether this is a thread of a simulation that lets one go on at a time.
+pub(crate) fn takes_turns() -> bool {
+    scheduler().is_some_and(|scheduler| scheduler.takes_turns())
+}
+
 fn scheduler() -> Option<Arc<dyn Scheduler>> {
     // Late in a thread's life there is none.
     ENTERED.try_with(|entered| entered.borrow().last().and_then(|(_, scheduler)| scheduler.clone())).ok().flatten()

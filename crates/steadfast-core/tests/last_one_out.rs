@@ -10,7 +10,7 @@ use std::time::Instant;
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
     BackendProcess, Capabilities, Clock, Errno, Error, ErrorKind, Exit, OnExit, Pid, Plan, Process, ProcessBackend, Result,
-    Signal, Spawned,
+    Signal, Spawned, Watcher,
 };
 
 /// What was called, in order, and what holds the next call of a kind back.
@@ -21,6 +21,8 @@ struct Script {
     hold_signal: Mutex<Option<(Sender<()>, Receiver<()>)>>,
     interrupt: Mutex<u32>,
     tell: Mutex<Option<OnExit>>,
+    /// Answers of the next reaps, the last one first.
+    refuse_reap: Mutex<Vec<Errno>>,
 }
 
 struct Scripted(Arc<Script>);
@@ -79,7 +81,10 @@ impl BackendProcess for Scripted {
 
     fn reap(&self) -> Result<Option<Exit>> {
         self.0.note("reap");
-        Ok(Some(exit()))
+        match self.0.refuse_reap.lock().unwrap().pop() {
+            Some(errno) => Err(Error::on_process("reap", Pid::MAX, errno)),
+            None => Ok(Some(exit())),
+        }
     }
 
     fn collect(&self) -> Result<Exit> {
@@ -226,4 +231,126 @@ fn run_collects_in_one_call_and_again_after_a_signal() {
     let seen = Process::run(&backend, &Plan::builder("x").build().unwrap()).unwrap();
     assert_eq!(seen, exit());
     assert_eq!((script.count("collect"), script.count("reap"), script.count("abandon")), (3, 0, 0));
+}
+
+/// In the waiter's call, whose other call is a signal on its way: so that the reap is a call of its own, behind the look at the exit.
+fn reaped_at_last(refusals: &[Errno]) -> Arc<Script> {
+    let (script, process) = spawned();
+    refusals.clone_into(&mut script.refuse_reap.lock().unwrap());
+    let (is_there, go_on) = hold(&script.hold_signal);
+    std::thread::scope(|scope| {
+        let signal = scope.spawn(|| process.kill().unwrap());
+        is_there.recv().unwrap();
+        assert_eq!(process.wait().unwrap().code(), Some(7));
+        go_on.send(()).unwrap();
+        signal.join().unwrap();
+    });
+    assert_eq!(process.wait().unwrap().code(), Some(7));
+    drop(process);
+    script
+}
+
+#[test]
+fn an_interrupted_reap_is_made_again() {
+    for times in [1, 5] {
+        let script = reaped_at_last(&vec![Errno::INTR; times]);
+        assert_eq!((script.count("reap"), script.count("abandon")), (times + 1, 0));
+    }
+}
+
+#[test]
+fn a_reap_that_is_refused_is_left_to_the_background() {
+    for refusals in [&[Errno::PERM][..], &[Errno::AGAIN], &[Errno::PERM; 3], &[Errno::AGAIN, Errno::INTR]] {
+        let script = reaped_at_last(refusals);
+        assert_eq!(script.count("abandon"), 1, "{refusals:?}");
+        assert_eq!(script.calls.lock().unwrap().last(), Some(&"abandon"));
+    }
+    // Somebody else was quicker.
+    let script = reaped_at_last(&[Errno::CHILD]);
+    assert_eq!((script.count("reap"), script.count("abandon")), (1, 0));
+}
+
+#[test]
+fn a_look_whose_reap_is_refused_gives_the_status_all_the_same() {
+    for (refusals, is_left) in [(&[Errno::INTR][..], false), (&[Errno::PERM], false), (&[Errno::PERM, Errno::PERM], true)] {
+        let (script, process) = spawned();
+        refusals.clone_into(&mut script.refuse_reap.lock().unwrap());
+        assert_eq!(process.try_wait().unwrap().unwrap().code(), Some(7), "{refusals:?}");
+        assert_eq!(script.count("abandon") == 1, is_left, "{refusals:?}");
+    }
+}
+
+/// Notes its token; an odd one panics then, and when it is dropped.
+struct Touchy(Sender<u64>, u64);
+
+/// What it panics with panics when it is dropped.
+struct Touched;
+
+impl Drop for Touched {
+    fn drop(&mut self) {
+        panic!("on purpose, of what was panicked with");
+    }
+}
+
+impl Watcher for Touchy {
+    fn notify(&self, token: u64) {
+        self.0.send(token).unwrap();
+        if token % 2 == 1 {
+            std::panic::panic_any(Touched);
+        }
+    }
+}
+
+impl Drop for Touchy {
+    fn drop(&mut self) {
+        assert!(self.1 % 2 == 0, "on purpose, at the end of a watcher");
+    }
+}
+
+/// Watches it with five, of whom nobody else keeps any.
+fn watched(process: &Process) -> Receiver<u64> {
+    let (sender, told) = channel();
+    for token in 0..5 {
+        let watcher: Arc<dyn Watcher> = Arc::new(Touchy(sender.clone(), token));
+        process.watch_exit(&watcher, token).unwrap();
+    }
+    told
+}
+
+#[test]
+fn watchers_that_panic_keep_nobody_from_being_told() {
+    let (script, process) = spawned();
+    let told = watched(&process);
+    let tell = script.tell.lock().unwrap().take().unwrap();
+    // The backend's thread goes on.
+    tell();
+    assert_eq!(told.iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+    assert_eq!(process.wait().unwrap().code(), Some(7));
+    // At once, on the thread that asks.
+    let (sender, told) = channel();
+    let watcher: Arc<dyn Watcher> = Arc::new(Touchy(sender, 0));
+    process.watch(&watcher, 1);
+    process.watch_exit(&watcher, 3).unwrap();
+    drop(watcher);
+    assert_eq!(told.iter().collect::<Vec<_>>(), [1, 3]);
+}
+
+#[test]
+fn watchers_that_panic_spoil_no_wait_and_no_reap() {
+    let (script, process) = spawned();
+    let told = watched(&process);
+    assert_eq!(process.wait().unwrap().code(), Some(7));
+    assert_eq!(told.iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+    assert_eq!((script.count("reap"), script.count("abandon")), (1, 0));
+    let (script, process) = spawned();
+    let told = watched(&process);
+    process.release().unwrap();
+    assert_eq!(told.iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+    assert_eq!(script.count("abandon"), 1);
+    // Whom nobody tells, because nobody has the handle any more.
+    let (script, process) = spawned();
+    let told = watched(&process);
+    drop(process);
+    assert_eq!(told.iter().count(), 0);
+    assert_eq!(script.count("abandon"), 1);
 }

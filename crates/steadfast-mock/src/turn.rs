@@ -12,6 +12,7 @@ use std::panic::resume_unwind;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::thread;
+use steadfast_core::contain;
 
 /// What a blocked thread waits for; it looks again when somebody says that this has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -365,7 +366,7 @@ impl Kernel {
         while world.notices.are_due() {
             let due = world.notices.take_due();
             drop(world);
-            due.into_iter().for_each(|tell| tell());
+            due.into_iter().for_each(contain);
             world = self.lock();
         }
         world
@@ -413,7 +414,11 @@ impl Kernel {
         if is_awaited {
             self.shared.changed.notify_all();
         }
-        others.into_iter().for_each(Waker::wake);
+        for waker in others {
+            // Somebody's task; its end may panic as well, and two panics at once end the program.
+            contain(|| waker.wake_by_ref());
+            contain(move || drop(waker));
+        }
         answer
     }
 

@@ -4,14 +4,14 @@
 //! of these. So it costs the same among a thousand, and nothing while none exits.
 //!
 //! There is one obstacle. A zombie that somebody else has not waited for yet is reported again and again, and hides others. As long
-//! as one lies there, all orphans are looked at with pauses, up to a quarter of a second: nobody waits for them, so they need not
+//! as one lies there, or a reap is refused, all orphans are looked at with pauses, up to a quarter of a second: nobody waits for them, so they need not
 //! be reaped promptly, only surely. So it is where `waitid(2)` is filtered.
 
 use crate::process::LegacyProcess;
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use steadfast_core::{BackendProcess, Pid};
+use steadfast_core::{BackendProcess, Errno, Pid};
 use steadfast_linux::{Blocking, Reaping, Target, spawn_quiet_thread, waitid};
 
 static ORPHANS: Mutex<Option<Orphans>> = Mutex::new(None);
@@ -27,7 +27,7 @@ struct Orphans {
 
 /// Reaps the child once it has exited.
 pub(crate) fn take(child: Arc<LegacyProcess>) {
-    if !still_runs(&child) {
+    if is_reaped(&child) {
         return;
     }
     let mut guard = lock();
@@ -47,16 +47,16 @@ fn reap_all() {
         let exited = if may_waitid { waitid(Target::Any, Blocking::Block, Reaping::Leave).ok().flatten() } else { None };
         let mut guard = lock();
         let Some(orphans) = &mut *guard else { return };
-        let known = exited.and_then(|exit| orphans.children.remove(&exit.pid));
-        match known {
-            Some(child) => {
-                still_runs(&child);
+        let reaped = exited.map(|exit| exit.pid).filter(|pid| orphans.children.get(pid).is_some_and(is_reaped));
+        match reaped {
+            Some(pid) => {
+                orphans.children.remove(&pid);
                 pause = SHORTEST;
             }
-            // Somebody else's zombie; or no children at all, or it may not be asked.
+            // Somebody else's zombie; or no children at all, or it may not be asked; or a reap was refused, and has to be tried again.
             None => {
                 let before = orphans.children.len();
-                orphans.children.retain(|_, child| still_runs(child));
+                orphans.children.retain(|_, child| !is_reaped(child));
                 pause = if orphans.children.len() < before { SHORTEST } else { (pause * 2).min(LONGEST) };
             }
         }
@@ -74,9 +74,16 @@ fn reap_all() {
     }
 }
 
-/// Reaps it if it has exited. One that somebody else has reaped (`ECHILD`) is no orphan any more.
-fn still_runs(child: &Arc<LegacyProcess>) -> bool {
-    matches!(child.reap(), Ok(None))
+/// Reaps it if it has exited. Whether that is done now, by whomever (`ECHILD`): one whose reap was refused is an orphan still.
+fn is_reaped(child: &Arc<LegacyProcess>) -> bool {
+    loop {
+        match child.reap() {
+            Ok(Some(_)) => return true,
+            Ok(None) => return false,
+            Err(error) if error.errno() == Some(Errno::INTR) => {}
+            Err(error) => return error.errno() == Some(Errno::CHILD),
+        }
+    }
 }
 
 fn lock() -> MutexGuard<'static, Option<Orphans>> {

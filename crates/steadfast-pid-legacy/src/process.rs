@@ -10,7 +10,7 @@ use crate::watch::{Watch, thread_errno};
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
-use steadfast_core::{BackendProcess, Clock, Errno, Error, Exit, OnExit, Pid, Result, Signal};
+use steadfast_core::{BackendProcess, Clock, Errno, Error, Exit, OnExit, Pid, Result, Signal, contain};
 
 pub(crate) struct LegacyProcess {
     pid: Pid,
@@ -114,7 +114,7 @@ impl LegacyProcess {
             let mut pause = Duration::from_millis(1);
             while let Some(process) = process.upgrade() {
                 if process.is_over() {
-                    return tell();
+                    return contain(tell);
                 }
                 drop(process);
                 SystemClock.sleep_until(SystemClock.now() + pause);
@@ -130,7 +130,8 @@ impl LegacyProcess {
             Waiting::Waitid(_) => matches!(self.is_ours(), Ok(false)),
             Waiting::Wait4(collector) => match collector.wait_until(Some(SystemClock.now())) {
                 Ok(exit) => exit.is_some(),
-                Err(_) => self.is_child() || matches!(self.is_ours(), Ok(false)),
+                Err(Errno::CHILD) => self.is_child() || matches!(self.is_ours(), Ok(false)),
+                Err(_) => false,
             },
         }
     }
@@ -227,12 +228,14 @@ impl BackendProcess for LegacyProcess {
         let failed = self.failed("start a thread that waits");
         let is_ours = self.is_ours()?;
         match &self.waiting {
-            _ if !is_ours => tell(),
+            _ if !is_ours => contain(tell),
             Waiting::Waitid(watch) => match self.look() {
                 Ok(_) => self.watch(watch).map_err(failed)?.tell(tell),
                 // A child whose status is lost.
-                Err(_) if self.is_child() => tell(),
-                Err(_) => self.tell_by_looking(tell).map_err(failed)?,
+                Err(Errno::CHILD) if self.is_child() => contain(tell),
+                Err(Errno::CHILD) => self.tell_by_looking(tell).map_err(failed)?,
+                // Refused: that says nothing of it.
+                Err(errno) => return Err(self.failed("waitid")(errno)),
             },
             Waiting::Wait4(_) => self.tell_by_looking(tell).map_err(failed)?,
         }

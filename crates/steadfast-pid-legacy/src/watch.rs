@@ -6,8 +6,8 @@
 use crate::os::{Blocking, Condvar, Mutex, MutexGuard, Reaping, SystemClock, Target, spawn_quiet_thread, waitid};
 use std::fmt;
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
-use steadfast_core::{Clock, Errno, OnExit, Pid};
+use std::time::{Duration, Instant};
+use steadfast_core::{Clock, Errno, OnExit, Pid, contain};
 
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
@@ -35,7 +35,7 @@ impl Watch {
         let watch = Arc::new(Watch::default());
         let own = Arc::clone(&watch);
         let run = move || {
-            while waitid(Target::Pid(pid), Blocking::Block, Reaping::Leave) == Err(Errno::INTR) {}
+            until_over(pid);
             let mut state = own.lock();
             state.over = true;
             let tell = state.tell.take();
@@ -43,7 +43,7 @@ impl Watch {
             own.changed.notify_all();
             // At last, for whoever is told may reap, which waits for this thread to have left the kernel.
             if let Some(tell) = tell {
-                tell();
+                contain(tell);
             }
         };
         spawn_quiet_thread("steadfast-watch", run).map(|()| watch).map_err(thread_errno)
@@ -78,11 +78,26 @@ impl Watch {
             return;
         }
         drop(state);
-        tell();
+        contain(tell);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns once it has exited, or is no child of ours; not because a look was refused for the moment, which says neither.
+fn until_over(pid: Pid) {
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match waitid(Target::Pid(pid), Blocking::Block, Reaping::Leave) {
+            Ok(_) | Err(Errno::CHILD) => return,
+            Err(Errno::INTR) => {}
+            Err(_) => {
+                SystemClock.sleep_until(SystemClock.now() + pause);
+                pause = (pause * 2).min(Duration::from_millis(50));
+            }
+        }
     }
 }
 

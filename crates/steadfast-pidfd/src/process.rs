@@ -20,7 +20,7 @@ pub(crate) struct PidfdProcess {
 pub(crate) enum Sight {
     /// A child that can be waited for, or a process that is gone.
     Over,
-    /// A child that has exited, and cannot be waited for yet.
+    /// A child that has exited, and cannot be waited for yet; or the look was refused for the moment.
     Held,
     /// Not our child, and its parent has not waited for it; the kernel will tell the status when that has happened.
     Zombie,
@@ -40,16 +40,33 @@ impl PidfdProcess {
         self.pidfd.try_clone().map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(0)))
     }
 
-    pub(crate) fn kill_and_reap(&self) {
+    pub(crate) fn kill_and_reap(self: &Arc<Self>) {
         // ESRCH and ECHILD both say that there is nothing left to do.
-        if pidfd_send_signal(self.pidfd(), Signal::KILL).is_ok() {
-            self.reap_when_exited();
+        if pidfd_send_signal(self.pidfd(), Signal::KILL).is_ok() && !self.is_reaped(Blocking::Block) {
+            reactor::reap(Arc::clone(self));
         }
     }
 
     /// Reaps it, however long that takes.
     pub(crate) fn reap_when_exited(&self) {
-        while self.waitid(Blocking::Block, Reaping::Reap) == Err(Errno::INTR) {}
+        let mut pause = Duration::from_millis(1);
+        while !self.is_reaped(Blocking::Block) {
+            // Refused for the moment, and there is no event that says for how long.
+            SystemClock.sleep_until(SystemClock.now() + pause);
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+    }
+
+    /// Reaps it, if it has exited. Whether that is done now, by whomever; if not it runs, or the reap was refused and has to be tried
+    /// again.
+    pub(crate) fn is_reaped(&self, blocking: Blocking) -> bool {
+        loop {
+            match self.waitid(blocking, Reaping::Reap) {
+                Err(Errno::INTR) => {}
+                Ok(Some(_)) | Err(Errno::CHILD) => return true,
+                Ok(None) | Err(_) => return false,
+            }
+        }
     }
 
     fn waitid(&self, blocking: Blocking, reaping: Reaping) -> Result<Option<Exit>, Errno> {
@@ -60,10 +77,12 @@ impl PidfdProcess {
         match self.waitid(Blocking::Now, Reaping::Leave) {
             Ok(Some(_)) => Sight::Over,
             Ok(None) => Sight::Held,
-            Err(_) => match pidfd_exit_status(self.pidfd()) {
+            Err(Errno::CHILD) => match pidfd_exit_status(self.pidfd()) {
                 Ok(None) => Sight::Zombie,
                 Ok(Some(_)) | Err(_) => Sight::Over,
             },
+            // This says nothing of whose child it is: a child taken for a stranger would never be reaped.
+            Err(_) => Sight::Held,
         }
     }
 

@@ -12,8 +12,8 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
-use steadfast_core::{BackendProcess, OnExit};
-use steadfast_linux::spawn_quiet_thread;
+use steadfast_core::{OnExit, contain};
+use steadfast_linux::{Blocking, spawn_quiet_thread};
 
 /// The alarm's number among those of the tasks.
 const ALARM: epoll::EventData = epoll::EventData::new_u64(0);
@@ -48,15 +48,18 @@ enum Task {
 
 /// Reaps the child once it has exited.
 pub(crate) fn reap(child: Arc<PidfdProcess>) {
-    lock(&STRANDED).retain(|child| matches!(child.reap(), Ok(None)));
+    lock(&STRANDED).retain(|child| !child.is_reaped(Blocking::Now));
     // Often it has exited already; or it is nobody's any more (ECHILD).
-    if !matches!(child.reap(), Ok(None)) {
+    if child.is_reaped(Blocking::Now) {
         return;
     }
-    if let Some(task) = lock(&REACTOR).as_mut().and_then(|reactor| reactor.task_of(&child)) {
-        // Nobody wants to be told any more.
-        *task = Task::Reap(child);
-        return;
+    let told = lock(&REACTOR).as_mut().and_then(|reactor| {
+        let task = reactor.task_of(&child)?;
+        Some(std::mem::replace(task, Task::Reap(Arc::clone(&child))))
+    });
+    if let Some(told) = told {
+        // Nobody wants to be told any more; and what that was to be is not dropped under the lock.
+        return contain(|| drop(told));
     }
     if add(&child, Task::Reap(Arc::clone(&child))).is_ok() {
         return;
@@ -86,7 +89,7 @@ pub(crate) fn forget(process: &PidfdProcess) {
         _ = rustix::io::write(&reactor.alarm, &1_u64.to_ne_bytes());
     }
     drop(guard);
-    drop(forgotten);
+    contain(|| drop(forgotten));
 }
 
 fn add(process: &PidfdProcess, task: Task) -> io::Result<()> {
@@ -121,6 +124,10 @@ impl Reactor {
         }
     }
 
+    fn is_to_be_reaped(&self, number: u64) -> bool {
+        self.tasks.get(&number).is_some_and(|(_, task)| matches!(task, Task::Reap(_)))
+    }
+
     fn remove(&mut self, number: u64) -> Option<Task> {
         let (key, task) = self.tasks.remove(&number)?;
         self.numbers.remove(&key);
@@ -140,7 +147,8 @@ fn once(events: epoll::EventFlags) -> epoll::EventFlags {
 fn run(epoll: &OwnedFd, alarm: &OwnedFd) {
     const SHORTEST: Duration = Duration::from_millis(1);
     const LONGEST: Duration = Duration::from_millis(50);
-    // Those that have exited, but not for us yet: a debugger has to collect them first (ptrace(2)), and there is no event for that.
+    // Those that have exited, but not for us yet: a debugger has to collect them first (ptrace(2)), or a reap was refused, and there is no
+    // event for that.
     let mut held: Vec<u64> = Vec::new();
     let mut pause = SHORTEST;
     let mut events = Vec::with_capacity(64);
@@ -179,12 +187,17 @@ fn exited(epoll: &OwnedFd, number: u64) -> bool {
         }
         Sight::Over => {}
     }
+    // Before the task is taken out: what is to be reaped stays so, and stays here until it is.
+    let is_to_be_reaped = lock(&REACTOR).as_mut().is_some_and(|reactor| reactor.is_to_be_reaped(number));
+    if is_to_be_reaped && !process.is_reaped(Blocking::Now) {
+        return true;
+    }
     let task = lock(&REACTOR).as_mut().and_then(|reactor| reactor.remove(number));
     match task {
-        Some(Task::Tell(_, tell)) => tell(),
-        // ECHILD: somebody else was quicker, and it is gone.
-        Some(Task::Reap(child)) => drop(child.reap()),
-        None => {}
+        Some(Task::Tell(_, tell)) => contain(tell),
+        // Its handle was dropped meanwhile, between the two locks.
+        Some(Task::Reap(child)) if !is_to_be_reaped => reap(child),
+        Some(Task::Reap(_)) | None => {}
     }
     false
 }

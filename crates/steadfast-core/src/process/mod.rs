@@ -431,7 +431,7 @@ impl Inner {
             return Look::AskAgain;
         }
         let looked = match (&state.phase, &state.process) {
-            (Phase::Running, Some(process)) if state.calls == 0 => process.reap(),
+            (Phase::Running, Some(process)) if state.calls == 0 => retry_interrupted(|| process.reap()),
             _ => return Look::AskAgain,
         };
         match looked {
@@ -459,6 +459,7 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        watch::dismiss(state.watchers.take());
         if matches!(state.phase, Phase::Running) {
             state.phase = Phase::Released;
             state.farewell(self.origin).perform();
@@ -497,11 +498,14 @@ impl State {
 impl Farewell {
     fn perform(self) {
         match self {
-            Farewell::Reap(process) => {
-                // The status has been seen. ECHILD says that somebody else was quicker, which frees the PID as well; any
-                // other failure would have met the look at the exit first.
-                drop(process.reap());
-            }
+            Farewell::Reap(process) => match retry_interrupted(|| process.reap()) {
+                Ok(Some(_)) => {}
+                // Somebody else was quicker, which frees the PID as well.
+                Err(error) if error.errno() == Some(Errno::CHILD) => {}
+                // Refused for the moment, by a filter's supervisor perhaps, or a tracer has come in between. The status has been
+                // seen, and whoever wants it has it; the zombie is left to those who try until it is gone.
+                Ok(None) | Err(_) => process.abandon(),
+            },
             Farewell::Abandon(process) => process.abandon(),
             Farewell::Free(process) => drop(process),
         }

@@ -1,7 +1,7 @@
 //! [`Watcher`]: being told that a handle has news, instead of waiting for it. What sets and async code are built on.
 
 use super::{Learnt, Phase, Process, Refused};
-use crate::Result;
+use crate::{Result, contain};
 use std::sync::Arc;
 
 /// Is told that a process has exited, or that its handle is Done or Released.
@@ -28,6 +28,10 @@ use std::sync::Arc;
 pub trait Watcher: Send + Sync {
     /// The handle that was watched with this token may have news: ask it, and watch it again if it has none. Called on any thread, so it only notes the fact: it neither
     /// blocks nor calls a method of a [`Process`].
+    ///
+    /// A panic in it, or in the watcher's `drop`, is contained where it happens: the program's panic hook reports it, all others are
+    /// told, and nobody who waits for the process, nor the thread that tells, notices. (On the threads of an exploration it is the
+    /// run's verdict, as any other panic is.)
     fn notify(&self, token: u64);
 }
 
@@ -108,12 +112,32 @@ impl Told {
     }
 }
 
-/// Outside of the lock, for a watcher may take locks of its own.
-pub(super) fn tell(watchers: Told) {
-    match watchers.0 {
-        List::One((watcher, token)) => watcher.notify(token),
-        List::Many(many) => many.into_iter().flat_map(|many| *many).for_each(|(watcher, token)| watcher.notify(token)),
+impl Told {
+    /// Outside of the lock, for a watcher may take locks of its own. Whatever it does, the next one has its turn: when it panics, and,
+    /// which is caught by itself because two panics at once end the program, when its end does.
+    fn each(self, tell: impl Fn(&dyn Watcher, u64)) {
+        let each = |(watcher, token): Watching| {
+            contain(|| tell(&*watcher, token));
+            contain(move || drop(watcher));
+        };
+        match self.0 {
+            List::One(one) => each(one),
+            List::Many(many) => many.into_iter().flat_map(|many| *many).for_each(each),
+        }
     }
+}
+
+pub(super) fn tell(watchers: Told) {
+    watchers.each(|watcher, token| watcher.notify(token));
+}
+
+/// Those who watch a handle that nobody has any more hear nothing.
+pub(super) fn dismiss(watchers: Told) {
+    watchers.each(|_, _| ());
+}
+
+fn tell_one(watcher: &Arc<dyn Watcher>, token: u64) {
+    contain(|| watcher.notify(token));
 }
 
 impl Process {
@@ -128,7 +152,7 @@ impl Process {
             return state.watchers.add(watcher, token);
         }
         drop(state);
-        watcher.notify(token);
+        tell_one(watcher, token);
     }
 
     /// As [`watch`](Process::watch), and also when the process has exited: a child, as soon as it can be waited for; one that is not
@@ -141,7 +165,7 @@ impl Process {
         let call = match self.inner.begin() {
             Ok(call) => call,
             Err(Refused::Done(_) | Refused::Released) => {
-                watcher.notify(token);
+                tell_one(watcher, token);
                 return Ok(());
             }
         };
@@ -150,7 +174,7 @@ impl Process {
         match before {
             Asked::Answered => {
                 drop(state);
-                watcher.notify(token);
+                tell_one(watcher, token);
                 return Ok(());
             }
             Asked::Yes => {

@@ -35,7 +35,7 @@ use machine::Number;
 use orders::{Act, run};
 use others::{WaitCall, birth, collect, orphans, siblings, start_time};
 use steadfast_core::{
-    BackendProcess, Errno, Error, ErrorKind, Exit, Pid, PipeEnd, Plan, ProcessBackend, Result, Signal, Spawned, sync,
+    BackendProcess, Errno, Error, ErrorKind, Exit, Pid, PipeEnd, Plan, ProcessBackend, Result, Signal, Spawned, contain, sync,
 };
 
 fn main() {

@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
-use steadfast_core::{Lent, Process, Watcher};
+use steadfast_core::{Lent, Process, Watcher, contain};
 
 pub(crate) struct Hub<R: Engine> {
     id: R::Id,
@@ -137,9 +137,7 @@ impl<R: Engine> Hub<R> {
             // Before any of them can leave.
             self.leaving.fetch_add(told.iter().flatten().count(), Ordering::Relaxed);
             drop(waiting);
-            for watcher in told.into_iter().flatten() {
-                watcher.notify(0);
-            }
+            told.into_iter().flatten().for_each(tell);
             if events.len() < BATCH {
                 return;
             }
@@ -155,7 +153,7 @@ impl<R: Engine> Hub<R> {
         waiting.places = Places::new();
         self.leaving.fetch_add(left.len(), Ordering::Relaxed);
         drop(waiting);
-        left.into_iter().for_each(|watcher| watcher.notify(0));
+        left.into_iter().for_each(tell);
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -210,6 +208,12 @@ impl<R: Engine> Seat<R> {
             put_away(lent, to_come);
         }
     }
+}
+
+/// Whatever becomes of one, the others have their turn.
+fn tell(watcher: Arc<dyn Watcher>) {
+    contain(|| watcher.notify(0));
+    contain(move || drop(watcher));
 }
 
 /// What the runtime wakes.

@@ -8,9 +8,9 @@ use crate::{ExitStatus, Process};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
-use steadfast_core::{Error, Result, Watcher};
+use steadfast_core::{Error, Result, Watcher, contain};
 
 /// Ready when the process is over: with its status, or why that is unknown ([`Error::NoChild`]; [`Error::Released`]).
 pub(crate) struct Over<R: Engine> {
@@ -42,8 +42,11 @@ struct Ear {
 impl Watcher for Ear {
     fn notify(&self, _: u64) {
         self.has_heard.store(true, Ordering::SeqCst);
-        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
-        waker.into_iter().for_each(Waker::wake);
+        if let Some(waker) = self.lock().take() {
+            // By reference, for it may panic, and its end too, which at once would end the program.
+            contain(|| waker.wake_by_ref());
+            contain(move || drop(waker));
+        }
     }
 }
 
@@ -60,11 +63,24 @@ impl Ear {
     }
 
     fn wake_later(&self, cx: &Context<'_>) {
-        let mut waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
+        let is_known = self.lock().as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        if !is_known {
+            // Not under the lock, and the end of another task's is not this one's business.
+            let new = cx.waker().clone();
+            let old = self.lock().replace(new);
+            contain(move || drop(old));
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        let waker = self.lock().take();
+        contain(move || drop(waker));
     }
 }
 
