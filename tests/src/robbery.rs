@@ -238,7 +238,11 @@ impl Scene {
         const EVERYBODY: &[Trade] = &[Trade::Memory, Trade::Memory, Trade::Descriptors];
         // One: they may kill each other.
         const KILLERS: &[Trade] = &[Trade::Killer];
-        let programs = [("a program", None, EVERYBODY), ("a missing program", Some("/no/such"), EVERYBODY), ("a program, killed", None, KILLERS)];
+        let programs = [
+            ("a program", None, EVERYBODY),
+            ("a missing program", Some("/no/such"), EVERYBODY),
+            ("a program, killed", None, KILLERS),
+        ];
         let scene = |door: &Door, (what, program, trades): (&str, Option<&'static str>, &'static [Trade])| Scene {
             name: format!("{what}, by {}", format!("{door:?}").to_lowercase()),
             door: *door,

@@ -158,7 +158,7 @@ fn examine() -> Result<(), String> {
 fn robberies() {
     for wishes in [&["rob"][..], &["rob", "stay"]] {
         let status = Command::new(beside("witness")).args(wishes).status();
-        if !status.is_ok_and(|status| status.success()) {
+        if !matches!(&status, Ok(status) if status.success()) {
             say(&json!({ "event": "note", "what": format!("{wishes:?}: {status:?}") }));
         }
     }

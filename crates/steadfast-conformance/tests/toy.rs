@@ -116,6 +116,10 @@ impl ProcessBackend for Toy {
         self
     }
 
+    fn generation(&self) -> u32 {
+        0
+    }
+
     fn spawn(&self, plan: &Plan) -> Result<Spawned> {
         let missing = || Error::Spawn {
             program: plan.program().to_owned(),

@@ -25,6 +25,10 @@ pub trait ProcessBackend: Send + Sync {
     /// Its time. Every timeout is measured on it.
     fn clock(&self) -> &dyn Clock;
 
+    /// Which of the processes that fork(2) makes of one this is: a number that stays, and is another one in the child of a fork. There
+    /// a handle of the parent's is one of a process that is no child. Always the same in a simulation.
+    fn generation(&self) -> u32;
+
     /// Starts a process: returns once the program runs, or a step before that has failed.
     ///
     /// # Errors

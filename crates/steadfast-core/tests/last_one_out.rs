@@ -134,6 +134,10 @@ impl ProcessBackend for Scripted {
         self
     }
 
+    fn generation(&self) -> u32 {
+        0
+    }
+
     fn spawn(&self, _: &Plan) -> Result<Spawned> {
         let process = Arc::new(Scripted(Arc::clone(&self.0)));
         Ok(Spawned { pid: Pid::MAX, process, pipes: [None, None, None], pidfd: None })

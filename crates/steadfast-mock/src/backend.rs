@@ -93,6 +93,10 @@ impl ProcessBackend for MockBackend {
         &self.clock
     }
 
+    fn generation(&self) -> u32 {
+        0
+    }
+
     fn spawn(&self, plan: &Plan) -> Result<Spawned> {
         if let Some(what) = self.impossible(plan) {
             return Err(Error::Unsupported { backend: self.capabilities().name, what: what.into() });

@@ -5,8 +5,8 @@
 //! one was started later, as `/proc/PID/stat` says.
 
 use crate::start_time::StartTime;
-use std::sync::OnceLock;
-use steadfast_core::Pid;
+use once_cell::race::OnceBool;
+use steadfast_core::{Error, Pid, Result};
 use steadfast_linux::boot_time;
 
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +16,7 @@ pub(crate) struct Birth {
 
 /// Whether `/proc` shows the processes that we see, with the time that we have. It does not where it is another PID namespace's, or some
 /// emulator's: then it is not asked.
-static PROC_HAS_OUR_TIME: OnceLock<bool> = OnceLock::new();
+static PROC_HAS_OUR_TIME: OnceBool = OnceBool::new();
 
 /// Now, in the unit that `/proc` has on every architecture (proc_pid_stat(5)).
 pub(crate) fn now() -> StartTime {
@@ -36,8 +36,18 @@ impl Birth {
         Birth { latest }
     }
 
+    /// Whether the process of this number, which is no child of ours any more, can be the one. A number that is given away again is a later
+    /// process's.
+    pub(crate) fn is_still_of(self, pid: Pid) -> Result<bool> {
+        match StartTime::read(pid) {
+            Ok(start_time) => Ok(PROC_HAS_OUR_TIME.get() != Some(true) || start_time <= self.latest),
+            Err(Error::ProcessDone { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether the process of this number, which is a child of ours, can be the one. In doubt it can.
     pub(crate) fn may_be_of(self, pid: Pid) -> bool {
-        PROC_HAS_OUR_TIME.get() != Some(&true) || StartTime::read(pid).map_or(true, |start_time| start_time <= self.latest)
+        PROC_HAS_OUR_TIME.get() != Some(true) || StartTime::read(pid).map_or(true, |start_time| start_time <= self.latest)
     }
 }

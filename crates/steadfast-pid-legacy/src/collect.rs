@@ -47,10 +47,15 @@ impl Collector {
         }
     }
 
-    pub(crate) fn wait_until(&self, deadline: Option<Instant>) -> Result<Option<Exit>, Errno> {
+    /// `may_collect`: whether the number still is our process's, asked before each look, which reaps whoever has it.
+    pub(crate) fn wait_until(
+        &self,
+        deadline: Option<Instant>,
+        may_collect: impl Fn() -> bool + Copy,
+    ) -> Result<Option<Exit>, Errno> {
         let mut pause = Duration::from_micros(250);
         loop {
-            if let Some(exit) = self.look()? {
+            if let Some(exit) = self.look(may_collect)? {
                 return Ok(Some(exit));
             }
             let next = SystemClock.now() + pause;
@@ -64,17 +69,19 @@ impl Collector {
     }
 
     /// Hands out the reap, once.
-    pub(crate) fn take(&self) -> Result<Option<Exit>, Errno> {
-        let exit = self.look()?;
+    pub(crate) fn take(&self, may_collect: impl Fn() -> bool) -> Result<Option<Exit>, Errno> {
+        let exit = self.look(may_collect)?;
         if exit.is_some() {
             *self.lock() = State::Taken;
         }
         Ok(exit)
     }
 
-    fn look(&self) -> Result<Option<Exit>, Errno> {
+    fn look(&self, may_collect: impl Fn() -> bool) -> Result<Option<Exit>, Errno> {
         let mut state = self.lock();
         match *state {
+            // Other code has reaped it, and a stranger is not to be.
+            State::Waitable if !may_collect() => Err(Errno::CHILD),
             State::Waitable => {
                 let exit = wait4_now(self.pid)?;
                 if let Some(exit) = exit {

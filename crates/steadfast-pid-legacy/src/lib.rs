@@ -79,6 +79,10 @@ impl ProcessBackend for PidLegacyBackend {
         &SystemClock
     }
 
+    fn generation(&self) -> u32 {
+        steadfast_linux::generation()
+    }
+
     fn spawn(&self, plan: &Plan) -> Result<Spawned> {
         if plan.create_pidfd() {
             let what = "a pidfd was asked for, and it has none: take the pidfd backend, or drop the wish".into();

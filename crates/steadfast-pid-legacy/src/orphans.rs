@@ -12,10 +12,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use steadfast_core::{BackendProcess, Errno, Pid};
-use steadfast_linux::{Blocking, Reaping, Target, spawn_quiet_thread, waitid};
+use steadfast_linux::{Blocking, PerProcess, Reaping, Target, spawn_quiet_thread, waitid};
 
-static ORPHANS: Mutex<Option<Orphans>> = Mutex::new(None);
-static ADDED: Condvar = Condvar::new();
+static ORPHANS: PerProcess<Mutex<Option<Orphans>>> = PerProcess::new(Mutex::default);
+static ADDED: PerProcess<Condvar> = PerProcess::new(Condvar::new);
 
 /// There is a thread as long as there are any; or else, if there may be no more threads, the next orphan tries again.
 #[derive(Default)]

@@ -2,4 +2,6 @@
 //! order of events.
 
 pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
-pub(crate) use steadfast_linux::{Blocking, Reaping, SystemClock, Target, kill, kill_group, spawn_quiet_thread, waitid};
+pub(crate) use steadfast_linux::{
+    Blocking, Reaping, SystemClock, Target, generation, kill, kill_group, spawn_quiet_thread, waitid,
+};

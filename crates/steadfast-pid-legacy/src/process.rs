@@ -3,7 +3,7 @@
 use crate::WaitCall;
 use crate::birth::Birth;
 use crate::collect::{Collector, State};
-use crate::os::{Blocking, Mutex, Reaping, SystemClock, Target, kill, kill_group, spawn_quiet_thread, waitid};
+use crate::os::{Blocking, Mutex, Reaping, SystemClock, Target, generation, kill, kill_group, spawn_quiet_thread, waitid};
 use crate::siblings;
 use crate::start_time::StartTime;
 use crate::watch::{Watch, thread_errno};
@@ -16,6 +16,8 @@ pub(crate) struct LegacyProcess {
     pid: Pid,
     identity: Identity,
     waiting: Waiting,
+    /// Where it was made: in the child of a fork(2) it is nobody's child, its threads are not there, and its locks may be held for ever.
+    generation: u32,
 }
 
 /// What tells it from a later process of its number.
@@ -37,7 +39,7 @@ impl LegacyProcess {
             WaitCall::Waitid => Waiting::Waitid(Mutex::new(None)),
             WaitCall::Wait4 => Waiting::Wait4(Collector::new(pid)),
         };
-        LegacyProcess { pid, identity, waiting }
+        LegacyProcess { pid, identity, waiting, generation: generation() }
     }
 
     pub(crate) fn pid(&self) -> Pid {
@@ -52,10 +54,10 @@ impl LegacyProcess {
     /// Whether the number still is our process's. See the crate's page for the window behind this check.
     fn is_ours(&self) -> Result<bool> {
         match &self.waiting {
+            _ if self.has_crossed() => self.looks_the_same(),
             Waiting::Waitid(_) if self.is_child() && self.look() == Err(Errno::CHILD) => Ok(false),
             Waiting::Waitid(_) => self.looks_the_same(),
             Waiting::Wait4(collector) => match collector.state() {
-                State::Waitable if self.is_child() => Ok(true),
                 State::Waitable => self.looks_the_same(),
                 State::Collected(_) => Ok(true),
                 State::Taken => Ok(false),
@@ -77,12 +79,23 @@ impl LegacyProcess {
     fn looks_the_same(&self) -> Result<bool> {
         match &self.identity {
             Identity::Found(start_time) => start_time.is_still_of(self.pid),
+            Identity::Child(birth) if self.has_crossed() => birth.is_still_of(self.pid),
             Identity::Child(birth) => Ok(birth.may_be_of(self.pid)),
         }
     }
 
     fn is_child(&self) -> bool {
-        matches!(self.identity, Identity::Child(_))
+        matches!(self.identity, Identity::Child(_)) && !self.has_crossed()
+    }
+
+    /// Whether this is the child of a fork(2) of the process that made it.
+    fn has_crossed(&self) -> bool {
+        self.generation != generation()
+    }
+
+    /// Whether `wait4(2)`, which reaps what it finds, may be asked: not for a stranger who has the number. In doubt it may.
+    fn may_collect(&self) -> bool {
+        !matches!(self.looks_the_same(), Ok(false))
     }
 
     fn look(&self) -> Result<Option<Exit>, Errno> {
@@ -126,9 +139,10 @@ impl LegacyProcess {
 
     fn is_over(&self) -> bool {
         match &self.waiting {
+            _ if self.has_crossed() => matches!(self.is_ours(), Ok(false)),
             // Not our child: over once the number is nobody's, or another's. What cannot be read now can later.
             Waiting::Waitid(_) => matches!(self.is_ours(), Ok(false)),
-            Waiting::Wait4(collector) => match collector.wait_until(Some(SystemClock.now())) {
+            Waiting::Wait4(collector) => match collector.wait_until(Some(SystemClock.now()), || self.may_collect()) {
                 Ok(exit) => exit.is_some(),
                 Err(Errno::CHILD) => self.is_child() || matches!(self.is_ours(), Ok(false)),
                 Err(_) => false,
@@ -142,11 +156,8 @@ impl LegacyProcess {
             return Err(Error::ProcessDone { pid: self.pid });
         }
         match &self.waiting {
-            Waiting::Waitid(_) => send(),
-            Waiting::Wait4(collector) => collector.unless_collected(|| match &self.identity {
-                Identity::Child(birth) if !birth.may_be_of(self.pid) => Err(Errno::SRCH),
-                _ => send(),
-            }),
+            Waiting::Wait4(collector) if !self.has_crossed() => collector.unless_collected(send),
+            _ => send(),
         }
         .map_err(self.failed(call))
     }
@@ -179,14 +190,14 @@ impl BackendProcess for LegacyProcess {
     }
 
     fn wait_exited(&self, deadline: Option<Instant>) -> Result<Option<Exit>> {
-        if !self.is_ours()? {
+        if self.has_crossed() || !self.is_ours()? {
             // Whoever has the number now is not to be waited for, even if it is a child of ours.
             return Err(self.failed("waitid")(Errno::CHILD));
         }
         match (&self.waiting, deadline) {
             (Waiting::Waitid(_), None) => waitid(Target::Pid(self.pid), Blocking::Block, Reaping::Leave),
             (Waiting::Waitid(watch), Some(deadline)) => self.wait_until(watch, deadline),
-            (Waiting::Wait4(collector), deadline) => collector.wait_until(deadline),
+            (Waiting::Wait4(collector), deadline) => collector.wait_until(deadline, || self.may_collect()),
         }
         .map_err(self.failed("waitid"))
     }
@@ -209,7 +220,7 @@ impl BackendProcess for LegacyProcess {
                 }
                 waitid(Target::Pid(self.pid), Blocking::Now, Reaping::Reap)
             }
-            Waiting::Wait4(collector) => collector.take(),
+            Waiting::Wait4(collector) => collector.take(|| self.may_collect()),
         }
         .map_err(self.failed("waitid"))
     }
@@ -218,7 +229,10 @@ impl BackendProcess for LegacyProcess {
         match &self.waiting {
             // Our own child, and nobody else's to reap: the number is its own until this call gives it back.
             Waiting::Waitid(_) => waitid(Target::Pid(self.pid), Blocking::Block, Reaping::Reap),
-            Waiting::Wait4(collector) => collector.wait_until(None).and_then(|_| collector.take()),
+            Waiting::Wait4(collector) => {
+                let may_collect = || self.may_collect();
+                collector.wait_until(None, may_collect).and_then(|_| collector.take(may_collect))
+            }
         }
         .and_then(|exit| exit.ok_or(Errno::CHILD))
         .map_err(self.failed("waitid"))
@@ -229,6 +243,7 @@ impl BackendProcess for LegacyProcess {
         let is_ours = self.is_ours()?;
         match &self.waiting {
             _ if !is_ours => contain(tell),
+            _ if self.has_crossed() => self.tell_by_looking(tell).map_err(failed)?,
             Waiting::Waitid(watch) => match self.look() {
                 Ok(_) => self.watch(watch).map_err(failed)?.tell(tell),
                 // A child whose status is lost.

@@ -4,9 +4,10 @@ use crate::process::LegacyProcess;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use steadfast_core::Pid;
+use steadfast_linux::PerProcess;
 
 /// Those that somebody has a handle of.
-static KNOWN: Mutex<Option<HashMap<Pid, Weak<LegacyProcess>>>> = Mutex::new(None);
+static KNOWN: PerProcess<Mutex<Option<HashMap<Pid, Weak<LegacyProcess>>>>> = PerProcess::new(Mutex::default);
 
 /// The one that is meant by its number, if there is a handle of it.
 pub(crate) fn find(pid: Pid) -> Option<Arc<LegacyProcess>> {

@@ -41,6 +41,10 @@ impl ProcessBackend for PidfdBackend {
         &SystemClock
     }
 
+    fn generation(&self) -> u32 {
+        steadfast_linux::generation()
+    }
+
     fn spawn(&self, plan: &Plan) -> Result<Spawned> {
         let child = steadfast_linux::spawn(plan, WantPidfd::Yes, self.door)?;
         let pidfd = child.pidfd.ok_or_else(|| failed(plan, Errno::INVAL))?;

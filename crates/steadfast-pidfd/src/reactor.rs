@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use steadfast_core::{OnExit, contain};
-use steadfast_linux::{Blocking, spawn_quiet_thread};
+use steadfast_linux::{Blocking, PerProcess, spawn_quiet_thread};
 
 /// The alarm's number among those of the tasks.
 const ALARM: epoll::EventData = epoll::EventData::new_u64(0);
@@ -23,10 +23,10 @@ const ALARM: epoll::EventData = epoll::EventData::new_u64(0);
 struct Key(usize);
 
 /// Empty when there is nothing to wait for; then there is no thread and no descriptor either.
-static REACTOR: Mutex<Option<Reactor>> = Mutex::new(None);
+static REACTOR: PerProcess<Mutex<Option<Reactor>>> = PerProcess::new(Mutex::default);
 
 /// Those for which there was neither a descriptor nor a thread; looked at again when the next one comes.
-static STRANDED: Mutex<Vec<Arc<PidfdProcess>>> = Mutex::new(Vec::new());
+static STRANDED: PerProcess<Mutex<Vec<Arc<PidfdProcess>>>> = PerProcess::new(Mutex::default);
 
 struct Reactor {
     epoll: Arc<OwnedFd>,
@@ -39,7 +39,7 @@ struct Reactor {
 }
 
 /// How many tasks there are, for those who have none.
-static COUNT: AtomicUsize = AtomicUsize::new(0);
+static COUNT: PerProcess<AtomicUsize> = PerProcess::new(AtomicUsize::default);
 
 enum Task {
     Reap(Arc<PidfdProcess>),

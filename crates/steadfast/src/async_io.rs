@@ -27,7 +27,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 use steadfast_core::Clock;
-use steadfast_linux::SystemClock;
+use steadfast_linux::{PerProcess, SystemClock};
 
 /// The runtime of this module.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl Engine for AsyncIo {
     }
 
     fn hubs() -> &'static Hubs<AsyncIo> {
-        static HUBS: Hubs<AsyncIo> = Hubs::new();
+        static HUBS: PerProcess<Hubs<AsyncIo>> = PerProcess::new(Hubs::new);
         &HUBS
     }
 

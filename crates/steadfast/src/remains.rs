@@ -4,12 +4,13 @@
 //! exit at once a thread does that, and ends when it has had nothing to do for a while; for a few it would cost more than it saves.
 //! A spawn that finds no descriptor left does not fail for the sake of these ([`with_room`]).
 
+use once_cell::race::OnceBool;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, LazyLock, LockResult, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, LockResult, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
 use std::time::Duration;
 use steadfast_core::{Errno, Lent, Result};
-use steadfast_linux::spawn_quiet_thread;
+use steadfast_linux::{PerProcess, spawn_quiet_thread};
 
 /// For so many at once a thread is worth it.
 const MANY: usize = 8;
@@ -25,19 +26,23 @@ struct Remains {
     has_thread: bool,
 }
 
-static REMAINS: Mutex<Remains> = Mutex::new(Remains { list: Vec::new(), are_due: false, has_thread: false });
-static DUE: Condvar = Condvar::new();
+static REMAINS: PerProcess<Mutex<Remains>> =
+    PerProcess::new(|| Mutex::new(Remains { list: Vec::new(), are_due: false, has_thread: false }));
+static DUE: PerProcess<Condvar> = PerProcess::new(Condvar::new);
 /// Held while those are closed that were taken from the list.
-static CLOSING: Mutex<()> = Mutex::new(());
+static CLOSING: PerProcess<Mutex<()>> = PerProcess::new(Mutex::default);
 /// How often that was done.
 static CLOSINGS: AtomicU64 = AtomicU64::new(0);
 
-static HAS_COMPANY: LazyLock<bool> = LazyLock::new(|| available_parallelism().is_ok_and(|cpus| cpus.get() > 1));
+fn has_company() -> bool {
+    static HAS_COMPANY: OnceBool = OnceBool::new();
+    HAS_COMPANY.get_or_init(|| available_parallelism().is_ok_and(|cpus| cpus.get() > 1))
+}
 
 /// Closes this one, if it is the last reference, now or soon. So many more are about to come.
 pub(crate) fn put_away(lent: Lent, to_come: usize) {
     let mut remains = lock();
-    if !remains.has_thread && to_come + 1 >= MANY && *HAS_COMPANY {
+    if !remains.has_thread && to_come + 1 >= MANY && has_company() {
         remains.has_thread = spawn_quiet_thread("steadfast-closer", close).is_ok();
     }
     remains.list.push(lent);

@@ -1,10 +1,11 @@
 //! [`System`]: a chosen backend, and how it is chosen.
 
 use crate::{Child, Command, Process};
+use once_cell::race::OnceBox;
 use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use steadfast_core::sync;
 use steadfast_core::{Capabilities, Error, Exit, Pid, ProcessBackend, Result};
@@ -42,12 +43,12 @@ impl System {
     /// not work; [`Error::System`] if the probe was refused for a reason of the moment, such as `EMFILE`. Nothing of that is
     /// remembered, and none of it makes a weaker choice silently.
     pub fn detect() -> Result<System> {
-        static CHOSEN: OnceLock<System> = OnceLock::new();
+        static CHOSEN: OnceBox<System> = OnceBox::new();
         if let Some(system) = CHOSEN.get() {
             return Ok(system.clone());
         }
         let system = System::choose(std::env::var_os("STEADFAST_BACKEND"))?;
-        Ok(CHOSEN.get_or_init(|| system).clone())
+        Ok(CHOSEN.get_or_init(|| Box::new(system)).clone())
     }
 
     fn choose(forced: Option<OsString>) -> Result<System> {

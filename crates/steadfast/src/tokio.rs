@@ -68,6 +68,7 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
+use steadfast_linux::PerProcess;
 
 /// The runtime of this module.
 #[derive(Debug)]
@@ -97,7 +98,7 @@ impl Engine for Tokio {
     }
 
     fn hubs() -> &'static Hubs<Tokio> {
-        static HUBS: Hubs<Tokio> = Hubs::new();
+        static HUBS: PerProcess<Hubs<Tokio>> = PerProcess::new(Hubs::new);
         &HUBS
     }
 

@@ -73,7 +73,11 @@ impl Traveller {
             }
             Way::Kernel(series) => self.kernel(&self.packages()?.kernel(series)?)?,
         };
-        command.env("STEADFAST_CASES", &self.cases).env("STEADFAST_SPAWNS", &self.spawns).env_remove("STEADFAST_BACKEND").stdin(Stdio::null());
+        command
+            .env("STEADFAST_CASES", &self.cases)
+            .env("STEADFAST_SPAWNS", &self.spawns)
+            .env_remove("STEADFAST_BACKEND")
+            .stdin(Stdio::null());
         let options = Capture::new().timeout(PATIENCE).kill_on_timeout(true);
         let captured = command.capture(&options).map_err(|error| error.to_string())?;
         let mut testimony = Testimony::hear(&captured.stdout.to_string());
@@ -112,7 +116,8 @@ impl Traveller {
         let is_there = Command::new("qemu-system-x86_64").arg("--version").stdin(Stdio::null()).output();
         is_there.map_err(|_| "qemu-system-x86_64 is not here: install qemu-system-x86".to_owned())?;
         let initrd = self.initrd().map_err(|error| format!("the initial file system: {error}"))?;
-        let line = format!("console=ttyS0 quiet panic=-1 {ALONE}=1 STEADFAST_CASES={} STEADFAST_SPAWNS={}", self.cases, self.spawns);
+        let line =
+            format!("console=ttyS0 quiet panic=-1 {ALONE}=1 STEADFAST_CASES={} STEADFAST_SPAWNS={}", self.cases, self.spawns);
         let mut command = Command::new("qemu-system-x86_64");
         command.args(["-cpu", "max", "-smp", "2", "-m", "512", "-nographic", "-no-reboot", "-append", &line]);
         command.arg("-kernel").arg(image).arg("-initrd").arg(initrd);

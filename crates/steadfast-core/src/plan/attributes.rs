@@ -1,11 +1,12 @@
 //! [`Attributes`]: what a new process is to be, beyond program, arguments, environment and streams.
 
 use crate::{Capability, Disposition, IdMap, Limit, Namespaces, Resource, Scheduling, Signal, SignalSet};
+use once_cell::race::OnceBox;
 use std::any::Any;
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 /// What a new process is to be. Each field at its default leaves that as the caller has it.
 ///
@@ -90,17 +91,18 @@ pub struct Attributes {
     pub hooks: Vec<Hook>,
 }
 
-static NONE: LazyLock<Attributes> = LazyLock::new(Attributes::default);
+/// (A lazy lock that another thread was just filling at a fork(2) would be shut for ever in the child.)
+static NONE: OnceBox<Attributes> = OnceBox::new();
 
 impl Attributes {
     /// Those of the caller, all of them: one for everybody, so that a plan without any costs nothing.
     pub fn none() -> &'static Attributes {
-        &NONE
+        NONE.get_or_init(Box::default)
     }
 
     /// Whether these are [`none`](Self::none), so that there is nothing to be looked at. (Others may say the same in more words.)
     pub fn is_none(&self) -> bool {
-        std::ptr::eq(self, &raw const *NONE)
+        std::ptr::eq(self, Attributes::none())
     }
 }
 

@@ -17,6 +17,7 @@
 //! What was tried first, a lock that signals share and the reaper takes for itself (as Go does), blocks a thread where a
 //! simulated kernel cannot see it, and needs a second mechanism to hand the status to the other waiters.
 
+mod forked;
 mod gone;
 mod signal;
 mod watch;
@@ -26,10 +27,11 @@ pub use watch::Watcher;
 
 use crate::lock::{Mutex, MutexGuard, PoisonError};
 use crate::{BackendProcess, Errno, Error, Exit, Pid, PipeEnd, Plan, ProcessBackend, Result, Spawned};
+use once_cell::race::OnceBox;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitStatus;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 /// A process, held so that no operation can reach another one.
@@ -49,6 +51,11 @@ use std::time::{Duration, Instant};
 ///
 /// Dropping the last clone of a child neither kills nor waits: the backend reaps it in the background once it exits. A
 /// process that was found and not spawned is left alone.
+///
+/// # After a fork(2) of the program
+/// In the child a handle of the parent's is one of a process that was found, and is no child: signals reach it as they would reach
+/// one that was found, a wait is [`Error::NoChild`] unless the status was known before the fork or the kernel tells it,
+/// [`wait_gone`](Process::wait_gone) waits, and dropping it does nothing. What either does to its handle the other does not see.
 #[derive(Clone)]
 pub struct Process {
     inner: Arc<Inner>,
@@ -61,8 +68,14 @@ struct Inner {
     is_exact: bool,
     /// Whether a look may reap at the same time, see [`Inner::reap_if_alone`].
     may_reap_at_once: bool,
+    /// In which of the processes that forks made of one.
+    generation: u32,
     backend: Arc<dyn ProcessBackend>,
+    /// The backend's object, as long as somebody needs it: for the child of a fork, where the lock may be held for ever.
+    process: Option<Weak<dyn BackendProcess>>,
     state: Mutex<State>,
+    /// What it has become in the child of a fork.
+    successor: OnceBox<Arc<Inner>>,
 }
 
 /// How the handle came by its process; decides whether it must be reaped when everybody has lost interest.
@@ -193,8 +206,30 @@ impl Process {
         let is_exact = backend.capabilities().find_is_exact;
         let may_reap_at_once = (is_exact || origin == Origin::Spawned) && backend.clock().scheduler().is_none();
         let state = State { phase, calls: 0, reap_due: false, process, watchers: watch::Watchers::none() };
-        let inner = Inner { pid, origin, is_exact, may_reap_at_once, backend: Arc::clone(backend), state: Mutex::new(state) };
-        Process { inner: Arc::new(inner) }
+        let weak = state.process.as_ref().map(Arc::downgrade);
+        Process {
+            inner: Arc::new(Inner {
+                pid,
+                origin,
+                is_exact,
+                may_reap_at_once,
+                generation: backend.generation(),
+                backend: Arc::clone(backend),
+                process: weak,
+                state: Mutex::new(state),
+                successor: OnceBox::new(),
+            }),
+        }
+    }
+
+    /// This handle in the process that asks, which may be the child of a fork.
+    fn here(&self) -> &Arc<Inner> {
+        self.inner.here()
+    }
+
+    /// Whether this process is the one that has the handle, and not the child of a fork(2) of it.
+    pub fn is_here(&self) -> bool {
+        self.inner.is_here()
     }
 
     /// The PID that the process has or had: for logs. It stays readable in every state; once the process has been
@@ -241,7 +276,7 @@ impl Process {
     }
 
     fn look(&self, unwatch: Option<(&Arc<dyn Watcher>, u64)>) -> Result<Option<ExitStatus>> {
-        match self.inner.reap_if_alone(unwatch) {
+        match self.here().reap_if_alone(unwatch) {
             Look::Exited(status) => Ok(Some(status)),
             Look::Running => Ok(None),
             Look::AskAgain => self.wait_deadline(self.inner.backend.clock().now()),
@@ -268,7 +303,7 @@ impl Process {
 
     fn wait_until(&self, deadline: Option<Instant>) -> Result<Option<Exit>> {
         let no_child = Error::NoChild { pid: self.pid() };
-        let call = match self.inner.begin() {
+        let call = match self.here().begin() {
             Ok(call) => call,
             Err(Refused::Done(exit)) => return exit.map(Some).ok_or(no_child),
             Err(Refused::Released) => return Err(self.released_error()),
@@ -282,7 +317,7 @@ impl Process {
             Err(error) if error.errno() == Some(Errno::CHILD) => {
                 // A child of ours whose status is lost is gone, and on a backend without pidfds its number is free: stop
                 // using it. A process that was found may just not be our child, and lives; unless the backend knows better.
-                let is_gone = self.inner.origin == Origin::Spawned || self.inner.lock().watchers.has_exited();
+                let is_gone = self.here().origin == Origin::Spawned || self.here().lock().watchers.has_exited();
                 call.end(if is_gone { Learnt::Gone } else { Learnt::Nothing });
                 // Another waiter may have seen the exit before somebody else took the status.
                 self.exit().map(Some).ok_or(no_child)
@@ -298,7 +333,7 @@ impl Process {
 
     /// PID, status and resource usage if they have been collected; asks nobody.
     pub fn exit(&self) -> Option<Exit> {
-        match &self.inner.lock().phase {
+        match &self.here().lock().phase {
             Phase::Done(exit) => exit.as_deref().copied(),
             Phase::Running | Phase::Released => None,
         }
@@ -321,7 +356,7 @@ impl Process {
     pub fn lend(&self) -> Result<Lent> {
         // Not a counted call: it may take its time, which must not keep a zombie. The clone keeps the descriptor open.
         let process = {
-            let state = self.inner.lock();
+            let state = self.here().lock();
             match (&state.phase, &state.process) {
                 (Phase::Released, _) => return Err(self.released_error()),
                 (Phase::Running, Some(process)) => Arc::clone(process),
@@ -340,10 +375,11 @@ impl Process {
     /// # Errors
     /// None today; a Done or Released handle stays as it is.
     pub fn release(&self) -> Result<()> {
-        let mut state = self.inner.lock();
+        let inner = self.here();
+        let mut state = inner.lock();
         if matches!(state.phase, Phase::Running) {
             state.phase = Phase::Released;
-            self.inner.part(state);
+            inner.part(state);
         }
         Ok(())
     }
@@ -374,7 +410,7 @@ impl fmt::Debug for Lent {
 
 impl fmt::Debug for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Process({}, {}, {:?})", self.pid(), self.inner.backend.capabilities().name, *self.inner.lock())
+        write!(f, "Process({}, {}, {:?})", self.pid(), self.inner.backend.capabilities().name, *self.here().lock())
     }
 }
 
@@ -458,6 +494,10 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        if !self.is_here() {
+            // The child of a fork: it is the parent's to reap.
+            return;
+        }
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         watch::dismiss(state.watchers.take());
         if matches!(state.phase, Phase::Running) {

@@ -39,14 +39,14 @@ impl Process {
     }
 
     fn send<T>(&self, send: impl Fn(&dyn BackendProcess) -> Result<T>) -> Result<T> {
-        let call = match self.inner.begin() {
+        let call = match self.here().begin() {
             Ok(call) => call,
             Err(Refused::Done(_)) => return Err(self.done_error()),
             Err(Refused::Released) => return Err(self.released_error()),
         };
         match retry_interrupted(|| send(&**call.process())) {
             Err(error) if is_gone(&error) => {
-                let status = self.inner.lost_status(&call);
+                let status = self.here().lost_status(&call);
                 call.end(status.map_or(Learnt::Gone, Learnt::Exited));
                 Err(self.done_error())
             }

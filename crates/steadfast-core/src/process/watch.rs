@@ -147,7 +147,7 @@ impl Process {
     /// This says nothing of the process: for whoever notices its exit in another way, such as a descriptor, and must not miss that
     /// somebody else was quicker.
     pub fn watch(&self, watcher: &Arc<dyn Watcher>, token: u64) {
-        let mut state = self.inner.lock();
+        let mut state = self.here().lock();
         if matches!(state.phase, Phase::Running) {
             return state.watchers.add(watcher, token);
         }
@@ -162,14 +162,14 @@ impl Process {
     /// [`Error::System`](crate::Error::System) if the backend has no room for it: out of descriptors or threads. Then it is not
     /// watched.
     pub fn watch_exit(&self, watcher: &Arc<dyn Watcher>, token: u64) -> Result<()> {
-        let call = match self.inner.begin() {
+        let call = match self.here().begin() {
             Ok(call) => call,
             Err(Refused::Done(_) | Refused::Released) => {
                 tell_one(watcher, token);
                 return Ok(());
             }
         };
-        let mut state = self.inner.lock();
+        let mut state = self.here().lock();
         let before = state.watchers.asked;
         match before {
             Asked::Answered => {
@@ -187,7 +187,7 @@ impl Process {
             }
         }
         drop(state);
-        let inner = Arc::downgrade(&self.inner);
+        let inner = Arc::downgrade(self.here());
         let answer = Arc::clone(call.process()).on_exit(Box::new(move || {
             if let Some(inner) = inner.upgrade() {
                 let mut state = inner.lock();
@@ -199,7 +199,7 @@ impl Process {
         }));
         if answer.is_err() {
             self.unwatch(watcher, token);
-            let mut state = self.inner.lock();
+            let mut state = self.here().lock();
             state.watchers.asked = Asked::No;
             // Whoever came in between relies on what has just failed: they look, and ask again.
             let others = state.watchers.take();
@@ -213,12 +213,12 @@ impl Process {
     /// Forgets what [`watch`](Process::watch) and [`watch_exit`](Process::watch_exit) were asked with this watcher and token. It may
     /// be told one last time by a thread that is on its way.
     pub fn unwatch(&self, watcher: &Arc<dyn Watcher>, token: u64) {
-        let found = self.inner.lock().watchers.remove(watcher, token);
+        let found = self.here().lock().watchers.remove(watcher, token);
         drop(found);
     }
 
     /// Whether the handle still is Running.
     pub fn is_running(&self) -> bool {
-        matches!(self.inner.lock().phase, Phase::Running)
+        matches!(self.here().lock().phase, Phase::Running)
     }
 }

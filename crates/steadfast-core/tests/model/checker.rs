@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt::{self, Debug, Formatter};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, LockResult};
+use std::sync::{Arc, LockResult, TryLockError, TryLockResult};
 use std::thread::LocalKey;
 
 thread_local! {
@@ -147,6 +147,11 @@ pub(crate) struct MutexGuard<'a, T: Debug> {
 impl<T: Debug> Mutex<T> {
     pub(crate) const fn new(value: T) -> Mutex<T> {
         Mutex(shuttle::sync::Mutex::new(value))
+    }
+
+    /// For handles that cross a fork, of which there are none here.
+    pub(crate) fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
+        self.lock().map_err(TryLockError::from)
     }
 
     pub(crate) fn lock(&self) -> LockResult<MutexGuard<'_, T>> {

@@ -89,6 +89,10 @@ impl ProcessBackend for Identity {
         self
     }
 
+    fn generation(&self) -> u32 {
+        0
+    }
+
     fn spawn(&self, _: &Plan) -> Result<Spawned> {
         Ok(Spawned { pid: Pid::MAX, process: Arc::new(*self), pipes: [None, None, None], pidfd: None })
     }

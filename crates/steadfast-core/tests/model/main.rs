@@ -5,7 +5,7 @@
 /// What the state machine takes from its crate, with other locks.
 mod lock {
     pub(crate) use crate::checker::{Mutex, MutexGuard};
-    pub(crate) use std::sync::PoisonError;
+    pub(crate) use std::sync::{PoisonError, TryLockError};
 }
 
 #[path = "../../src/process/mod.rs"]

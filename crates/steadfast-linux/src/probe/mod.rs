@@ -6,10 +6,12 @@
 mod checks;
 mod sacrifice;
 
+use crate::fork::PerProcess;
 use crate::spawn::Door;
+use once_cell::race::OnceBox;
 use sacrifice::{Question, Verdict};
 use std::fmt;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use steadfast_core::{Errno, Error};
 
 /// What this machine can do.
@@ -128,7 +130,7 @@ fn children_would_be_init() -> bool {
 
 impl Probe {
     /// What this machine can do: asked at the first call, in some 0.3 ms; remembered after that, whatever the number of
-    /// threads that ask.
+    /// threads that ask, and in the children of a fork(2) too.
     ///
     /// The questions that may be fatal under a seccomp filter are put in a short-lived child, which leaves no zombie, no
     /// descriptor and no changed disposition, and raises no `SIGCHLD` where the kernel can do without (clone(2), a child with
@@ -139,8 +141,8 @@ impl Probe {
     /// `EBUSY` if this process has left its PID namespace and its next child would be the new one's init. That is not
     /// remembered: ask again.
     pub fn once() -> Result<&'static Probe, Error> {
-        static KEPT: OnceLock<Probe> = OnceLock::new();
-        static RUNNING: Mutex<()> = Mutex::new(());
+        static KEPT: OnceBox<Probe> = OnceBox::new();
+        static RUNNING: PerProcess<Mutex<()>> = PerProcess::new(Mutex::default);
         if let Some(probe) = KEPT.get() {
             return Ok(probe);
         }
@@ -149,7 +151,7 @@ impl Probe {
             return Ok(probe);
         }
         let probe = Probe::run()?;
-        Ok(KEPT.get_or_init(|| probe))
+        Ok(KEPT.get_or_init(|| Box::new(probe)))
     }
 
     /// Asks now, whatever was answered before. For tests and measurements.
@@ -177,7 +179,7 @@ impl Probe {
     /// # Errors
     /// As [`once`](Self::once).
     pub fn features() -> Result<&'static [Feature], Error> {
-        static KEPT: OnceLock<Vec<Feature>> = OnceLock::new();
+        static KEPT: OnceBox<Vec<Feature>> = OnceBox::new();
         if let Some(features) = KEPT.get() {
             return Ok(features);
         }
@@ -187,7 +189,7 @@ impl Probe {
             .map(|(question, answer)| Feature { name: question.name, since: question.since, answer: *answer })
             .collect();
         features.push(Feature { name: "cgroup.kill", since: "5.14", answer: checks::cgroup_kill() });
-        Ok(KEPT.get_or_init(|| features))
+        Ok(KEPT.get_or_init(|| Box::new(features)))
     }
 
     /// The first of the required checks that failed; `None`: the pidfd backend works here.

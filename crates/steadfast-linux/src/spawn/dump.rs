@@ -11,16 +11,8 @@ use steadfast_core::Attributes;
 
 /// Those whose default is a core dump (signal(7)), but `SIGSEGV` and `SIGBUS`: Rust's runtime handles these in every program, and they come
 /// from the thread's own fault.
-const DUMPING: [c_int; 8] = [
-    libc::SIGQUIT,
-    libc::SIGILL,
-    libc::SIGTRAP,
-    libc::SIGABRT,
-    libc::SIGFPE,
-    libc::SIGXCPU,
-    libc::SIGXFSZ,
-    libc::SIGSYS,
-];
+const DUMPING: [c_int; 8] =
+    [libc::SIGQUIT, libc::SIGILL, libc::SIGTRAP, libc::SIGABRT, libc::SIGFPE, libc::SIGXCPU, libc::SIGXFSZ, libc::SIGSYS];
 
 /// Whether a child in our memory could end us by a signal that we would survive.
 pub(super) fn could_end_us(a: &Attributes) -> bool {

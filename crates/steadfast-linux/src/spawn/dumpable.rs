@@ -64,7 +64,8 @@ pub fn stay_dumpable() -> Result<(), Error> {
         Ok(_) | Err(STAY) => Ok(()),
         Err(_) => Err(Error::System {
             call: "stay_dumpable",
-            subject: "after a spawn with another user, which may still be in this process's memory: call it before the first".into(),
+            subject: "after a spawn with another user, which may still be in this process's memory: call it before the first"
+                .into(),
             source: Errno::BUSY,
         }),
     }

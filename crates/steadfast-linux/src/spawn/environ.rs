@@ -10,10 +10,10 @@
 //! moves the list away, for good, so a list that is compared while it changes is either seen to differ, or was the same up to
 //! the moment before the change. In all other cases the caller asks std, which copies.
 
+use once_cell::race::OnceBox;
 use std::ffi::{CStr, OsStr, c_char};
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 unsafe extern "C" {
@@ -38,8 +38,8 @@ unsafe impl Sync for Inherited {}
 impl Inherited {
     /// The environment, if it is still as it was inherited.
     pub(super) fn unchanged() -> Option<&'static Inherited> {
-        static KNOWN: OnceLock<Option<Inherited>> = OnceLock::new();
-        KNOWN.get_or_init(Inherited::look).as_ref().filter(|inherited| inherited.is_current())
+        static KNOWN: OnceBox<Option<Inherited>> = OnceBox::new();
+        KNOWN.get_or_init(|| Box::new(Inherited::look())).as_ref().filter(|inherited| inherited.is_current())
     }
 
     /// Null-terminated, valid for ever.

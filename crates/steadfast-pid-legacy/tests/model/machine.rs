@@ -44,6 +44,10 @@ impl ProcessBackend for Number {
         &SystemClock
     }
 
+    fn generation(&self) -> u32 {
+        0
+    }
+
     fn spawn(&self, _: &Plan) -> Result<Spawned> {
         let process = LegacyProcess::new(Pid::MAX, Identity::Child(Birth), WaitCall::Waitid);
         Ok(Spawned { pid: Pid::MAX, process: Arc::new(process), pipes: [None, None, None], pidfd: None })

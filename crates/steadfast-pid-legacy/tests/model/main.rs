@@ -8,7 +8,7 @@
 /// What the state machine takes from its crate, with other locks.
 mod lock {
     pub(crate) use crate::checker::{Mutex, MutexGuard};
-    pub(crate) use std::sync::PoisonError;
+    pub(crate) use std::sync::{PoisonError, TryLockError};
 }
 
 #[path = "../../../steadfast-core/src/process/mod.rs"]

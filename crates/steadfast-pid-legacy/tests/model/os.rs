@@ -37,6 +37,11 @@ thread_local! {
     static THREADS: RefCell<Vec<shuttle::thread::JoinHandle<()>>> = RefCell::default();
 }
 
+/// Nobody forks.
+pub(crate) fn generation() -> u32 {
+    0
+}
+
 /// All as new.
 pub(crate) fn begin() {
     WORLD.take();

@@ -7,13 +7,17 @@ pub(crate) enum WaitCall {
 }
 
 pub(crate) mod birth {
-    use steadfast_core::Pid;
+    use steadfast_core::{Pid, Result};
 
     pub(crate) struct Birth;
 
     impl Birth {
         pub(crate) fn may_be_of(&self, _: Pid) -> bool {
             true
+        }
+
+        pub(crate) fn is_still_of(&self, _: Pid) -> Result<bool> {
+            unreachable!("nobody forks here")
         }
     }
 }
@@ -60,11 +64,11 @@ pub(crate) mod collect {
             unreachable!("waitid works here")
         }
 
-        pub(crate) fn wait_until(&self, _: Option<Instant>) -> Result<Option<Exit>, Errno> {
+        pub(crate) fn wait_until(&self, _: Option<Instant>, _: impl Fn() -> bool) -> Result<Option<Exit>, Errno> {
             unreachable!("waitid works here")
         }
 
-        pub(crate) fn take(&self) -> Result<Option<Exit>, Errno> {
+        pub(crate) fn take(&self, _: impl Fn() -> bool) -> Result<Option<Exit>, Errno> {
             unreachable!("waitid works here")
         }
     }
