@@ -10,6 +10,7 @@
 //! | `pidfd` | `pidfd_open` and `pidfd_send_signal`, whose answers are checked; how a process ended that was reaped |
 //! | `probe` | what this kernel can do, asked in a child that may die of the question |
 //! | `kill`, `disposition` | `kill(2)`; signals that are ignored, or not |
+//! | `secure` | whether this program has more rights than whoever started it |
 //! | `fork` | which process this is, after a fork(2) of the program; statics that begin afresh then |
 //! | `thread`, `clock` | threads that take none of the program's signals, the monotonic clock |
 //! | `stack`, `arch`, `raw` | the stack of a child that shares our memory; `clone3` in assembly; system calls |
@@ -24,6 +25,7 @@ mod kill;
 mod pidfd;
 mod probe;
 mod raw;
+mod secure;
 mod spawn;
 mod stack;
 mod thread;
@@ -35,6 +37,7 @@ pub use fork::{PerProcess, generation};
 pub use kill::{kill, kill_group};
 pub use pidfd::{pidfd_exit_status, pidfd_is_taken, pidfd_open, pidfd_send_signal, pidfd_signal_group};
 pub use probe::{Answer, Check, Feature, Probe};
+pub use secure::is_secure_execution;
 pub use spawn::{Child, CommandExt, Door, WantPidfd, exec, spawn, stay_dumpable};
 pub use thread::spawn_quiet_thread;
 pub use wait::{Blocking, Reaping, Target, wait4_now, waitid};

@@ -189,7 +189,8 @@ impl TryFrom<std::process::Child> for Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        if self.kill_on_drop {
+        // In the child of a fork(2) it is the parent's, who still wants it.
+        if self.kill_on_drop && self.process.is_here() {
             // Fails if it is gone, which is what was wanted; or if it has changed its user (EPERM), and then nothing can be done.
             drop(self.process.kill());
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use steadfast_core::sync;
 use steadfast_core::{Capabilities, Error, Exit, Pid, ProcessBackend, Result};
-use steadfast_linux::{Door, Probe};
+use steadfast_linux::{Door, Probe, is_secure_execution};
 use steadfast_pid_legacy::{PidLegacyBackend, WaitCall};
 use steadfast_pidfd::PidfdBackend;
 
@@ -36,7 +36,8 @@ thread_local! {
 impl System {
     /// The backend for this machine: pidfds where the probe finds that all of it works, else PIDs. Decided once.
     ///
-    /// The environment variable `STEADFAST_BACKEND`, read at the first call, forces `pidfd` or `pid-legacy`.
+    /// The environment variable `STEADFAST_BACKEND`, read at the first call, forces `pidfd` or `pid-legacy`. A program that has more rights
+    /// than whoever started it (set-user-ID, set-group-ID, file capabilities: `AT_SECURE`, getauxval(3)) does not read it.
     ///
     /// # Errors
     /// [`Error::UnknownBackend`] for another value of that variable; [`Error::Unavailable`] if it forces pidfds where they do
@@ -47,7 +48,7 @@ impl System {
         if let Some(system) = CHOSEN.get() {
             return Ok(system.clone());
         }
-        let system = System::choose(std::env::var_os("STEADFAST_BACKEND"))?;
+        let system = System::choose(forced())?;
         Ok(CHOSEN.get_or_init(|| Box::new(system)).clone())
     }
 
@@ -231,6 +232,12 @@ impl fmt::Debug for System {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "System({})", self.backend_name())
     }
+}
+
+/// The backend that the environment asks for. Whoever started this program may have fewer rights than it has (`AT_SECURE`: set-user-ID,
+/// file capabilities), and is not to choose the weaker one.
+fn forced() -> Option<OsString> {
+    if is_secure_execution() { None } else { std::env::var_os("STEADFAST_BACKEND") }
 }
 
 /// While it lives, a [`System`] is current on this thread.

@@ -14,8 +14,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use steadfast_core::{Lent, Process, Watcher, contain};
+use steadfast_linux::generation;
 
 pub(crate) struct Hub<R: Engine> {
+    /// Of this process: in the child of a fork(2) the `epoll` is the parent's.
+    generation: u32,
     id: R::Id,
     epoll: Arc<OwnedFd>,
     source: R::Source,
@@ -93,7 +96,15 @@ impl<R: Engine> Hub<R> {
         let waiting = Mutex::new(Waiting { places: Places::new(), is_closed: false });
         // Weak: the runtime keeps the waker, and the hub keeps what is registered with the runtime.
         let waker = |hub: &Weak<Hub<R>>| Waker::from(Arc::new(Call(Weak::clone(hub))));
-        let hub = Arc::new_cyclic(|hub| Hub { id, epoll, source, waker: waker(hub), waiting, leaving: AtomicUsize::new(0) });
+        let hub = Arc::new_cyclic(|hub| Hub {
+            generation: generation(),
+            id,
+            epoll,
+            source,
+            waker: waker(hub),
+            waiting,
+            leaving: AtomicUsize::new(0),
+        });
         hub.attend();
         Ok(hub)
     }
@@ -200,6 +211,9 @@ impl<R: Engine> Seat<R> {
             }
             Seat::InHub { hub, token, lent } => (hub, token, lent),
         };
+        if hub.generation != generation() {
+            return;
+        }
         let was_told = hub.lock().places.remove(token).is_none();
         let to_come = if was_told { hub.leaving.fetch_sub(1, Ordering::Relaxed) - 1 } else { 0 };
         if process.is_running() {
