@@ -10,7 +10,6 @@ use crate::world::World;
 use std::cell::Cell;
 use std::panic::resume_unwind;
 use std::sync::{Arc, MutexGuard, PoisonError};
-use std::task::Waker;
 use std::thread;
 use steadfast_core::contain;
 
