@@ -50,6 +50,8 @@ struct Will {
     watches: AtomicBool,
     /// So many looks are refused yet.
     looks: AtomicUsize,
+    /// Holds a refusal of a watch back.
+    hold: std::sync::Mutex<Option<mpsc::Receiver<()>>>,
     /// Tells of a refusal.
     told: std::sync::Mutex<Option<mpsc::Sender<()>>>,
     /// What is lent for a pidfd: always readable, as a child's is that a debugger has.
@@ -145,7 +147,11 @@ impl BackendProcess for Held {
 
     fn on_exit(self: Arc<Self>, tell: OnExit) -> Result<()> {
         if self.will.watches.load(Ordering::SeqCst) {
-            return Err(self.will.refused("epoll_ctl", Errno::MFILE));
+            let error = self.will.refused("epoll_ctl", Errno::MFILE);
+            if let Some(hold) = self.will.hold.lock().unwrap().take() {
+                hold.recv().unwrap();
+            }
+            return Err(error);
         }
         Arc::clone(&self.process).on_exit(tell)
     }
@@ -241,6 +247,27 @@ fn set_is_as_before(scene: &Scene) {
     assert_eq!(set.wait().unwrap().status.unwrap().code(), Some(1));
     drop(other);
     assert_eq!(set.wait().unwrap().status.unwrap().code(), Some(2));
+    // Somebody waits for nobody else.
+    let (go_on, hold) = mpsc::channel();
+    let refusals = will.listen();
+    *will.hold.lock().unwrap() = Some(hold);
+    will.refuse_watches(true);
+    let third = child(scene, &system, 3);
+    thread::scope(|scope| {
+        let adds = scope.spawn(|| set.add(3, &third).unwrap_err());
+        refusals.recv().unwrap();
+        let (sender, thread) = mpsc::channel();
+        let waits = scope.spawn(|| {
+            let sender = sender;
+            sender.send(nix::unistd::gettid()).unwrap();
+            set.wait().is_none()
+        });
+        let stat = format!("/proc/self/task/{}/stat", thread.recv().unwrap());
+        until("it sleeps", || std::fs::read_to_string(&stat).unwrap().contains(") S "));
+        go_on.send(()).unwrap();
+        adds.join().unwrap();
+        assert!(waits.join().unwrap());
+    });
 }
 
 fn set_in_a_loop(scene: &Scene) {
