@@ -164,7 +164,7 @@ fn dropped(system: &System) {
 }
 
 /// Both real backends, each once.
-fn each_backend(check: fn(&System)) {
+pub(crate) fn each_backend(check: fn(&System)) {
     [System::pidfd().ok(), Some(System::pid_legacy())].iter().flatten().for_each(check);
 }
 

@@ -15,6 +15,7 @@ mod plays;
 mod pretence;
 mod probing;
 mod recycling;
+mod refused;
 mod scenarios;
 mod simulated;
 mod stage;
@@ -82,6 +83,7 @@ fn main() {
         pretence::tests(),
         probing::tests(),
         recycling::tests(),
+        refused::tests(),
         scenarios::tests(),
         simulated::tests(),
         storm::tests(),

@@ -493,7 +493,7 @@ fn others_zombie() -> Outcome {
     Outcome::Passed
 }
 
-fn is_readable(set: &WaitSet<u8>, timeout: Duration) -> bool {
+pub(crate) fn is_readable(set: &WaitSet<u8>, timeout: Duration) -> bool {
     set.with_handle(|fd| {
         let mut fds = [rustix::event::PollFd::from_borrowed_fd(fd, rustix::event::PollFlags::IN)];
         let timeout = rustix::event::Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: timeout.subsec_nanos().into() };

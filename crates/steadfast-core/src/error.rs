@@ -206,6 +206,13 @@ impl Error {
         }
     }
 
+    /// Whether the system is out of something that it may have again, so that the same call may succeed later: descriptors (`EMFILE`,
+    /// `ENFILE`), processes or threads (`EAGAIN`), memory (`ENOMEM`), watches (`ENOSPC`); or the call was interrupted (`EINTR`).
+    pub fn is_of_the_moment(&self) -> bool {
+        let of_the_moment = [Errno::AGAIN, Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOSPC, Errno::INTR];
+        self.errno().is_some_and(|errno| of_the_moment.contains(&errno))
+    }
+
     /// The errno behind it as a number, under std's name for it.
     pub fn raw_os_error(&self) -> Option<i32> {
         self.errno().map(Errno::as_raw)

@@ -19,6 +19,9 @@ struct Script {
     calls: Mutex<Vec<&'static str>>,
     hold_wait: Mutex<Option<(Sender<()>, Receiver<()>)>>,
     hold_signal: Mutex<Option<(Sender<()>, Receiver<()>)>>,
+    hold_on_exit: Mutex<Option<(Sender<()>, Receiver<()>)>>,
+    /// The next one.
+    refuse_on_exit: Mutex<bool>,
     interrupt: Mutex<u32>,
     tell: Mutex<Option<OnExit>>,
     /// Answers of the next reaps, the last one first.
@@ -99,6 +102,10 @@ impl BackendProcess for Scripted {
 
     fn on_exit(self: Arc<Self>, tell: OnExit) -> Result<()> {
         self.0.note("on_exit");
+        held(&self.0.hold_on_exit);
+        if std::mem::take(&mut *self.0.refuse_on_exit.lock().unwrap()) {
+            return Err(Error::on_process("on_exit", Pid::MAX, Errno::MFILE));
+        }
         *self.0.tell.lock().unwrap() = Some(tell);
         Ok(())
     }
@@ -357,4 +364,39 @@ fn watchers_that_panic_spoil_no_wait_and_no_reap() {
     drop(process);
     assert_eq!(told.iter().count(), 0);
     assert_eq!(script.count("abandon"), 1);
+}
+
+struct Channel(Sender<u64>);
+
+impl Watcher for Channel {
+    fn notify(&self, token: u64) {
+        self.0.send(token).unwrap();
+    }
+}
+
+#[test]
+fn a_watch_that_is_refused_disturbs_nobody_but_those_who_rely_on_it() {
+    let (script, process) = spawned();
+    let (sender, told) = channel();
+    let watcher: Arc<dyn Watcher> = Arc::new(Channel(sender));
+    let refuse = || *script.refuse_on_exit.lock().unwrap() = true;
+    process.watch(&watcher, 1);
+    refuse();
+    assert_eq!(process.watch_exit(&watcher, 2).unwrap_err().errno(), Some(Errno::MFILE));
+    assert_eq!(told.try_iter().count(), 0, "two who are refused would wake each other for ever");
+    // While it is asked another one comes, and is told that it has to ask again.
+    refuse();
+    let (is_there, go_on) = hold(&script.hold_on_exit);
+    std::thread::scope(|scope| {
+        let asks = scope.spawn(|| process.watch_exit(&watcher, 3).unwrap_err());
+        is_there.recv().unwrap();
+        process.watch_exit(&watcher, 4).unwrap();
+        go_on.send(()).unwrap();
+        asks.join().unwrap();
+    });
+    assert_eq!(told.try_iter().collect::<Vec<_>>(), [1, 4]);
+    process.watch_exit(&watcher, 5).unwrap();
+    script.tell.lock().unwrap().take().unwrap()();
+    assert_eq!(told.try_iter().collect::<Vec<_>>(), [5]);
+    assert_eq!(script.count("on_exit"), 3);
 }

@@ -59,7 +59,8 @@ fn read(pid: Pid, file: &str) -> Result<String> {
     match errno {
         // ESRCH: it was reaped between the open and the read.
         Errno::SRCH => Err(Error::ProcessDone { pid }),
-        Errno::NOENT if !is_taken(pid) => Err(Error::ProcessDone { pid }),
+        // Whatever kept it from being read (no descriptors): nobody has the number.
+        _ if !is_taken(pid) => Err(Error::ProcessDone { pid }),
         _ => Err(Error::System {
             call: "open",
             subject: format!("{path}, which tells a found process from a later one of its number (mount /proc, without hidepid)"),

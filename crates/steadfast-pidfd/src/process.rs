@@ -5,7 +5,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use steadfast_core::{BackendProcess, Clock, Errno, Error, Exit, OnExit, Pid, Result, Signal};
+use steadfast_core::{BackendProcess, Clock, Errno, Error, Exit, OnExit, Pid, Result, Signal, contain};
 use steadfast_linux::{
     Blocking, Reaping, SystemClock, Target, kill_group, pidfd_exit_status, pidfd_is_taken, pidfd_send_signal, pidfd_signal_group,
     waitid,
@@ -171,6 +171,11 @@ impl BackendProcess for PidfdProcess {
     }
 
     fn on_exit(self: Arc<Self>, tell: OnExit) -> Result<()> {
+        // At once, if it is over: that needs nothing that could be refused.
+        if self.poll(Duration::ZERO).is_ok_and(|exited| exited) && matches!(self.sight(), Sight::Over) {
+            contain(tell);
+            return Ok(());
+        }
         reactor::tell(&self, tell).map_err(|error| {
             let errno = Errno::from_raw(error.raw_os_error().unwrap_or(Errno::AGAIN.as_raw()));
             Error::on_process("epoll_ctl", self.pid, errno)

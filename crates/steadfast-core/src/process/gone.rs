@@ -47,6 +47,10 @@ impl fmt::Display for Gone {
     }
 }
 
+/// Between two looks, where the backend refuses to tell: at first, and at last.
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_millis(50);
+
 /// What a thread that waits for one handle has watch it.
 impl Watcher for Bell {
     fn notify(&self, _: u64) {
@@ -66,7 +70,7 @@ impl Process {
     ///
     /// # Errors
     /// [`Error::Released`] after [`release`](Process::release), also if that is called by another thread meanwhile;
-    /// [`Error::System`] if the backend has no room to watch it.
+    /// [`Error::System`] if the backend has no room to watch it, when it begins: once it waits it looks with pauses instead.
     pub fn wait_gone(&self) -> Result<Gone> {
         self.gone_by(None).map(|gone| gone.unwrap_or(Gone { status: None }))
     }
@@ -88,16 +92,38 @@ impl Process {
         let clock = self.inner.backend.clock();
         let bell = Arc::new(Bell::new(clock.scheduler()));
         let watcher: Arc<dyn Watcher> = Arc::clone(&bell) as Arc<dyn Watcher>;
+        let (mut has_waited, mut look_was_refused) = (false, false);
+        let mut pause = SHORTEST;
         loop {
             let rings = bell.rings();
-            self.watch_exit(&watcher, 0)?;
-            let timeout = deadline.map(|deadline| deadline.saturating_duration_since(clock.now()));
-            if !bell.wait(rings, timeout) {
-                self.unwatch(&watcher, 0);
-                return Ok(None);
+            let mut until = deadline;
+            // Of one that was told already it is told at once; but whether it is over could not be seen.
+            let will_be_told = !look_was_refused
+                && match self.watch_exit(&watcher, 0) {
+                    Ok(()) => true,
+                    Err(error) if !has_waited => return Err(error),
+                    // There was news, and now there is no room to be told more: that is not the end.
+                    Err(_) => false,
+                };
+            if will_be_told {
+                pause = SHORTEST;
+            } else {
+                // There is no event for room.
+                self.watch(&watcher, 0);
+                let again = clock.now() + pause;
+                until = Some(deadline.map_or(again, |deadline| deadline.min(again)));
+                pause = (pause * 2).min(LONGEST);
             }
-            if let Some(answer) = self.gone_child(Some(clock.now())) {
-                return answer;
+            has_waited = true;
+            bell.wait(rings, until.map(|until| until.saturating_duration_since(clock.now())));
+            self.unwatch(&watcher, 0);
+            look_was_refused = match self.gone_child(Some(clock.now())) {
+                Some(Err(error)) if error.is_of_the_moment() => true,
+                Some(answer) => return answer,
+                None => false,
+            };
+            if deadline.is_some_and(|deadline| deadline <= clock.now()) {
+                return Ok(None);
             }
         }
     }

@@ -55,6 +55,10 @@ pub(super) type Watching = (Arc<dyn Watcher>, u64);
 enum Asked {
     #[default]
     No,
+    /// By a call that is in progress.
+    Asking,
+    /// By a call that is in progress, on which others rely by now.
+    AskingForMore,
     Yes,
     /// It has called.
     Answered,
@@ -177,12 +181,15 @@ impl Process {
                 tell_one(watcher, token);
                 return Ok(());
             }
-            Asked::Yes => {
+            Asked::Yes | Asked::Asking | Asked::AskingForMore => {
+                if before == Asked::Asking {
+                    state.watchers.asked = Asked::AskingForMore;
+                }
                 state.watchers.add(watcher, token);
                 return Ok(());
             }
             Asked::No => {
-                state.watchers.asked = Asked::Yes;
+                state.watchers.asked = Asked::Asking;
                 state.watchers.add(watcher, token);
             }
         }
@@ -197,15 +204,23 @@ impl Process {
                 tell(watchers);
             }
         }));
+        let mut state = self.here().lock();
+        let asked = state.watchers.asked;
+        let mut others = Told::nobody();
         if answer.is_err() {
-            self.unwatch(watcher, token);
-            let mut state = self.here().lock();
+            // The caller has it too, and so it is not dropped under the lock.
+            drop(state.watchers.remove(watcher, token));
             state.watchers.asked = Asked::No;
-            // Whoever came in between relies on what has just failed: they look, and ask again.
-            let others = state.watchers.take();
-            drop(state);
-            tell(others);
+            // Whoever came in between relies on what has just failed: they look, and ask again. If nobody did, nobody is disturbed: two
+            // who are refused again and again would wake each other without a pause.
+            if asked == Asked::AskingForMore {
+                others = state.watchers.take();
+            }
+        } else if asked != Asked::Answered {
+            state.watchers.asked = Asked::Yes;
         }
+        drop(state);
+        tell(others);
         call.end(Learnt::Nothing);
         answer
     }

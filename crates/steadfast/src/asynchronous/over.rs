@@ -3,13 +3,14 @@
 use super::hub::Seat;
 use super::runtime::Engine;
 use super::virtual_time::VirtualTime;
-use crate::wait::verdict;
+use crate::wait::{SHORTEST, Verdict, longer, soon, verdict};
 use crate::{ExitStatus, Process};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 use steadfast_core::{Error, Result, Watcher, contain};
 
 /// Ready when the process is over: with its status, or why that is unknown ([`Error::NoChild`]; [`Error::Released`]).
@@ -20,6 +21,8 @@ pub(crate) struct Over<R: Engine> {
     /// The same, as the watcher of the handle.
     watcher: Arc<dyn Watcher>,
     time: Option<VirtualTime<R>>,
+    /// Before the next look, where the backend has refused to tell.
+    pause: Duration,
 }
 
 enum Stage<R: Engine> {
@@ -90,7 +93,7 @@ impl<R: Engine> Over<R> {
     pub(super) fn new(process: &Process) -> Over<R> {
         let ear: Arc<Ear> = Arc::default();
         let watcher = Arc::clone(&ear) as Arc<dyn Watcher>;
-        Over { process: process.clone(), stage: Stage::Begin, ear, watcher, time: VirtualTime::of(process) }
+        Over { process: process.clone(), stage: Stage::Begin, ear, watcher, time: VirtualTime::of(process), pause: SHORTEST }
     }
 
     /// Asks the backend, for the ear has to hear everything now.
@@ -128,13 +131,35 @@ impl<R: Engine> Over<R> {
                     return Poll::Pending;
                 }
             }
-            if let Some(over) = verdict(&self.process, &self.watcher, TOKEN) {
+            let verdict = verdict(&self.process, &self.watcher, TOKEN);
+            if let Verdict::Over(over) = verdict {
                 self.leave(Stage::End);
                 return Poll::Ready(over);
             }
+            if is_new {
+                self.begin()?;
             // Told of an exit, and yet there is nothing to be had: the backend finds out.
-            if is_new { self.begin()? } else { self.hear()? }
+            } else if matches!(verdict, Verdict::Refused) || self.hear().is_err() {
+                self.look_again_soon(cx);
+                return Poll::Pending;
+            }
         }
+    }
+
+    /// The backend has no room to tell, now. That is not the end of the process, nor of the wait, which has begun: there is no event for
+    /// it, but time.
+    fn look_again_soon(&mut self, cx: &Context<'_>) {
+        self.leave(Stage::Heard);
+        self.ear.wake_later(cx);
+        // What others do with the handle is told all the same.
+        self.process.watch(&self.watcher, TOKEN);
+        let ear = Arc::downgrade(&self.ear);
+        soon(self.pause, move || {
+            if let Some(ear) = ear.upgrade() {
+                ear.notify(TOKEN);
+            }
+        });
+        self.pause = longer(self.pause);
     }
 }
 

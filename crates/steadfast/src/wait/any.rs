@@ -2,6 +2,7 @@
 
 use super::alarm::Alarm;
 use super::set::{Exited, WaitSet};
+use super::{SHORTEST, Verdict, longer};
 use crate::Process;
 use rustix::event::{PollFd, PollFlags};
 use std::os::fd::AsFd;
@@ -29,34 +30,81 @@ use steadfast_core::{Clock, Lent, Result, Watcher};
 /// # Errors
 /// [`Error::System`](crate::Error::System) if there is no descriptor or, without pidfds, no thread left to wait with (`EMFILE`, `EAGAIN`);
 /// [`Error::Unsupported`](crate::Error::Unsupported) for real and simulated processes at once. What goes wrong with one process is in its
-/// [`status`](Exited::status).
+/// [`status`](Exited::status). Once it waits it does not fail for that any more; what it cannot be told of then, it looks at with pauses.
 pub fn wait_any(processes: &[&Process], timeout: Option<Duration>) -> Result<Option<Exited<usize>>> {
     let Some(first) = processes.first() else { return Ok(None) };
     let clock = first.backend().clock();
     // Later than the clock can say is as good as never.
     let deadline = timeout.and_then(|timeout| clock.now().checked_add(timeout));
-    if let Some(answer) = poll_any(processes, clock, deadline)? {
-        return Ok(answer);
+    let has_waited = match poll_any(processes, clock, deadline)? {
+        Polled::Answer(answer) => return Ok(answer),
+        Polled::NotAtAll => false,
+        Polled::OneIsOdd => true,
+    };
+    match set_of(processes) {
+        Ok(set) => Ok(set.wait_until(deadline)),
+        Err(error) if has_waited && error.is_of_the_moment() => Ok(look_by_turns(processes, clock, deadline)),
+        Err(error) => Err(error),
     }
+}
+
+fn set_of(processes: &[&Process]) -> Result<WaitSet<usize>> {
     let set = WaitSet::new();
     for (index, process) in processes.iter().enumerate() {
         set.add(index, process)?;
     }
-    Ok(match deadline {
-        Some(deadline) => set.wait_deadline(deadline),
-        None => set.wait(),
-    })
+    Ok(set)
 }
 
-/// By one `poll(2)`. `None`: not all of them have a pidfd, or one is a case for a set.
-fn poll_any(processes: &[&Process], clock: &dyn Clock, deadline: Option<Instant>) -> Result<Option<Option<Exited<usize>>>> {
+/// With nothing at all, until there is enough for a set.
+fn look_by_turns(processes: &[&Process], clock: &dyn Clock, deadline: Option<Instant>) -> Option<Exited<usize>> {
+    struct Nobody;
+    impl Watcher for Nobody {
+        fn notify(&self, _: u64) {}
+    }
+    let nobody: Arc<dyn Watcher> = Arc::new(Nobody);
+    let mut pause = SHORTEST;
+    loop {
+        for (index, process) in processes.iter().enumerate() {
+            // Whether one that is not our child is gone only the backend finds out: when it is asked, if it can do no more.
+            _ = process.watch_exit(&nobody, 0);
+            let over = first_over(&[process], &nobody, |_| true).flatten();
+            process.unwatch(&nobody, 0);
+            if let Some(exited) = over {
+                return Some(Exited { key: index, ..exited });
+            }
+        }
+        if let Ok(set) = set_of(processes) {
+            return set.wait_until(deadline);
+        }
+        let now = clock.now();
+        if deadline.is_some_and(|deadline| deadline <= now) {
+            return None;
+        }
+        clock.sleep_until(deadline.into_iter().chain([now + pause]).min().unwrap_or(now));
+        pause = longer(pause);
+    }
+}
+
+enum Polled {
+    Answer(Option<Exited<usize>>),
+    /// Not all of them have a pidfd.
+    NotAtAll,
+    /// One seems to be over, and that is a case for a set.
+    OneIsOdd,
+}
+
+/// By one `poll(2)`.
+fn poll_any(processes: &[&Process], clock: &dyn Clock, deadline: Option<Instant>) -> Result<Polled> {
     // Goes off when a handle is waited for or released by another thread.
     let alarm = Alarm::new("several processes")?;
     let watcher = alarm.watcher();
     if let Some(over) = first_over(processes, &watcher, |process| !process.is_running()) {
-        return Ok(over.map(Some));
+        return Ok(over.map_or(Polled::OneIsOdd, |over| Polled::Answer(Some(over))));
     }
-    let Ok(lent) = processes.iter().map(|process| process.lend()).collect::<Result<Vec<Lent>>>() else { return Ok(None) };
+    let Ok(lent) = processes.iter().map(|process| process.lend()).collect::<Result<Vec<Lent>>>() else {
+        return Ok(Polled::NotAtAll);
+    };
     for (process, token) in processes.iter().zip(0..) {
         process.watch(&watcher, token);
     }
@@ -66,13 +114,13 @@ fn poll_any(processes: &[&Process], clock: &dyn Clock, deadline: Option<Instant>
         crate::output::poll_until(&mut fds, left)?;
         let mut revents = fds.iter().map(|fd| !fd.revents().is_empty());
         if let Some(over) = first_over(processes, &watcher, |process| revents.next() == Some(true) || !process.is_running()) {
-            break over.map(Some);
+            break over.map_or(Polled::OneIsOdd, |over| Polled::Answer(Some(over)));
         }
         if !alarm_events(&fds).is_empty() {
-            break None;
+            break Polled::OneIsOdd;
         }
         if deadline.is_some_and(|deadline| deadline <= clock.now()) {
-            break Some(None);
+            break Polled::Answer(None);
         }
     };
     for (process, token) in processes.iter().zip(0..) {
@@ -97,5 +145,8 @@ fn first_over(
 ) -> Option<Option<Exited<usize>>> {
     let (key, process) = processes.iter().enumerate().find(|(_, process)| is_over(process))?;
     let process = Process::clone(process);
-    Some(super::verdict(&process, watcher, key as u64).map(|status| Exited { key, process, status }))
+    Some(match super::verdict(&process, watcher, key as u64) {
+        Verdict::Over(status) => Some(Exited { key, process, status }),
+        Verdict::NotYet | Verdict::Refused => None,
+    })
 }

@@ -3,6 +3,7 @@
 mod alarm;
 mod any;
 mod entries;
+mod later;
 mod set;
 mod signal;
 
@@ -12,16 +13,28 @@ use steadfast_core::{Error, Process, Result, Watcher};
 
 pub(crate) use alarm::Alarm;
 pub use any::wait_any;
+pub(crate) use later::{SHORTEST, longer, soon};
 pub use set::{Exited, Ready, WaitSet};
 
-/// How a process ended, or why that is unknown; `None` if that cannot be told yet. It runs; or it is no child of ours and perhaps not
-/// gone; or it has exited, and a debugger has it. Of the last two only the backend finds out the end
-/// ([`watch_exit`](Process::watch_exit)). The watcher does not watch it any more.
-pub(crate) fn verdict(process: &Process, watcher: &Arc<dyn Watcher>, token: u64) -> Option<Result<ExitStatus>> {
+/// What a look at a process has come to.
+pub(crate) enum Verdict {
+    /// It is over: with its status, or why that is unknown.
+    Over(Result<ExitStatus>),
+    /// That cannot be told yet. It runs; or it is no child of ours and perhaps not gone; or it has exited, and a debugger has it. Of the
+    /// last two only the backend finds out the end ([`watch_exit`](Process::watch_exit)).
+    NotYet,
+    /// The look was refused for the moment, which says nothing of the process. Nor would the backend tell of it, if it has told before.
+    Refused,
+}
+
+/// Looks, and reaps. The watcher does not watch it any more.
+pub(crate) fn verdict(process: &Process, watcher: &Arc<dyn Watcher>, token: u64) -> Verdict {
     // Unwatched, or the watcher would be told of what happens here.
     match process.try_wait_unwatched(watcher, token) {
-        Ok(None) => None,
-        Err(Error::NoChild { .. }) if process.is_running() => None,
-        answer => answer.transpose(),
+        Ok(None) => Verdict::NotYet,
+        Ok(Some(status)) => Verdict::Over(Ok(status)),
+        Err(Error::NoChild { .. }) if process.is_running() => Verdict::NotYet,
+        Err(error) if error.is_of_the_moment() => Verdict::Refused,
+        Err(error) => Verdict::Over(Err(error)),
     }
 }

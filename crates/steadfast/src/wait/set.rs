@@ -1,8 +1,9 @@
 //! [`WaitSet`]: thousands of processes, and which of them exits next.
 
 use super::entries::{Entries, Entry};
+use super::later::Later;
 use super::signal::Shared;
-use super::verdict;
+use super::{Verdict, verdict};
 use crate::places::Token;
 use crate::remains::put_away;
 use crate::{ExitStatus, Process};
@@ -48,6 +49,9 @@ use steadfast_core::{Error, ProcessBackend, Result, Watcher};
 /// | is in the set when that is dropped | not at all; a child is reaped in the background, if nobody else has a handle |
 ///
 /// Without pidfds, each process in a set takes a thread of its own, which sleeps until the process exits.
+///
+/// A process that is in the set stays there until it is over. If the system runs out of descriptors, threads or memory meanwhile, and one
+/// has to be watched in another way than before, the set looks at that one with pauses, up to 50 ms, until its exit is reported.
 pub struct WaitSet<K> {
     shared: Arc<Shared>,
     /// The same, as the watcher of a handle.
@@ -55,10 +59,21 @@ pub struct WaitSet<K> {
     state: Mutex<State<K>>,
 }
 
+/// Whether to look now at those that could not be watched.
+#[derive(Clone, Copy, PartialEq)]
+enum Again {
+    /// Unless there are others to be looked at: whoever only asks what is ready shall hear of these too.
+    All,
+    /// When it is time.
+    WhenDue,
+}
+
 struct State<K> {
     entries: Entries<K>,
     /// They have news.
     ready: VecDeque<Token>,
+    /// They could not be watched.
+    later: Later,
     /// Whose clock counts.
     backend: Option<Arc<dyn ProcessBackend>>,
 }
@@ -78,7 +93,7 @@ pub struct Exited<K> {
 impl<K: Eq + Hash> WaitSet<K> {
     /// An empty set. It takes two descriptors with the first process, beside those that the processes have themselves.
     pub fn new() -> WaitSet<K> {
-        let state = State { entries: Entries::new(), ready: VecDeque::new(), backend: None };
+        let state = State { entries: Entries::new(), ready: VecDeque::new(), later: Later::new(), backend: None };
         let shared: Arc<Shared> = Arc::default();
         WaitSet { watcher: Arc::clone(&shared) as Arc<dyn Watcher>, shared, state: Mutex::new(state) }
     }
@@ -106,7 +121,10 @@ impl<K: Eq + Hash> WaitSet<K> {
             false => process.watch_exit(&self.watcher, token.0),
         });
         if watched.is_err() {
-            self.lock().entries.remove(token);
+            let mut state = self.lock();
+            state.entries.remove(token);
+            // Another thread may sleep for this one alone.
+            self.tell_sleepers(&state);
         }
         watched
     }
@@ -189,35 +207,46 @@ impl<K: Eq + Hash> WaitSet<K> {
         }
     }
 
-    fn wait_until(&self, deadline: Option<Instant>) -> Option<Exited<K>> {
+    pub(super) fn wait_until(&self, deadline: Option<Instant>) -> Option<Exited<K>> {
         let mut seen = Vec::new();
-        if let Some(exited) = self.take_ready(&mut seen) {
+        if let Some(exited) = self.take_ready(&mut seen, Again::All) {
             return Some(exited);
         }
         let backend = self.backend()?;
         loop {
             let rings = self.shared.count();
-            // In a simulation others may have gone on since the last look.
-            if let Some(exited) = self.take_ready(&mut seen) {
+            let sleeper = self.shared.sleeper();
+            // Another thread may have left something since the last look, and not have seen that this one is about to sleep.
+            if let Some(exited) = self.take_ready(&mut seen, Again::WhenDue) {
                 return Some(exited);
             }
-            if self.is_empty() {
+            let state = self.lock();
+            if state.entries.len() == 0 {
                 return None;
             }
-            self.shared.sleep(backend.clock(), deadline, rings, &mut seen);
+            let again = state.later.at();
+            drop(state);
+            let until = deadline.into_iter().chain(again).min();
+            self.shared.sleep(backend.clock(), until, rings, &mut seen);
+            drop(sleeper);
+            if let Some(exited) = self.take_ready(&mut seen, Again::WhenDue) {
+                return Some(exited);
+            }
             if deadline.is_some_and(|deadline| deadline <= backend.clock().now()) {
-                return self.take_ready(&mut seen);
+                self.hand_over(&self.lock());
+                return None;
             }
         }
     }
 
     /// The first that has news which are worth it; those in `seen` have some.
-    fn take_ready(&self, seen: &mut Vec<Token>) -> Option<Exited<K>> {
+    fn take_ready(&self, seen: &mut Vec<Token>, again: Again) -> Option<Exited<K>> {
         let mut state = self.lock();
         if !seen.is_empty() {
             state.ready.extend(seen.drain(..));
         }
         self.shared.take_inbox(&mut state.ready);
+        state.look_again(again);
         loop {
             let Some(token) = state.ready.pop_front() else {
                 self.tell_sleepers(&state);
@@ -237,10 +266,12 @@ impl<K: Eq + Hash> WaitSet<K> {
                 state = self.lock();
                 verdict
             };
-            if let Some(status) = verdict {
+            if let Verdict::Over(status) = verdict {
                 // Unless another thread has reported it meanwhile.
                 let Some(Entry { key, process }) = state.entries.remove(token) else { continue };
+                state.later.hope();
                 self.tell_sleepers(&state);
+                self.hand_over(&state);
                 let to_come = state.ready.len();
                 drop(state);
                 pidfd.into_iter().for_each(|pidfd| put_away(pidfd, to_come));
@@ -248,13 +279,23 @@ impl<K: Eq + Hash> WaitSet<K> {
             }
             let Some(process) = state.entries.get(token).map(|entry| entry.process.clone()) else { continue };
             drop(state);
-            // It will be heard of again, from the backend.
-            let failed = process.watch_exit(&self.watcher, token.0).err();
-            state = self.lock();
-            if let Some(error) = failed {
-                let Some(Entry { key, process }) = state.entries.remove(token) else { continue };
-                return Some(Exited { key, process, status: Err(error) });
+            // It will be heard of again, from the backend; unless that is refused, which is not its end.
+            let is_watched = matches!(verdict, Verdict::NotYet) && process.watch_exit(&self.watcher, token.0).is_ok();
+            if !is_watched {
+                // What others do with the handle needs nothing that could be refused.
+                process.watch(&self.watcher, token.0);
             }
+            state = self.lock();
+            if !is_watched {
+                state.leave_for_later(token);
+            }
+        }
+    }
+
+    /// For who leaves: somebody has to look after those that nobody tells of.
+    fn hand_over(&self, state: &State<K>) {
+        if !state.later.is_empty() {
+            self.shared.hand_over(state.later.pause());
         }
     }
 
@@ -271,6 +312,24 @@ impl<K: Eq + Hash> WaitSet<K> {
 
     fn lock(&self) -> MutexGuard<'_, State<K>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K> State<K> {
+    /// Those that are to be looked at again have their turn.
+    fn look_again(&mut self, again: Again) {
+        let (false, Some(backend)) = (self.later.is_empty(), &self.backend) else { return };
+        let now = backend.clock().now();
+        let all = again == Again::All && self.ready.is_empty();
+        if all || self.later.at().is_some_and(|at| at <= now) {
+            self.ready.extend(self.later.take(now));
+        }
+    }
+
+    fn leave_for_later(&mut self, token: Token) {
+        if let (Some(_), Some(backend)) = (self.entries.get(token), &self.backend) {
+            self.later.add(token, backend.clock().now());
+        }
     }
 }
 

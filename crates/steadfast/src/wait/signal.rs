@@ -1,6 +1,7 @@
 //! How a set learns of exits, and how whoever waits for them sleeps: by descriptors for real processes, by a bell in a simulation.
 
 use super::alarm::Alarm;
+use super::soon;
 use crate::places::Token;
 use rustix::event::{Timespec, epoll};
 use std::mem::MaybeUninit;
@@ -23,6 +24,17 @@ pub(super) struct Shared {
     sleepers: AtomicUsize,
     /// Whether the descriptor was lent, so that it must be readable while something is ready.
     is_lent: AtomicBool,
+    /// Whether a thread is about to ring.
+    rings_soon: AtomicBool,
+}
+
+/// A thread that sleeps, or is about to.
+pub(super) struct Sleeper<'a>(&'a Shared);
+
+impl Drop for Sleeper<'_> {
+    fn drop(&mut self) {
+        self.0.sleepers.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 enum Way {
@@ -108,6 +120,28 @@ impl Shared {
         }
     }
 
+    /// Somebody has to look again after a pause: whoever sleeps is to see to it, or else the loop that the descriptor is lent to.
+    pub(super) fn hand_over(self: &Arc<Self>, pause: Duration) {
+        if self.sleepers.load(Ordering::SeqCst) > 0 {
+            self.ring();
+        }
+        if self.is_lent.load(Ordering::Relaxed) && !self.rings_soon.swap(true, Ordering::SeqCst) {
+            let shared = Arc::downgrade(self);
+            soon(pause, move || {
+                if let Some(shared) = shared.upgrade() {
+                    shared.rings_soon.store(false, Ordering::SeqCst);
+                    shared.ring();
+                }
+            });
+        }
+    }
+
+    /// From now on this thread is one that sleeps: whatever it has not found in a look after this, it is woken for.
+    pub(super) fn sleeper(&self) -> Sleeper<'_> {
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        Sleeper(self)
+    }
+
     pub(super) fn take_inbox(&self, into: &mut impl Extend<Token>) {
         // Mostly there is none.
         if self.has_mail.load(Ordering::SeqCst) {
@@ -118,10 +152,9 @@ impl Shared {
     }
 
     /// Sleeps until there is news, or until the deadline; one in the past only looks. What the descriptors say goes into `seen`, the
-    /// rest is in the inbox. `before` was counted before the caller found nothing.
+    /// rest is in the inbox. `before` was counted, and the caller a [`sleeper`](Self::sleeper), before it found nothing.
     pub(super) fn sleep(&self, clock: &dyn Clock, deadline: Option<Instant>, before: u64, seen: &mut Vec<Token>) {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(clock.now()));
-        self.sleepers.fetch_add(1, Ordering::SeqCst);
         match self.way.get() {
             Some(Way::Descriptors { epoll, alarm }) => {
                 let is_alarmed = poll(epoll, left, seen);
@@ -133,7 +166,6 @@ impl Shared {
             Some(Way::Bell(bell)) => _ = bell.wait(before, left),
             None => {}
         }
-        self.sleepers.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// What [`sleep`](Self::sleep) wants to know.
