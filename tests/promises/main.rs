@@ -8,6 +8,7 @@ mod capture;
 mod contract;
 mod errors;
 mod examples;
+mod forking;
 mod groups;
 mod leaks;
 mod like_std;
@@ -76,6 +77,7 @@ fn main() {
         contract::tests(),
         errors::tests(),
         examples::tests(),
+        forking::tests(),
         groups::tests(),
         leaks::tests(),
         like_std::tests(),

@@ -111,6 +111,10 @@ impl ProcessBackend for Refusing {
         self.backend.clock()
     }
 
+    fn generation(&self) -> u32 {
+        self.backend.generation()
+    }
+
     fn spawn(&self, plan: &Plan) -> Result<Spawned> {
         let spawned = self.backend.spawn(plan)?;
         let process = Held::new(spawned.process, &self.will);

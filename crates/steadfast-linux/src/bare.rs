@@ -1,4 +1,4 @@
-//! The least that a spawn can be: `clone`, `execve`, `waitid`, and nothing checked. What the benchmark compares with.
+//! The least that a spawn can be: `clone`, `execve`, `waitid`, and nothing checked: what the benchmark compares with. And a fork, for tests.
 
 use crate::raw;
 use crate::stack::Stack;
@@ -7,7 +7,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::process::ExitStatus;
 use std::ptr;
-use steadfast_core::Errno;
+use steadfast_core::{Errno, Pid};
 
 unsafe extern "C" {
     static environ: *const *const c_char;
@@ -86,5 +86,22 @@ fn make(calls: &Calls) {
         let none = ptr::null::<u64>();
         // SAFETY: `struct rlimit64` is these two numbers; the old one is not asked for.
         unsafe { libc::syscall(libc::SYS_prlimit64, 0, *resource, limit.as_ptr(), none) };
+    }
+}
+
+/// Forks as a program does, by the C library's fork(3): for the tests, which forbid `unsafe`. The child ends with what `run` gives, or 101
+/// if it panics, and runs nothing else of the program's.
+///
+/// # Errors
+/// `EAGAIN`, `ENOMEM` (fork(2)).
+pub fn fork(run: impl FnOnce() -> i32) -> Result<Pid, Errno> {
+    // SAFETY: whoever calls this is a test, and knows what it may do in a copy of one thread among many.
+    match unsafe { libc::fork() } {
+        0 => {
+            let code = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or(101);
+            // SAFETY: no pointer.
+            unsafe { libc::_exit(code) }
+        }
+        pid => Pid::new(pid).map_err(|_| raw::errno()),
     }
 }

@@ -7,7 +7,9 @@ use steadfast_core::Pid;
 use steadfast_linux::PerProcess;
 
 /// Those that somebody has a handle of.
-static KNOWN: PerProcess<Mutex<Option<HashMap<Pid, Weak<LegacyProcess>>>>> = PerProcess::new(Mutex::default);
+static KNOWN: PerProcess<Mutex<Option<Known>>> = PerProcess::new(Mutex::default);
+
+type Known = HashMap<Pid, Weak<LegacyProcess>>;
 
 /// The one that is meant by its number, if there is a handle of it.
 pub(crate) fn find(pid: Pid) -> Option<Arc<LegacyProcess>> {
@@ -33,6 +35,6 @@ pub(crate) fn forget(pid: Pid) {
     }
 }
 
-fn lock() -> MutexGuard<'static, Option<HashMap<Pid, Weak<LegacyProcess>>>> {
+fn lock() -> MutexGuard<'static, Option<Known>> {
     KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,6 +4,7 @@ mod alarm;
 mod any;
 mod entries;
 mod later;
+mod own;
 mod set;
 mod signal;
 

@@ -2,7 +2,7 @@
 
 use super::entries::{Entries, Entry};
 use super::later::Later;
-use super::signal::Shared;
+use super::own::Own;
 use super::{Verdict, verdict};
 use crate::places::Token;
 use crate::remains::put_away;
@@ -11,9 +11,9 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::hash::Hash;
 use std::os::fd::BorrowedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use steadfast_core::{Error, ProcessBackend, Result, Watcher};
+use steadfast_core::{Error, ProcessBackend, Result};
 
 /// Processes, each with a key, of which one wants to know the next that exits.
 ///
@@ -48,16 +48,14 @@ use steadfast_core::{Error, ProcessBackend, Result, Watcher};
 /// | is in two sets | by both |
 /// | is in the set when that is dropped | not at all; a child is reaped in the background, if nobody else has a handle |
 ///
+/// In the child of a fork(2) of the program the set has the same processes, which are no children there, and what either does to its set
+/// the other does not see; it is empty there if another thread was changing it at that moment.
+///
 /// Without pidfds, each process in a set takes a thread of its own, which sleeps until the process exits.
 ///
 /// A process that is in the set stays there until it is over. If the system runs out of descriptors, threads or memory meanwhile, and one
 /// has to be watched in another way than before, the set looks at that one with pauses, up to 50 ms, until its exit is reported.
-pub struct WaitSet<K> {
-    shared: Arc<Shared>,
-    /// The same, as the watcher of a handle.
-    watcher: Arc<dyn Watcher>,
-    state: Mutex<State<K>>,
-}
+pub struct WaitSet<K>(Own<K>);
 
 /// Whether to look now at those that could not be watched.
 #[derive(Clone, Copy, PartialEq)]
@@ -68,14 +66,14 @@ enum Again {
     WhenDue,
 }
 
-struct State<K> {
-    entries: Entries<K>,
+pub(super) struct State<K> {
+    pub(super) entries: Entries<K>,
     /// They have news.
-    ready: VecDeque<Token>,
+    pub(super) ready: VecDeque<Token>,
     /// They could not be watched.
-    later: Later,
+    pub(super) later: Later,
     /// Whose clock counts.
-    backend: Option<Arc<dyn ProcessBackend>>,
+    pub(super) backend: Option<Arc<dyn ProcessBackend>>,
 }
 
 /// A process of a [`WaitSet`] that has exited.
@@ -93,9 +91,7 @@ pub struct Exited<K> {
 impl<K: Eq + Hash> WaitSet<K> {
     /// An empty set. It takes two descriptors with the first process, beside those that the processes have themselves.
     pub fn new() -> WaitSet<K> {
-        let state = State { entries: Entries::new(), ready: VecDeque::new(), later: Later::new(), backend: None };
-        let shared: Arc<Shared> = Arc::default();
-        WaitSet { watcher: Arc::clone(&shared) as Arc<dyn Watcher>, shared, state: Mutex::new(state) }
+        WaitSet(Own::new(State::default()))
     }
 
     /// Puts a process into the set. The set has a handle of its own from now on.
@@ -105,7 +101,7 @@ impl<K: Eq + Hash> WaitSet<K> {
     /// ones, or the other way round; [`Error::System`] if there are no descriptors or, without pidfds, no threads left (`EMFILE`,
     /// `ENOSPC`, `EAGAIN`). Then the set is as before.
     pub fn add(&self, key: K, process: &Process) -> Result<()> {
-        self.shared.prepare(&**process.backend())?;
+        self.own().shared.prepare(&**process.backend())?;
         let mut state = self.lock();
         if state.entries.find(&key).is_some() {
             return Err(Error::KeyInUse { pid: process.pid() });
@@ -113,12 +109,12 @@ impl<K: Eq + Hash> WaitSet<K> {
         state.backend.get_or_insert_with(|| Arc::clone(process.backend()));
         let token = state.entries.insert(key, process.clone());
         drop(state);
-        let watched = self.shared.add(process, token).and_then(|by_descriptor| match by_descriptor {
+        let watched = self.own().shared.add(process, token).and_then(|by_descriptor| match by_descriptor {
             true => {
-                process.watch(&self.watcher, token.0);
+                process.watch(&self.own().watcher, token.0);
                 Ok(())
             }
-            false => process.watch_exit(&self.watcher, token.0),
+            false => process.watch_exit(&self.own().watcher, token.0),
         });
         if watched.is_err() {
             let mut state = self.lock();
@@ -137,8 +133,8 @@ impl<K: Eq + Hash> WaitSet<K> {
         let entry = state.entries.remove(token)?;
         self.tell_sleepers(&state);
         drop(state);
-        entry.process.unwatch(&self.watcher, token.0);
-        self.shared.remove(&entry.process);
+        entry.process.unwatch(&self.own().watcher, token.0);
+        self.own().shared.remove(&entry.process);
         Some(entry.process)
     }
 
@@ -194,7 +190,7 @@ impl<K: Eq + Hash> WaitSet<K> {
     /// # Errors
     /// [`Error::Unsupported`] in a simulation, and as long as no process was added.
     pub fn with_handle<R>(&self, f: impl FnOnce(BorrowedFd<'_>) -> R) -> Result<R> {
-        match (self.shared.handle(), self.backend()) {
+        match (self.own().shared.handle(), self.backend()) {
             (Some(fd), _) => Ok(f(fd)),
             (None, Some(backend)) => {
                 let what = "a set of simulated processes has no descriptor".into();
@@ -214,8 +210,8 @@ impl<K: Eq + Hash> WaitSet<K> {
         }
         let backend = self.backend()?;
         loop {
-            let rings = self.shared.count();
-            let sleeper = self.shared.sleeper();
+            let rings = self.own().shared.count();
+            let sleeper = self.own().shared.sleeper();
             // Another thread may have left something since the last look, and not have seen that this one is about to sleep.
             if let Some(exited) = self.take_ready(&mut seen, Again::WhenDue) {
                 return Some(exited);
@@ -227,7 +223,7 @@ impl<K: Eq + Hash> WaitSet<K> {
             let again = state.later.at();
             drop(state);
             let until = deadline.into_iter().chain(again).min();
-            self.shared.sleep(backend.clock(), until, rings, &mut seen);
+            self.own().shared.sleep(backend.clock(), until, rings, &mut seen);
             drop(sleeper);
             if let Some(exited) = self.take_ready(&mut seen, Again::WhenDue) {
                 return Some(exited);
@@ -245,7 +241,7 @@ impl<K: Eq + Hash> WaitSet<K> {
         if !seen.is_empty() {
             state.ready.extend(seen.drain(..));
         }
-        self.shared.take_inbox(&mut state.ready);
+        self.own().shared.take_inbox(&mut state.ready);
         state.look_again(again);
         loop {
             let Some(token) = state.ready.pop_front() else {
@@ -254,15 +250,15 @@ impl<K: Eq + Hash> WaitSet<K> {
             };
             let Some(entry) = state.entries.get(token) else { continue };
             let mut pidfd = None;
-            let verdict = if self.shared.has_descriptors() {
+            let verdict = if self.own().shared.has_descriptors() {
                 // Lent, so that it is not closed here.
                 pidfd = entry.process.lend().ok();
-                verdict(&entry.process, &self.watcher, token.0)
+                verdict(&entry.process, &self.own().watcher, token.0)
             } else {
                 // In a simulation even a look lets other threads go on, and they must not find the lock taken.
                 let process = entry.process.clone();
                 drop(state);
-                let verdict = verdict(&process, &self.watcher, token.0);
+                let verdict = verdict(&process, &self.own().watcher, token.0);
                 state = self.lock();
                 verdict
             };
@@ -280,10 +276,10 @@ impl<K: Eq + Hash> WaitSet<K> {
             let Some(process) = state.entries.get(token).map(|entry| entry.process.clone()) else { continue };
             drop(state);
             // It will be heard of again, from the backend; unless that is refused, which is not its end.
-            let is_watched = matches!(verdict, Verdict::NotYet) && process.watch_exit(&self.watcher, token.0).is_ok();
+            let is_watched = matches!(verdict, Verdict::NotYet) && process.watch_exit(&self.own().watcher, token.0).is_ok();
             if !is_watched {
                 // What others do with the handle needs nothing that could be refused.
-                process.watch(&self.watcher, token.0);
+                process.watch(&self.own().watcher, token.0);
             }
             state = self.lock();
             if !is_watched {
@@ -295,15 +291,20 @@ impl<K: Eq + Hash> WaitSet<K> {
     /// For who leaves: somebody has to look after those that nobody tells of.
     fn hand_over(&self, state: &State<K>) {
         if !state.later.is_empty() {
-            self.shared.hand_over(state.later.pause());
+            self.own().shared.hand_over(state.later.pause());
         }
     }
 
     /// There may be something left for those who sleep, or nothing to sleep for any more.
     fn tell_sleepers(&self, state: &State<K>) {
         if !state.ready.is_empty() || state.entries.len() == 0 {
-            self.shared.wake();
+            self.own().shared.wake();
         }
+    }
+
+    /// What it has in this process.
+    fn own(&self) -> &Own<K> {
+        self.0.here()
     }
 
     fn backend(&self) -> Option<Arc<dyn ProcessBackend>> {
@@ -311,7 +312,7 @@ impl<K: Eq + Hash> WaitSet<K> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<K>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.own().state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -342,15 +343,6 @@ impl<K: Eq + Hash> Default for WaitSet<K> {
 impl<K> fmt::Debug for WaitSet<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("WaitSet")
-    }
-}
-
-impl<K> Drop for WaitSet<K> {
-    fn drop(&mut self) {
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        for (token, entry) in state.entries.all() {
-            entry.process.unwatch(&self.watcher, token.0);
-        }
     }
 }
 
