@@ -22,7 +22,6 @@ pub(crate) fn tests() -> Vec<Test> {
         root("uid, gid, groups: all four IDs, and no group that is not asked for", ids),
         root("keep_groups: the caller's groups with another uid", keep_groups),
         root("ambient_capabilities: survive the change of user", ambient),
-        root("uid: leaves this process as dumpable as it was", dumpable),
         any("no_new_privileges", no_new_privileges),
         any("setsid, process_group: session and group", session),
         any("process_group: that of another child", joined_group),
@@ -121,27 +120,6 @@ fn ambient(system: &System) {
     for set in ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"] {
         assert_eq!(u64::from_str_radix(&field(system, &mut command, set), 16).unwrap(), bits, "{set}");
     }
-}
-
-fn dumpable(system: &System) {
-    let now = || nix::sys::prctl::get_dumpable().unwrap();
-    assert!(now());
-    std::thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(|| {
-                for _ in 0..20 {
-                    assert!(system.spawn(Command::new("true").uid(1234)).unwrap().wait().unwrap().success());
-                    assert!(system.spawn(Command::new("/no/such").uid(1234)).is_err());
-                }
-            });
-        }
-    });
-    assert!(now());
-    // Who does not want to be, stays so.
-    nix::sys::prctl::set_dumpable(false).unwrap();
-    assert!(system.spawn(Command::new("true").uid(1234)).unwrap().wait().unwrap().success());
-    assert!(!now());
-    nix::sys::prctl::set_dumpable(true).unwrap();
 }
 
 fn no_new_privileges(system: &System) {

@@ -10,6 +10,7 @@ mod errors;
 mod examples;
 mod forking;
 mod groups;
+mod hostile;
 mod leaks;
 mod like_std;
 mod plays;
@@ -79,6 +80,7 @@ fn main() {
         examples::tests(),
         forking::tests(),
         groups::tests(),
+        hostile::tests(),
         leaks::tests(),
         like_std::tests(),
         plays::tests(),

@@ -2,9 +2,9 @@
 
 use crate::Test;
 use crate::contract::{REAL, on};
+use crate::leaks::until;
 use crate::probing::answer_with_enosys;
 use crate::stage::Outcome;
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -41,6 +41,8 @@ pub(crate) fn tests() -> Vec<Test> {
         let name = format!("recycling: a child that other code has reaped, and whose PID a later child has: {backend}");
         tests.push(Test::that_may_skip(name, move || on(*system, stolen)).in_namespace());
     }
+    let name = "recycling: without waitid: a child that other code has reaped, and whose PID a later child has: pid-legacy";
+    tests.push(Test::that_may_skip(name, stolen_without_waitid).in_namespace());
     let name = "recycling: without waitid: a child that another handle has waited for: pid-legacy";
     tests.push(Test::that_may_skip(name, waited_for_by_another).in_namespace());
     tests
@@ -70,6 +72,14 @@ fn waited_for_by_another() -> Outcome {
     Outcome::Passed
 }
 
+/// Where a look reaps, it is not even looked at the one that has the number now.
+fn stolen_without_waitid() -> Outcome {
+    answer_with_enosys(nix::libc::SYS_waitid);
+    let system = System::detect().unwrap();
+    assert_eq!(system.backend_name(), "pid-legacy");
+    stolen(&system)
+}
+
 /// The later one is a child of this program too, so the kernel would let it be signalled and waited for by number.
 fn stolen(system: &System) -> Outcome {
     let mut cat = Command::new("/bin/cat");
@@ -87,13 +97,26 @@ fn stolen(system: &System) -> Outcome {
         let mut second = second.stdin(std::process::Stdio::piped()).spawn().unwrap();
         assert_eq!(second.id() as i32, number.as_raw());
         // What is asked first is what tells it that the child is gone.
-        let is_over = round % 4 == 3;
+        let is_over = matches!(round % 6, 3..);
         if is_over {
             drop(second.stdin.take());
-            let look = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
-            waitid(Id::Pid(number), look).unwrap();
+            until("it has exited", || crate::leaks::is_over(first.pid()));
         }
-        let signalled = match round % 4 {
+        if round % 6 == 4 {
+            // Dropped, it is not reaped in the place of the other one.
+            drop(first);
+            assert!(second.wait().unwrap().success());
+            continue;
+        }
+        if round % 6 == 5 {
+            assert_eq!(
+                first.wait_timeout(std::time::Duration::ZERO).map_or_else(|error| error.kind(), |_| ErrorKind::NoChild),
+                ErrorKind::NoChild
+            );
+            assert!(second.wait().unwrap().success());
+            continue;
+        }
+        let signalled = match round % 6 {
             0 => first.signal(Signal::STOP),
             1 => first.kill_group(),
             _ => Err(Error::ProcessDone { pid: first.pid() }),

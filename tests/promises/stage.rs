@@ -119,7 +119,7 @@ pub(crate) fn perform_if_asked(tests: &[Test]) -> Option<i32> {
             }
         });
     }
-    let roles = crate::surroundings::ROLES.iter().chain(crate::scenarios::ROLES);
+    let roles = crate::surroundings::ROLES.iter().chain(crate::scenarios::ROLES).chain(crate::hostile::ROLES);
     if let Some((_, play)) = roles.into_iter().find(|(role, _)| *role == name) {
         play();
         return Some(PASSED);
