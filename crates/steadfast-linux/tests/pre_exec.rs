@@ -142,3 +142,150 @@ fn a_hook_of_another_kind_is_refused() {
     let error = spawn(&plan, WantPidfd::No, Door::Clone).unwrap_err();
     assert!(matches!(&error, Error::InvalidPlan { .. }), "{error}");
 }
+
+/// Of a spawn that succeeds: how the child ended.
+fn ended(hooks: &Hooks, door: Door) -> std::process::ExitStatus {
+    let plan = sh("exit 5", hooks).stderr(PlanStdio::Null).build().unwrap();
+    let child = spawn(&plan, WantPidfd::Yes, door).unwrap();
+    let exit = waitid(Target::Pidfd(child.pidfd.unwrap().as_fd()), Blocking::Block, Reaping::Reap).unwrap();
+    exit.unwrap().status
+}
+
+#[test]
+fn a_panic_ends_the_child_by_sigabrt_whatever_the_programs_panic_hook_waits_for() {
+    use std::os::unix::process::ExitStatusExt;
+    static HELD: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let guard = HELD.lock();
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if info.payload().downcast_ref::<&str>() == Some(&"in the child") {
+            // Another thread has it, which is not in the child.
+            drop(HELD.lock());
+        }
+        default(info);
+    }));
+    let mut hooks = Hooks::default();
+    // SAFETY: it panics, which is what this is about.
+    unsafe { hooks.pre_exec(|| panic!("in the child")) };
+    for door in doors() {
+        assert_eq!(ended(&hooks, *door).signal(), Some(libc::SIGABRT));
+    }
+    drop(guard);
+}
+
+#[test]
+fn it_may_use_as_much_stack_as_the_caller_may() {
+    let mut hooks = Hooks::default();
+    let deep = || {
+        let room = std::hint::black_box([1_u8; 512 * 1024]);
+        if room.iter().all(|byte| *byte == 1) { Ok(()) } else { Err(io::Error::from_raw_os_error(1)) }
+    };
+    // SAFETY: it looks at its own stack.
+    unsafe { hooks.pre_exec(deep) };
+    for door in doors() {
+        assert_eq!(ended(&hooks, *door).code(), Some(5));
+    }
+}
+
+/// Runs `work` while other threads keep the C library's locks busy: they allocate from one arena, start threads and end.
+fn beside_busy_threads(work: impl FnOnce()) {
+    use std::sync::atomic::AtomicBool;
+    // SAFETY: no pointer. One arena for all, so that the allocator's lock is mostly taken.
+    unsafe { libc::mallopt(-8, 1) };
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    std::hint::black_box(vec![0_u8; 3000]);
+                }
+            });
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    std::thread::spawn(|| ()).join().expect("it does nothing");
+                }
+            });
+        }
+        work();
+        over.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn it_may_allocate_and_change_its_ids_by_the_c_library() {
+    let mut hooks = Hooks::default();
+    let code = || {
+        let kept: Vec<Vec<u8>> = (0..50).map(|n| vec![n; 1000]).collect();
+        std::hint::black_box(kept);
+        // SAFETY: no pointer.
+        let own = unsafe { libc::getgid() };
+        // The C library's: it changes all threads, as far as it knows of any.
+        // SAFETY: no pointer.
+        if unsafe { libc::setgid(own) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    };
+    // SAFETY: it allocates, which the allocators of glibc and musl allow after fork(3), and sets what is set.
+    unsafe { hooks.pre_exec(code) };
+    beside_busy_threads(|| {
+        for door in doors() {
+            for _ in 0..200 {
+                assert_eq!(ended(&hooks, *door).code(), Some(5));
+            }
+        }
+    });
+}
+
+#[test]
+fn the_c_librarys_handlers_of_fork_run() {
+    static RAN: AtomicU32 = AtomicU32::new(0);
+    unsafe extern "C" fn in_child() {
+        RAN.fetch_add(1, Ordering::Relaxed);
+    }
+    // SAFETY: a handler that makes one store.
+    unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+    let mut hooks = Hooks::default();
+    let check = || if RAN.load(Ordering::Relaxed) == 1 { Ok(()) } else { Err(io::Error::from_raw_os_error(1)) };
+    // SAFETY: one load.
+    unsafe { hooks.pre_exec(check) };
+    for door in doors() {
+        assert_eq!(ended(&hooks, *door).code(), Some(5));
+    }
+}
+
+#[test]
+fn without_room_for_its_pidfd_the_child_goes_and_the_error_says_so() {
+    let mut hooks = Hooks::default();
+    // SAFETY: nothing is done.
+    unsafe { hooks.pre_exec(|| Ok(())) };
+    let plan = sh("exit 5", &hooks).build().unwrap();
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: room for a limit.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    let before = limit.rlim_cur;
+    // In a process of its own: the other tests need descriptors.
+    let pid = steadfast_linux::bare::fork(|| {
+        let open = std::fs::read_dir("/proc/self/fd").unwrap().count() as u64 - 1;
+        let mut errors = 0;
+        for room in 0..8 {
+            limit.rlim_cur = open + room;
+            // SAFETY: a limit.
+            unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+            match spawn(&plan, WantPidfd::Yes, Door::Clone) {
+                Ok(child) => {
+                    let pidfd = child.pidfd.unwrap();
+                    let exit = waitid(Target::Pidfd(pidfd.as_fd()), Blocking::Block, Reaping::Reap).unwrap().unwrap();
+                    assert_eq!(exit.status.code(), Some(5));
+                }
+                Err(error) => {
+                    assert_eq!(error.errno(), Some(Errno::MFILE), "{error}");
+                    errors += 1;
+                }
+            }
+            // No child is left.
+            assert_eq!(waitid(Target::Any, Blocking::Now, Reaping::Leave).map(drop), Err(Errno::CHILD));
+        }
+        assert!(errors >= 4, "{errors}");
+        0
+    });
+    let exit = waitid(Target::Pid(pid.unwrap()), Blocking::Block, Reaping::Reap).unwrap().unwrap();
+    assert_eq!((exit.status.code(), before >= limit.rlim_cur), (Some(0), true));
+}
