@@ -21,6 +21,8 @@ pub(crate) enum Verdict {
     WrongAnswer,
     /// A process was touched that it was not asked about.
     StrangerHit,
+    /// Somebody else had what is this program's.
+    Robbed,
     NotOffered,
 }
 
@@ -46,7 +48,7 @@ pub(crate) struct Hazard {
 }
 
 /// A row each.
-pub(crate) const ALL: [Hazard; 15] = [
+pub(crate) const ALL: [Hazard; 16] = [
     Hazard {
         id: "kill-after-rogue-reap",
         name: "kill, after other code reaped the child and its PID was given away",
@@ -121,7 +123,37 @@ pub(crate) const ALL: [Hazard; 15] = [
             judge_status((library.start)(order)?.wait(), 0)
         },
     },
+    Hazard {
+        id: "another-user",
+        name: "root starts programs as another user, whose processes are after its memory and its descriptors (40 times)",
+        meet: another_user,
+    },
 ];
+
+fn another_user(library: &Library, stage: &Stage) -> Answer<Seen> {
+    use steadfast_tests::robbery::{Trade, USER, beside_thieves};
+    let thieves = [Trade::Memory, Trade::Descriptors, Trade::Descriptors];
+    let mut refused = None;
+    let booty = beside_thieves(&std::env::current_exe()?, &thieves, 40, || {
+        let mut order = stage.anybodys();
+        order.user = Some(USER);
+        match (library.start)(order).and_then(|mut subject| subject.wait()) {
+            Ok(_) => Ok(()),
+            Err(refusal) => {
+                refused = Some(refusal);
+                Err("refused".into())
+            }
+        }
+    });
+    match (booty, refused) {
+        (_, Some(refusal)) => Err(refusal),
+        (Err(reason), None) => Err(Refusal::Stage(reason)),
+        (Ok(booty), None) if booty.is_nothing() => Ok(Seen::new(Verdict::Safe, "they had nothing")),
+        (Ok(booty), None) => {
+            Ok(Seen::new(Verdict::Robbed, format!("{} reads, {} writes, {} descriptors", booty.read, booty.written, booty.taken)))
+        }
+    }
+}
 
 #[derive(Clone, Copy)]
 enum How {

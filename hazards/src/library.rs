@@ -35,6 +35,8 @@ pub(crate) struct Order {
     pub(crate) stdin: Stdin,
     /// As the leader of a process group of its own.
     pub(crate) leads_group: bool,
+    /// As this user, and the group of the same number.
+    pub(crate) user: Option<u32>,
 }
 
 pub(crate) enum Stdin {
@@ -57,7 +59,7 @@ impl From<Stdin> for Stdio {
 
 impl Order {
     pub(crate) fn new(program: impl AsRef<Path>) -> Order {
-        Order { program: program.as_ref().to_owned(), args: Vec::new(), stdin: Stdin::Null, leads_group: false }
+        Order { program: program.as_ref().to_owned(), args: Vec::new(), stdin: Stdin::Null, leads_group: false, user: None }
     }
 
     fn for_std(self) -> Command {
@@ -65,6 +67,9 @@ impl Order {
         command.args(&self.args).stdin(self.stdin).stdout(Stdio::null()).stderr(Stdio::null());
         if self.leads_group {
             command.process_group(0);
+        }
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
         }
         command
     }
@@ -168,6 +173,9 @@ impl Ours {
         if order.leads_group {
             command.process_group(0);
         }
+        if let Some(user) = order.user {
+            command.uid(user).gid(user);
+        }
         boxed(Ours::Child(system.spawn(&command)?))
     }
 
@@ -263,7 +271,11 @@ struct AsyncProcess(async_process::Child);
 
 impl AsyncProcess {
     fn start(order: Order) -> Answer<Box<dyn Subject>> {
+        use async_process::unix::CommandExt as _;
         let mut command = async_process::Command::new(&order.program);
+        if let Some(user) = order.user {
+            command.uid(user).gid(user);
+        }
         command.args(&order.args).stdin(order.stdin).stdout(Stdio::null()).stderr(Stdio::null());
         boxed(AsyncProcess(command.spawn()?))
     }
@@ -326,6 +338,7 @@ impl Subprocess {
             Stdin::Piped => exec.stdin(subprocess::Redirection::Pipe),
         };
         let exec = if order.leads_group { exec.setpgid() } else { exec };
+        let exec = if let Some(user) = order.user { exec.setgid(user).setuid(user) } else { exec };
         boxed(Subprocess(exec.start()?))
     }
 

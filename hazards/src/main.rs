@@ -60,6 +60,9 @@ enum Step {
     Run { only: Vec<String> },
     #[command(hide = true)]
     Cell { hazard: String, library: String },
+    /// One of the other user's processes
+    #[command(hide = true)]
+    Thief { words: Vec<String> },
 }
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
@@ -75,6 +78,10 @@ fn main() -> ExitCode {
         Some(Step::Init { only }) => init(only),
         Some(Step::Run { only }) => run(only),
         Some(Step::Cell { hazard, library }) => cell(hazard, library),
+        Some(Step::Thief { words }) => {
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            steadfast_tests::robbery::thief(&words).map(|()| ExitCode::SUCCESS).map_err(Into::into)
+        }
     };
     match done {
         Ok(code) => code,
@@ -126,7 +133,8 @@ fn all(args: &Args) -> Result<ExitCode> {
         report::write(&cells, &day, path)?;
     }
     // Ours are safe, or say honestly that they cannot.
-    let is_bad = |cell: &&Cell| cell.is_ours && matches!(cell.seen.verdict, Verdict::WrongAnswer | Verdict::StrangerHit);
+    let is_bad =
+        |cell: &&Cell| cell.is_ours && matches!(cell.seen.verdict, Verdict::WrongAnswer | Verdict::StrangerHit | Verdict::Robbed);
     let bad: Vec<&Cell> = cells.iter().filter(is_bad).collect();
     for cell in &bad {
         eprintln!("FAILED: {}: {}: {}", cell.library, cell.hazard, cell.seen.note);

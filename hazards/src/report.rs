@@ -32,6 +32,7 @@ fn word(verdict: Verdict) -> &'static str {
         Verdict::Error => "error",
         Verdict::WrongAnswer => "wrong answer",
         Verdict::StrangerHit => "stranger hit",
+        Verdict::Robbed => "robbed",
         Verdict::NotOffered => "–",
     }
 }
@@ -108,7 +109,7 @@ fn markdown(cells: &[Cell]) -> String {
     table += &line(std::iter::repeat_n("---".to_owned(), libraries.len() + 1).collect());
     for (name, cells) in rows {
         let shown = |cell: &&Cell| match cell.seen.verdict {
-            bad @ (Verdict::WrongAnswer | Verdict::StrangerHit) => format!("**{}**", word(bad)),
+            bad @ (Verdict::WrongAnswer | Verdict::StrangerHit | Verdict::Robbed) => format!("**{}**", word(bad)),
             good => word(good).to_owned(),
         };
         table += &line(std::iter::once(name.to_owned()).chain(cells.iter().map(shown)).collect());

@@ -74,6 +74,11 @@ impl Stage {
         Order::new(self.program("sleeper"))
     }
 
+    /// One that any user may run.
+    pub(crate) fn anybodys(&self) -> Order {
+        Order::new("/bin/true")
+    }
+
     pub(crate) fn exiting_at_once(&self) -> Order {
         Order::new(self.program("noop"))
     }

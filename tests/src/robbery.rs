@@ -14,7 +14,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use steadfast::{Child, Command, Pid, Signal, Stdio, System};
+use steadfast::{Child, Command, Errno, Pid, Signal, Stdio, System};
 use steadfast_linux::Door;
 
 /// What nobody else is to read or to change.
@@ -22,7 +22,7 @@ static SECRET: AtomicU64 = AtomicU64::new(0);
 const VALUE: u64 = 0x005e_c2e7_005e_c2e7;
 
 /// The user that programs are started as, and that the thieves are.
-const USER: u32 = 1000;
+pub const USER: u32 = 1000;
 
 /// The number that the file has in a thief.
 const MAILBOX: i32 = 9;
@@ -61,20 +61,16 @@ impl Booty {
     }
 }
 
-/// Starts `program` so many times as another user, with these thieves about. `rob` is this program with the word that makes it a thief.
+/// Has a program started so many times as [`USER`], with thieves of these trades about. `rob` is a program that calls [`thief`] with the
+/// words behind its first one, which is `thief`.
 ///
 /// # Errors
 /// If it cannot be arranged, with the reason.
-///
-/// # Panics
-/// If the kernel refuses what root may do.
 pub fn beside_thieves(
-    system: &System,
     rob: &Path,
-    program: &str,
     trades: &[Trade],
     spawns: u64,
-    set: fn(&mut Command) -> &mut Command,
+    mut start: impl FnMut() -> Result<(), String>,
 ) -> Result<Booty, String> {
     if !Uid::effective().is_root() {
         return Err("only root can start programs as another user".into());
@@ -89,15 +85,11 @@ pub fn beside_thieves(
         mailbox.write_all_at(&next, NEXT_PID * 8).map_err(|error| error.to_string())
     };
     say_next()?;
-    let thieves = Thieves::start(system, rob, &vault, &mailbox, trades)?;
+    let thieves = Thieves::start(rob, &vault, &mailbox, trades)?;
     for _ in 0..spawns {
         // The next one is a child of ours, or of nobody.
         say_next()?;
-        let mut command = Command::new(program);
-        command.arg("nothing").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        if let Ok(child) = system.spawn(set(command.uid(USER).gid(USER))) {
-            child.wait().map_err(|error| error.to_string())?;
-        }
+        start()?;
     }
     let intact = SECRET.load(Ordering::SeqCst) == VALUE;
     let booty = thieves.caught(&mailbox)?;
@@ -114,7 +106,7 @@ fn next_pid() -> Result<u64, String> {
 struct Thieves(Vec<Child>);
 
 impl Thieves {
-    fn start(system: &System, rob: &Path, vault: &OwnedFd, mailbox: &File, trades: &[Trade]) -> Result<Thieves, String> {
+    fn start(rob: &Path, vault: &OwnedFd, mailbox: &File, trades: &[Trade]) -> Result<Thieves, String> {
         let inode = fstat(vault).map_err(|errno| format!("fstat: {errno}"))?.st_ino;
         let mut thieves = Thieves(Vec::new());
         for (index, trade) in trades.iter().enumerate() {
@@ -124,7 +116,7 @@ impl Thieves {
             command.arg("thief").arg(format!("{trade:?}")).args(numbers.map(|number| number.to_string()));
             command.fd(MAILBOX, mailbox.try_clone().map_err(|error| error.to_string())?).parent_death_signal(Signal::KILL);
             command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
-            thieves.0.push(system.spawn(&command).map_err(|error| error.to_string())?);
+            thieves.0.push(command.spawn().map_err(|error| error.to_string())?);
         }
         // They have begun when each has tried once.
         for (index, thief) in thieves.0.iter().enumerate() {
@@ -258,6 +250,13 @@ impl Scene {
     /// As [`beside_thieves`].
     pub fn play(&self, rob: &Path, quick: &str, spawns: u64) -> Result<Booty, String> {
         let system = System::pidfd_through(self.door).unwrap_or_else(|_| System::pid_legacy_through(self.door));
-        beside_thieves(&system, rob, self.program.unwrap_or(quick), self.trades, spawns, |command| command)
+        let mut command = Command::new(self.program.unwrap_or(quick));
+        command.arg("nothing").uid(USER).gid(USER).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        beside_thieves(rob, self.trades, spawns, || match system.spawn(&command) {
+            Ok(child) => child.wait().map(drop).map_err(|error| error.to_string()),
+            // As it should be, if there is none.
+            Err(error) if self.program.is_some() && error.errno() == Some(Errno::NOENT) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        })
     }
 }

@@ -31,6 +31,8 @@ fn main() -> ExitCode {
         ["foreign"] => foreign(),
         ["thief", ref words @ ..] => robbery::thief(words),
         ["nothing"] => Ok(()),
+        ["server"] => server(),
+        ["pelt", group] => pelt(group),
         ["rob", ref wishes @ ..] => rob(wishes),
         _ => Err(USAGE.to_owned()),
     };
@@ -150,7 +152,54 @@ fn examine() -> Result<(), String> {
     }
     say(&json!({ "event": "end", "before": before, "after": after }));
     robberies();
+    survives_a_dumping_signal();
     Ok(())
+}
+
+/// A program that handles `SIGQUIT` starts others while its process group is sent that, as from a terminal: before Linux 5.16 a child in
+/// its memory that died of it took it along.
+fn survives_a_dumping_signal() {
+    let name = "a signal that dumps core, to the group, does not end a program that handles it";
+    let status = Command::new(beside("witness")).arg("server").status();
+    let (outcome, why) = match &status {
+        Ok(status) if status.success() => ("kept", String::new()),
+        ended => ("broken", format!("{ended:?}")),
+    };
+    say(&json!({ "event": "promise", "backend": "", "name": name, "outcome": outcome, "why": why }));
+}
+
+fn server() -> Result<(), String> {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let handled = Arc::new(AtomicUsize::new(0));
+    let own = nix::unistd::getpid();
+    nix::unistd::setpgid(own, own).map_err(|errno| format!("setpgid: {errno}"))?;
+    signal_hook::flag::register_usize(signal_hook::consts::SIGQUIT, Arc::clone(&handled), 1)
+        .map_err(|error| error.to_string())?;
+    let system = System::detect().map_err(|error| error.to_string())?;
+    let mut pelt = steadfast::Command::new(beside("witness"));
+    pelt.args(["pelt", &own.to_string()]).process_group(0).kill_on_drop(true).parent_death_signal(Signal::KILL);
+    let pelt = system.spawn(&pelt).map_err(|error| error.to_string())?;
+    let mut seen = 0;
+    // Each time that it was hit is one that it has survived.
+    while seen < 60 {
+        let mut quick = steadfast::Command::new(beside("witness"));
+        quick.arg("nothing").stdin(steadfast::Stdio::null());
+        // Some of the children are killed by it, as they should be.
+        system.spawn(&quick).and_then(|child| child.wait()).map_err(|error| error.to_string())?;
+        seen += handled.swap(0, Ordering::SeqCst);
+    }
+    pelt.kill().and_then(|()| pelt.wait()).map(drop).map_err(|error| error.to_string())
+}
+
+/// Sends `SIGQUIT` to a group every few milliseconds, until somebody kills it.
+fn pelt(group: &str) -> Result<(), String> {
+    let group = nix::unistd::Pid::from_raw(group.parse::<i32>().map_err(|error| error.to_string())?);
+    let clock = System::pid_legacy();
+    loop {
+        clock.sleep(std::time::Duration::from_millis(3));
+        nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGQUIT).map_err(|errno| format!("killpg: {errno}"))?;
+    }
 }
 
 /// In processes of their own, for what is said about being dumpable is said once; and last, for an emulator may not know who may look
