@@ -122,7 +122,7 @@ impl ProcessBackend for MockBackend {
             // What happened just before the call may have changed whose it is.
             let slot = world.table.by_pid(pid.as_raw()).ok_or(Errno::SRCH)?;
             let who = world.who(slot);
-            if world.open_files + self.descriptors() > world.max_open_files() {
+            if world.open_files + self.descriptors() > world.setup().max_open_files {
                 return Err(Errno::MFILE);
             }
             let id = world.table.id(slot);

@@ -94,6 +94,7 @@ mod script;
 mod shrink;
 mod signals;
 mod sim;
+mod spawn;
 mod steps;
 mod stream;
 mod table;

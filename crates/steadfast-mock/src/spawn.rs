@@ -1,0 +1,186 @@
+//! How a process is born, by the program under test and by a script, and how it becomes another program.
+
+use crate::expect::Answer;
+use crate::fault::Call;
+use crate::pipe::{End, PipeId};
+use crate::process::Process;
+use crate::script::{Code, Image, Kind};
+use crate::signals::bit;
+use crate::stream::Stream;
+use crate::table::{Id, Slot};
+use crate::trace::{Actor, What, Who};
+use crate::world::World;
+use std::sync::Arc;
+use steadfast_core::{Disposition, Errno, Plan, PlanStdio, Resource, Signal, Stage};
+
+/// A process that was just made.
+#[derive(Clone, Copy)]
+pub(crate) struct Born {
+    pub(crate) id: Id,
+    pub(crate) who: Who,
+    pub(crate) pipes: [Option<PipeId>; 3],
+}
+
+impl World {
+    /// Makes a process of the program under test's, or, as a foreign one, of init's.
+    pub(crate) fn spawn(&mut self, plan: &Plan, parent: Slot) -> Result<Born, (Stage, Errno)> {
+        let name = self.intern(plan.program());
+        let failed = |world: &mut World, stage, errno| {
+            world.note_call(What::CannotSpawn(name, errno));
+            Err((stage, errno))
+        };
+        if let Err(errno) = self.enter(Call::Spawn, name) {
+            return failed(self, Stage::Clone, errno);
+        }
+        let piped = plan.stdio().iter().filter(|stdio| matches!(stdio, PlanStdio::Piped)).count() as u32;
+        // Each pipe has two ends for a moment.
+        if self.open_files + 2 * piped > self.setup().max_open_files {
+            return failed(self, Stage::Open { stream: "stdio" }, Errno::MFILE);
+        }
+        if self.open_files + piped + 1 > self.setup().max_open_files {
+            return failed(self, Stage::Clone, Errno::MFILE);
+        }
+        if self.table.live() >= self.setup().max_processes {
+            return failed(self, Stage::Clone, Errno::AGAIN);
+        }
+        let Some(pid) = self.table.next_pid() else { return failed(self, Stage::Clone, Errno::AGAIN) };
+        let code = match self.code(name, plan) {
+            Ok(code) => code,
+            Err(errno) => {
+                let is_path = plan.program().as_encoded_bytes().contains(&b'/');
+                let search_path = (!is_path).then(|| "the simulation's programs".into());
+                let path = is_path.then(|| plan.program().into());
+                return failed(self, Stage::Exec { path, search_path }, errno);
+            }
+        };
+        let pipes = plan.stdio().each_ref().map(|stdio| matches!(stdio, PlanStdio::Piped).then(|| self.pipes.open()));
+        let (group, session) = (self.table[parent].group, self.table[parent].session);
+        let mut process = Process::new(pid, parent, name, group, session);
+        (process.streams, process.started) = (pipes, self.now);
+        for (index, stdio) in plan.stdio().iter().enumerate() {
+            if let Some(stream) = Stream::of(stdio) {
+                self.pipes.duplicate(stream.pipe, stream.end);
+                process.streams[index] = Some(stream.pipe);
+            }
+        }
+        process.max_processes = self.setup().max_processes;
+        process.may_dump_core = self.setup().core_dumps;
+        process.execute(code);
+        process.run = self.log.begin(pid, self.table[parent].pid, name, plan.args(), Some(plan));
+        let slot = self.table.insert(process);
+        self.note_call(What::Spawns(self.who(slot)));
+        if !plan.attributes().is_none() {
+            self.give_attributes(slot, plan);
+        }
+        self.schedule(slot, self.now);
+        Ok(Born { id: self.table.id(slot), who: self.who(slot), pipes })
+    }
+
+    /// What the command does: as an expectation says, or else the program of its name.
+    fn code(&mut self, name: u32, plan: &Plan) -> Result<Code, Errno> {
+        if self.expectations.are_none() {
+            return self.load(name, plan.args(), Some(plan));
+        }
+        let mut run = self.run(name, 0, plan.args(), Some(plan));
+        match self.expectations.answer(&mut run) {
+            Answer::Does(script) => Ok(self.decided(&run, script)),
+            Answer::Unexpected(report) => match self.load(name, plan.args(), Some(plan)) {
+                Err(Errno::NOENT) => panic!("{report}"),
+                loaded => loaded,
+            },
+        }
+    }
+
+    /// Those of its attributes that the simulation acts upon.
+    fn give_attributes(&mut self, slot: Slot, plan: &Plan) {
+        let attributes = plan.attributes();
+        let pid = self.table[slot].pid;
+        if attributes.setsid {
+            self.new_session(slot);
+        }
+        match attributes.process_group {
+            None => {}
+            Some(0) => self.table.set_group(slot, pid),
+            Some(group) if self.table.has_group(group) => self.table.set_group(slot, group),
+            Some(_) => {}
+        }
+        let process = &mut self.table[slot];
+        process.blocked = attributes.signal_mask.map_or(0, |mask| mask.as_raw() & !(bit(Signal::KILL) | bit(Signal::STOP)));
+        process.death_signal = attributes.parent_death_signal;
+        for (signal, disposition) in &attributes.dispositions {
+            if matches!(disposition, Disposition::Ignore) {
+                process.ignored |= bit(*signal);
+            }
+        }
+        for (resource, limit) in &attributes.limits {
+            match *resource {
+                Resource::NPROC => process.max_processes = process.max_processes.min(limit.soft.min(u32::MAX.into()) as u32),
+                Resource::CORE => process.may_dump_core &= limit.soft > 0,
+                _ => {}
+            }
+        }
+    }
+
+    pub(crate) fn spawn_by_script(&mut self, slot: Slot, image: &Image) {
+        let actor = Actor::Process(self.who(slot));
+        let (name, code) = self.look_up(slot, image);
+        let program = self.name(name).to_owned();
+        let process = &self.table[slot];
+        let full = self.table.live() >= process.max_processes;
+        let struck = self.fault(Call::Spawn, &program).map(|struck| struck.errno);
+        let errno = struck.or(full.then_some(Errno::AGAIN));
+        let (pid, code) = match (errno, self.table.next_pid(), code) {
+            (None, Some(pid), Some(code)) => (pid, code),
+            (Some(errno), ..) => return self.note(actor, What::CannotSpawn(name, errno)),
+            (None, None, _) => return self.note(actor, What::CannotSpawn(name, Errno::AGAIN)),
+            (None, _, None) => return self.note(actor, What::CannotSpawn(name, Errno::NOENT)),
+        };
+        let parent = &self.table[slot];
+        let mut child = Process {
+            blocked: parent.blocked,
+            ignored: parent.ignored,
+            streams: parent.streams,
+            max_processes: parent.max_processes,
+            may_dump_core: parent.may_dump_core,
+            is_stranger: parent.is_stranger,
+            started: self.now,
+            ..Process::new(pid, slot, name, parent.group, parent.session)
+        };
+        child.run = self.log.begin(pid, parent.pid, name, image.args(), None);
+        child.execute(code);
+        for (index, pipe) in child.streams.into_iter().enumerate() {
+            if let Some(pipe) = pipe {
+                self.pipes.duplicate(pipe, if index == 0 { End::Read } else { End::Write });
+            }
+        }
+        let child = self.table.insert(child);
+        self.note(actor, What::Spawns(self.who(child)));
+        self.schedule(child, self.now);
+    }
+
+    pub(crate) fn exec(&mut self, slot: Slot, image: &Image) {
+        let (name, code) = self.look_up(slot, image);
+        let Some(code) = code else {
+            self.note(Actor::Process(self.who(slot)), What::CannotSpawn(name, Errno::NOENT));
+            return self.end(slot, 127 << 8);
+        };
+        let parent = self.table[self.table[slot].parent].pid;
+        let process = &mut self.table[slot];
+        process.execute(code);
+        process.name = name;
+        process.run = self.log.begin(process.pid, parent, name, image.args(), None);
+        let who = self.who(slot);
+        self.note(Actor::Process(who), What::Executes(who));
+    }
+
+    /// The image's name, and what it does if there is such a program.
+    fn look_up(&mut self, slot: Slot, image: &Image) -> (u32, Option<Code>) {
+        match &image.0 {
+            Kind::Script(code) => (self.table[slot].name, Some(Arc::clone(code))),
+            Kind::Program(program, args) => {
+                let name = self.intern(program);
+                (name, self.program(name, args))
+            }
+        }
+    }
+}
