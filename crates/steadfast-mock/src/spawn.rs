@@ -44,6 +44,8 @@ impl World {
             return failed(self, Stage::Clone, Errno::AGAIN);
         }
         let Some(pid) = self.table.next_pid() else { return failed(self, Stage::Clone, Errno::AGAIN) };
+        // From here on somebody has the number, if only for a moment: what fails is a step of the child's.
+        self.table.last_pid = pid;
         let code = match self.code(name, plan) {
             Ok(code) => code,
             Err(errno) => {
@@ -123,17 +125,20 @@ impl World {
 
     pub(crate) fn spawn_by_script(&mut self, slot: Slot, image: &Image) {
         let actor = Actor::Process(self.who(slot));
-        let (name, code) = self.look_up(slot, image);
+        let name = self.name_of(slot, image);
         let program = self.name(name).to_owned();
-        let process = &self.table[slot];
-        let full = self.table.live() >= process.max_processes;
+        let full = self.table.live() >= self.table[slot].max_processes;
         let struck = self.fault(Call::Spawn, &program).map(|struck| struck.errno);
         let errno = struck.or(full.then_some(Errno::AGAIN));
-        let (pid, code) = match (errno, self.table.next_pid(), code) {
-            (None, Some(pid), Some(code)) => (pid, code),
-            (Some(errno), ..) => return self.note(actor, What::CannotSpawn(name, errno)),
-            (None, None, _) => return self.note(actor, What::CannotSpawn(name, Errno::AGAIN)),
-            (None, _, None) => return self.note(actor, What::CannotSpawn(name, Errno::NOENT)),
+        let Some(pid) = self.table.next_pid().filter(|_| errno.is_none()) else {
+            return self.note(actor, What::CannotSpawn(name, errno.unwrap_or(Errno::AGAIN)));
+        };
+        let code = match self.code_of(name, image) {
+            Ok(code) => code,
+            Err(errno) => {
+                self.note(actor, What::CannotSpawn(name, errno));
+                return self.lose_child(slot, pid);
+            }
         };
         let parent = &self.table[slot];
         let mut child = Process {
@@ -158,11 +163,22 @@ impl World {
         self.schedule(child, self.now);
     }
 
+    /// A child was born that could not become its program, and was waited for: it has had a number, and its parent has had `SIGCHLD`.
+    fn lose_child(&mut self, parent: Slot, pid: i32) {
+        self.table.last_pid = pid;
+        if self.table[parent].ignored & bit(Signal::CHLD) == 0 {
+            self.send(parent, Signal::CHLD);
+        }
+    }
+
     pub(crate) fn exec(&mut self, slot: Slot, image: &Image) {
-        let (name, code) = self.look_up(slot, image);
-        let Some(code) = code else {
-            self.note(Actor::Process(self.who(slot)), What::CannotSpawn(name, Errno::NOENT));
-            return self.end(slot, 127 << 8);
+        let name = self.name_of(slot, image);
+        let code = match self.code_of(name, image) {
+            Ok(code) => code,
+            Err(errno) => {
+                self.note(Actor::Process(self.who(slot)), What::CannotSpawn(name, errno));
+                return self.end(slot, 127 << 8);
+            }
         };
         let parent = self.table[self.table[slot].parent].pid;
         let process = &mut self.table[slot];
@@ -173,14 +189,17 @@ impl World {
         self.note(Actor::Process(who), What::Executes(who));
     }
 
-    /// The image's name, and what it does if there is such a program.
-    fn look_up(&mut self, slot: Slot, image: &Image) -> (u32, Option<Code>) {
+    fn name_of(&mut self, slot: Slot, image: &Image) -> u32 {
         match &image.0 {
-            Kind::Script(code) => (self.table[slot].name, Some(Arc::clone(code))),
-            Kind::Program(program, args) => {
-                let name = self.intern(program);
-                (name, self.program(name, args))
-            }
+            Kind::Script(_) => self.table[slot].name,
+            Kind::Program(program, _) => self.intern(program),
+        }
+    }
+
+    fn code_of(&mut self, name: u32, image: &Image) -> Result<Code, Errno> {
+        match &image.0 {
+            Kind::Script(code) => Ok(Arc::clone(code)),
+            Kind::Program(_, args) => self.load(name, args, None),
         }
     }
 }

@@ -110,11 +110,7 @@ impl World {
         (known + index) as u32
     }
 
-    /// What a program does at its next run; `None` if there is none of this name, or it cannot be executed.
-    pub(crate) fn program(&mut self, name: u32, args: &[OsString]) -> Option<Code> {
-        self.load(name, args, None).ok()
-    }
-
+    /// What a program does at its next run, or why it cannot be executed.
     pub(crate) fn load(&mut self, name: u32, args: &[OsString], plan: Option<&Plan>) -> Result<Code, Errno> {
         let setup = Arc::clone(&self.setup);
         let Some((_, program)) = setup.programs.get(name as usize) else { return Err(Errno::NOENT) };

@@ -91,6 +91,32 @@ fn pids_are_handed_out_in_turn_and_recycled_and_run_out() {
 }
 
 #[test]
+fn a_child_that_cannot_become_its_program_has_had_a_number() {
+    let kernel = Kernel::builder()
+        .not_executable("notes.txt")
+        .program("p", Script::new())
+        .program("script", Script::new().spawn("missing").spawn("notes.txt").spawn("p"))
+        .max_processes(2)
+        .build();
+    let backend = kernel.backend();
+    let fails = |program: &str| Process::spawn(&backend, &Plan::builder(program).build().unwrap()).map(|(p, ..)| p).unwrap_err();
+    assert_eq!(spawn(&backend, "p").pid().as_raw(), 2);
+    assert_eq!(fails("missing").errno(), Some(Errno::NOENT));
+    assert_eq!(fails("notes.txt").errno(), Some(Errno::ACCES));
+    let others = [spawn(&backend, "p"), spawn(&backend, "p")];
+    assert_eq!(others.each_ref().map(|p| p.pid().as_raw()), [5, 6]);
+    // There was no child: the limit is asked before.
+    assert_eq!(fails("p").errno(), Some(Errno::AGAIN));
+    for process in others {
+        process.wait().unwrap();
+    }
+    assert_eq!(spawn(&backend, "script").pid().as_raw(), 7);
+    kernel.settle();
+    let last = kernel.runs_of("p").pop().unwrap();
+    assert_eq!((last.pid.as_raw(), last.parent.map(Pid::as_raw)), (10, Some(7)));
+}
+
+#[test]
 fn blocked_signals_wait_stops_stop_and_nothing_stops_sigkill() {
     let stubborn = Script::new()
         .block(Signal::USR1)
