@@ -46,6 +46,10 @@ impl World {
         let Some(pid) = self.table.next_pid() else { return failed(self, Stage::Clone, Errno::AGAIN) };
         // From here on somebody has the number, if only for a moment: what fails is a step of the child's.
         self.table.last_pid = pid;
+        let (group, session) = match self.place(plan, parent, pid) {
+            Ok(place) => place,
+            Err((call, value, errno)) => return failed(self, Stage::Attribute { call, value: value.to_string() }, errno),
+        };
         let code = match self.code(name, plan) {
             Ok(code) => code,
             Err(errno) => {
@@ -56,7 +60,6 @@ impl World {
             }
         };
         let pipes = plan.stdio().each_ref().map(|stdio| matches!(stdio, PlanStdio::Piped).then(|| self.pipes.open()));
-        let (group, session) = (self.table[parent].group, self.table[parent].session);
         let mut process = Process::new(pid, parent, name, group, session);
         (process.streams, process.started) = (pipes, self.now);
         for (index, stdio) in plan.stdio().iter().enumerate() {
@@ -71,6 +74,9 @@ impl World {
         process.run = self.log.begin(pid, self.table[parent].pid, name, plan.args(), Some(plan));
         let slot = self.table.insert(process);
         self.note_call(What::Spawns(self.who(slot)));
+        if plan.attributes().setsid {
+            self.note(Actor::Process(self.who(slot)), What::Session(pid));
+        }
         if !plan.attributes().is_none() {
             self.give_attributes(slot, plan);
         }
@@ -93,19 +99,23 @@ impl World {
         }
     }
 
+    /// The group and the session of the new process: its parent's, or as it was asked for (setsid(2), setpgid(2)).
+    fn place(&self, plan: &Plan, parent: Slot, pid: i32) -> Result<(i32, i32), (&'static str, i32, Errno)> {
+        let Process { group, session, .. } = self.table[parent];
+        let attributes = plan.attributes();
+        match attributes.process_group {
+            // No group can have its number: numbers of groups are not given to processes.
+            _ if attributes.setsid => Ok((pid, pid)),
+            None => Ok((group, session)),
+            Some(own) if own == 0 || own == pid => Ok((pid, session)),
+            Some(other) if self.table.session_of(other) == Some(session) => Ok((other, session)),
+            Some(other) => Err(("setpgid", other, Errno::PERM)),
+        }
+    }
+
     /// Those of its attributes that the simulation acts upon.
     fn give_attributes(&mut self, slot: Slot, plan: &Plan) {
         let attributes = plan.attributes();
-        let pid = self.table[slot].pid;
-        if attributes.setsid {
-            self.new_session(slot);
-        }
-        match attributes.process_group {
-            None => {}
-            Some(0) => self.table.set_group(slot, pid),
-            Some(group) if self.table.has_group(group) => self.table.set_group(slot, group),
-            Some(_) => {}
-        }
         let process = &mut self.table[slot];
         process.blocked = attributes.signal_mask.map_or(0, |mask| mask.as_raw() & !(bit(Signal::KILL) | bit(Signal::STOP)));
         process.death_signal = attributes.parent_death_signal;

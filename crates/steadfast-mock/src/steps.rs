@@ -149,7 +149,7 @@ impl World {
         }
     }
 
-    pub(crate) fn new_session(&mut self, slot: Slot) {
+    fn new_session(&mut self, slot: Slot) {
         let pid = self.table[slot].pid;
         // setsid(2): EPERM if there is a group of this number.
         if !self.table.has_group(pid) {

@@ -139,6 +139,12 @@ impl Table {
         self.use_of(group).groups > 0
     }
 
+    /// The session that a group belongs to; `None` if there is no such group.
+    pub(crate) fn session_of(&self, group: i32) -> Option<i32> {
+        let member = self.processes.iter().find(|process| process.exists() && process.group == group);
+        member.map(|process| process.session)
+    }
+
     pub(crate) fn set_group(&mut self, slot: Slot, group: i32) {
         let before = std::mem::replace(&mut self[slot].group, group);
         self.number(before).groups -= 1;

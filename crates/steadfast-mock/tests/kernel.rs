@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
-use steadfast_core::{Errno, Pid, PipeEnd, Plan, PlanStdio, Process, ProcessBackend, Signal};
+use steadfast_core::{Attributes, Errno, Error, Pid, PipeEnd, Plan, PlanStdio, Process, ProcessBackend, Signal, Stage};
 use steadfast_mock::{Call, Fault, Kernel, Script};
 
 fn ms(millis: u64) -> Duration {
@@ -114,6 +114,33 @@ fn a_child_that_cannot_become_its_program_has_had_a_number() {
     kernel.settle();
     let last = kernel.runs_of("p").pop().unwrap();
     assert_eq!((last.pid.as_raw(), last.parent.map(Pid::as_raw)), (10, Some(7)));
+}
+
+#[test]
+fn a_process_joins_only_a_group_of_its_own_session() {
+    let kernel = Kernel::builder().program("p", Script::new().run_forever()).build();
+    let backend = kernel.backend();
+    let start = |program: &str, attributes| {
+        let plan = Plan::builder(program).attributes(attributes).build().unwrap();
+        Process::spawn(&backend, &plan).map(|(process, ..)| process)
+    };
+    let into = |group: Option<i32>| Attributes { process_group: group, ..Attributes::default() };
+    let refused = |group| match start("missing", into(Some(group))).unwrap_err() {
+        Error::Spawn { stage: Stage::Attribute { call, value }, source, .. } => (call, value, source),
+        error => panic!("{error}"),
+    };
+    let leader = start("p", into(Some(0))).unwrap();
+    let member = start("p", into(Some(leader.pid().as_raw()))).unwrap();
+    let abroad = start("p", Attributes { setsid: true, ..Attributes::default() }).unwrap();
+    // No such group, init's, the one of another session, and a process that leads none.
+    for group in [31_000, 1, abroad.pid().as_raw(), member.pid().as_raw()] {
+        assert_eq!(refused(group), ("setpgid", group.to_string(), Errno::PERM));
+    }
+    leader.kill().unwrap();
+    leader.wait().unwrap();
+    // The group is there as long as one is in it.
+    let late = start("p", into(Some(leader.pid().as_raw()))).unwrap();
+    assert_eq!(kernel.process(late.pid()).unwrap().group, leader.pid().as_raw());
 }
 
 #[test]
