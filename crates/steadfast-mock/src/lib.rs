@@ -76,6 +76,7 @@
 #![forbid(unsafe_code)]
 
 mod backend;
+mod builder;
 mod chance;
 mod check;
 mod expect;
@@ -103,11 +104,12 @@ mod turn;
 mod verdict;
 mod world;
 
+pub use builder::Builder;
 pub use check::Contradiction;
 pub use expect::Expect;
 pub use explore::{Exploration, Explored, Failure};
 pub use fault::{Call, Fault};
-pub use kernel::{Builder, Kernel, ProcessInfo, ProcessState, Run};
+pub use kernel::{Kernel, ProcessInfo, ProcessState, Run};
 pub use log::Ran;
 pub use replay::ReplayError;
 pub use script::{Image, Script};

@@ -169,8 +169,9 @@ impl Process {
         *self = Process { generation, timer, life: Life::Gone, ..Process::new(self.pid, NONE, self.name, 0, 0) };
     }
 
-    /// Forgets what it did, and does this: exec(2) and the beginning.
+    /// Forgets what it did, and does this: exec(2) and the beginning. What a handler kept from it stays blocked, for that is never left.
     pub(crate) fn execute(&mut self, code: Code) {
+        self.blocked = self.mask();
         self.frame = Frame::new(code);
         self.below.clear();
         self.handled = 0;

@@ -16,6 +16,8 @@ pub(crate) const fn bit(signal: Signal) -> SignalBits {
     1 << (signal.as_raw() - 1)
 }
 
+/// What nobody can block, ignore or handle.
+pub(crate) const UNSTOPPABLE: SignalBits = bit(Signal::KILL) | bit(Signal::STOP);
 const STOPS: SignalBits = bit(Signal::STOP) | bit(Signal::TSTP) | bit(Signal::TTIN) | bit(Signal::TTOU);
 /// What an instruction of the process itself has caused; comes first.
 const SYNCHRONOUS: SignalBits =

@@ -5,7 +5,7 @@ use crate::fault::Call;
 use crate::pipe::{End, PipeId};
 use crate::process::Process;
 use crate::script::{Code, Image, Kind};
-use crate::signals::bit;
+use crate::signals::{UNSTOPPABLE, bit};
 use crate::stream::Stream;
 use crate::table::{Id, Slot};
 use crate::trace::{Actor, What, Who};
@@ -68,6 +68,9 @@ impl World {
                 process.streams[index] = Some(stream.pipe);
             }
         }
+        // What is ignored stays ignored and what is blocked blocked, but for SIGPIPE, which Rust's runtime ignores in every program.
+        process.ignored = self.table[parent].ignored & !bit(Signal::PIPE);
+        process.blocked = self.table[parent].blocked;
         process.max_processes = self.setup().max_processes;
         process.may_dump_core = self.setup().core_dumps;
         process.execute(code);
@@ -117,11 +120,14 @@ impl World {
     fn give_attributes(&mut self, slot: Slot, plan: &Plan) {
         let attributes = plan.attributes();
         let process = &mut self.table[slot];
-        process.blocked = attributes.signal_mask.map_or(0, |mask| mask.as_raw() & !(bit(Signal::KILL) | bit(Signal::STOP)));
+        if let Some(mask) = attributes.signal_mask {
+            process.blocked = mask.as_raw() & !UNSTOPPABLE;
+        }
         process.death_signal = attributes.parent_death_signal;
         for (signal, disposition) in &attributes.dispositions {
-            if matches!(disposition, Disposition::Ignore) {
-                process.ignored |= bit(*signal);
+            match disposition {
+                Disposition::Default => process.ignored &= !bit(*signal),
+                Disposition::Ignore => process.ignored |= bit(*signal),
             }
         }
         for (resource, limit) in &attributes.limits {
@@ -152,7 +158,8 @@ impl World {
         };
         let parent = &self.table[slot];
         let mut child = Process {
-            blocked: parent.blocked,
+            // With what a handler that it is in keeps from it.
+            blocked: parent.mask(),
             ignored: parent.ignored,
             streams: parent.streams,
             max_processes: parent.max_processes,

@@ -8,17 +8,16 @@ use crate::kernel::{Program, Run, Setup};
 use crate::log::RunLog;
 use crate::notice::Notices;
 use crate::pipe::Pipes;
-use crate::process::Life;
+use crate::process::{Life, Process};
 use crate::queue::{Event, Queue};
 use crate::script::{Code, Script};
-use crate::signals::bit;
 use crate::table::{CALLER, INIT, Slot, Table};
 use crate::trace::{Actor, Trace, What, Who};
 use crate::turn::Threads;
 use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
-use steadfast_core::{Errno, Exit, Plan, Signal};
+use steadfast_core::{Errno, Exit, Plan};
 
 pub(crate) struct World {
     /// Virtual nanoseconds since the kernel was built.
@@ -46,7 +45,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(setup: &Arc<Setup>, chance: Chance, threads: Threads) -> World {
         let mut table = Table::new(setup.pid_max);
-        table[CALLER].ignored = if setup.ignores_sigchld { bit(Signal::CHLD) } else { 0 };
+        (table[CALLER].ignored, table[CALLER].blocked) = (setup.ignored, setup.blocked);
         World {
             now: 0,
             table,
@@ -260,12 +259,9 @@ impl World {
         children
     }
 
-    pub(crate) fn set_sigchld_ignored(&mut self, ignored: bool) {
-        self.table[CALLER].ignored = if ignored { bit(Signal::CHLD) } else { 0 };
-    }
-
-    pub(crate) fn set_subreaper(&mut self, is_one: bool) {
-        self.table[CALLER].is_subreaper = is_one;
+    /// The program under test: what it ignores, and what its thread blocks, which its children inherit.
+    pub(crate) fn caller(&mut self) -> &mut Process {
+        &mut self.table[CALLER]
     }
 
     pub(crate) fn setup(&self) -> &Setup {
