@@ -102,6 +102,8 @@ pub(crate) enum Wait {
         all: bool,
     },
     ForEver,
+    /// For nothing; but if it is still there after the `SIGABRT` that it has sent itself, it ends by another one.
+    ToAbort,
 }
 
 pub(crate) const PAUSED: u64 = u64::MAX;
@@ -191,6 +193,14 @@ impl Process {
         handling.fold(self.blocked, |mask, signal| mask | bit(signal))
     }
 
+    /// Lets the signal through, even in its own handler.
+    pub(crate) fn unmask(&mut self, signal: Signal) {
+        self.blocked &= !bit(signal);
+        for frame in self.below.iter_mut().chain([&mut self.frame]) {
+            frame.handles = frame.handles.filter(|handled| *handled != signal);
+        }
+    }
+
     /// Stops the clock of a computation.
     pub(crate) fn pause(&mut self, now: u64) {
         if let (Wait::Compute(left), true) = (&mut self.frame.waiting, self.computing != PAUSED) {
@@ -222,7 +232,7 @@ impl Process {
             (_, Wait::ForChild { .. }) => "waits for a child",
             (_, Wait::ForEver) => "waits for signals",
             (_, Wait::Until(_)) => "sleeps",
-            (_, Wait::Compute(_) | Wait::ForNothing) => "runs",
+            (_, Wait::Compute(_) | Wait::ForNothing | Wait::ToAbort) => "runs",
         }
     }
 }

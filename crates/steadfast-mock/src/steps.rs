@@ -81,6 +81,14 @@ impl World {
             }
             Wait::ForRoom(done) => self.has_written(slot, done),
             Wait::ForChild { all } => self.has_waited(slot, all),
+            Wait::ToAbort => {
+                // It was ignored, or its handler has returned, or is what calls abort(3).
+                self.set_disposition(slot, Signal::ABRT, &Disposition::Default);
+                self.table[slot].unmask(Signal::ABRT);
+                self.send(slot, Signal::ABRT);
+                self.take_signals(slot);
+                false
+            }
         }
     }
 
@@ -128,8 +136,8 @@ impl World {
             Step::Subreaper => process.is_subreaper = true,
             Step::Exit(code) => self.end(slot, (code & 0xff) << 8),
             Step::Abort => {
-                self.set_disposition(slot, Signal::ABRT, &Disposition::Default);
-                self.table[slot].blocked &= !bit(Signal::ABRT);
+                process.blocked &= !bit(Signal::ABRT);
+                process.frame.waiting = Wait::ToAbort;
                 self.send(slot, Signal::ABRT);
             }
             Step::Loop(times, body) => {
