@@ -98,7 +98,7 @@ impl ProcessBackend for MockBackend {
             return Err(Error::Unsupported { backend: self.capabilities().name, what: what.into() });
         }
         let born = self.kernel.call(|world| {
-            let born = world.spawn(plan, CALLER)?;
+            let born = world.spawn(plan, CALLER, self.descriptors())?;
             world.open_files += born.pipes.iter().flatten().count() as u32;
             self.open_handle(world, born.id);
             Ok(born)

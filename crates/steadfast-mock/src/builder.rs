@@ -72,8 +72,9 @@ impl Builder {
         self
     }
 
-    /// How many descriptors the program under test may have (`RLIMIT_NOFILE`): a pidfd for each handle, and its ends of pipes. One
-    /// more cannot be had, with `EMFILE`.
+    /// How many descriptors the program under test may have (`RLIMIT_NOFILE`), beside those that it has anyway: a pidfd for each handle, and
+    /// its ends of pipes; while a child is made, also `/dev/null` and the child's ends. One more cannot be had, with `EMFILE`.
+    /// So `output()` takes six for a moment, and three while it reads; without pidfds one less.
     pub fn max_open_files(mut self, descriptors: u32) -> Builder {
         self.setup.max_open_files = descriptors;
         self

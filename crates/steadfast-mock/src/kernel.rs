@@ -193,7 +193,7 @@ impl Kernel {
     /// As a spawn: no such program, no free PID.
     pub fn spawn_foreign(&self, program: &str) -> Result<Pid> {
         let plan = Plan::builder(program).build()?;
-        let spawned = self.call(|world| world.spawn(&plan, World::foreign_parent()));
+        let spawned = self.call(|world| world.spawn(&plan, World::foreign_parent(), 0));
         let born = spawned.map_err(|(stage, source)| Error::Spawn { program: program.into(), stage, source })?;
         Pid::new(born.who.pid)
     }

@@ -7,7 +7,7 @@ use crate::process::Process;
 use crate::script::{Code, Image, Kind};
 use crate::signals::{UNSTOPPABLE, bit};
 use crate::stream::Stream;
-use crate::table::{Id, Slot};
+use crate::table::{CALLER, Id, Slot};
 use crate::trace::{Actor, What, Who};
 use crate::world::World;
 use std::sync::Arc;
@@ -22,8 +22,8 @@ pub(crate) struct Born {
 }
 
 impl World {
-    /// Makes a process of the program under test's, or, as a foreign one, of init's.
-    pub(crate) fn spawn(&mut self, plan: &Plan, parent: Slot) -> Result<Born, (Stage, Errno)> {
+    /// Makes a process of the program under test's, which comes with so many pidfds, or, as a foreign one, of init's.
+    pub(crate) fn spawn(&mut self, plan: &Plan, parent: Slot, pidfds: u32) -> Result<Born, (Stage, Errno)> {
         let name = self.intern(plan.program());
         let failed = |world: &mut World, stage, errno| {
             world.note_call(What::CannotSpawn(name, errno));
@@ -32,13 +32,19 @@ impl World {
         if let Err(errno) = self.enter(Call::Spawn, name) {
             return failed(self, Stage::Clone, errno);
         }
-        let piped = plan.stdio().iter().filter(|stdio| matches!(stdio, PlanStdio::Piped)).count() as u32;
-        // Each pipe has two ends for a moment.
-        if self.open_files + 2 * piped > self.setup().max_open_files {
-            return failed(self, Stage::Open { stream: "stdio" }, Errno::MFILE);
-        }
-        if self.open_files + piped + 1 > self.setup().max_open_files {
-            return failed(self, Stage::Clone, Errno::MFILE);
+        // Only the program under test has descriptors that are counted.
+        let room = if parent == CALLER { self.setup().max_open_files } else { u32::MAX };
+        let mut open = self.open_files;
+        for (stdio, stream) in plan.stdio().iter().zip(["stdin", "stdout", "stderr"]) {
+            // /dev/null and both ends of a pipe, until the child has its own.
+            open += match stdio {
+                PlanStdio::Null => 1,
+                PlanStdio::Piped => 2,
+                _ => 0,
+            };
+            if open > room {
+                return failed(self, Stage::Open { stream }, Errno::MFILE);
+            }
         }
         if self.table.live() >= self.setup().max_processes {
             return failed(self, Stage::Clone, Errno::AGAIN);
@@ -46,6 +52,13 @@ impl World {
         let Some(pid) = self.table.next_pid() else { return failed(self, Stage::Clone, Errno::AGAIN) };
         // From here on somebody has the number, if only for a moment: what fails is a step of the child's.
         self.table.last_pid = pid;
+        if pidfds > 0 && plan.attributes().parent_death_signal.is_some() && open < room {
+            // The program under test opens one of itself, by which the child sees whether it is still there; it can do without.
+            open += 1;
+        }
+        if open.saturating_add(pidfds) > room {
+            return failed(self, Stage::Clone, Errno::MFILE);
+        }
         let (group, session) = match self.place(plan, parent, pid) {
             Ok(place) => place,
             Err((call, value, errno)) => return failed(self, Stage::Attribute { call, value: value.to_string() }, errno),

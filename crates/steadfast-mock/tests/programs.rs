@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 use steadfast_core::{
-    Attributes, Errno, Error, Limit, PipeEnd, PipeRead, PipeWrite, Plan, PlanBuilder, PlanStdio, Process, Resource, Signal,
+    Attributes, Errno, Error, Limit, PipeEnd, PipeRead, PipeWrite, Plan, PlanBuilder, PlanStdio, Process, Resource, Signal, Stage,
 };
 use steadfast_mock::{Call, Expect, Fault, Kernel, Script};
 
@@ -159,20 +159,25 @@ fn a_grandchild_holds_the_pipe_open_until_it_ends() {
 
 #[test]
 fn what_cannot_be_started_says_why() {
-    let kernel = Kernel::builder()
-        .not_executable("notes.txt")
-        .program("server", Script::new().run_forever())
-        .max_processes(3)
-        .max_open_files(4)
-        .build();
+    let kernel =
+        Kernel::builder().not_executable("notes.txt").program("server", Script::new().run_forever()).max_open_files(5).build();
     let errno = |plan: PlanBuilder| try_spawn(&kernel, plan).unwrap_err().errno();
     assert_eq!(errno(Plan::builder("missing")), Some(Errno::NOENT));
     assert_eq!(errno(Plan::builder("notes.txt")), Some(Errno::ACCES));
-    // Its pidfd, its pipe, and the pipe's other end for a moment.
+    // Its pidfd and two pipes, of which one end each stays.
     let _talker = piped(&kernel, "server");
-    assert_eq!(errno(Plan::builder("server").stdout(PlanStdio::Piped)), Some(Errno::MFILE));
-    let _second = spawn(&kernel, "server");
-    assert_eq!(errno(Plan::builder("server")), Some(Errno::MFILE));
+    let stage = |plan: PlanBuilder| match try_spawn(&kernel, plan).unwrap_err() {
+        Error::Spawn { stage, source: Errno::MFILE, .. } => stage,
+        error => panic!("{error}"),
+    };
+    assert_eq!(stage(Plan::builder("server").stdout(PlanStdio::Piped)), Stage::Clone);
+    assert_eq!(stage(Plan::builder("server").stdout(PlanStdio::Piped).stderr(PlanStdio::Null)), Stage::Open { stream: "stderr" });
+    let _two = (spawn(&kernel, "server"), spawn(&kernel, "server"));
+    assert_eq!(stage(Plan::builder("server")), Stage::Clone);
+    assert_eq!(stage(Plan::builder("server").stdin(PlanStdio::Piped)), Stage::Open { stream: "stdin" });
+    let without_pidfds = Process::spawn(&kernel.backend_pid_legacy(), &Plan::builder("server").build().unwrap());
+    without_pidfds.unwrap();
+    kernel.spawn_foreign("server").unwrap();
 
     let crowded = Kernel::builder().program("server", Script::new().run_forever()).max_processes(2).build();
     let _two = (spawn(&crowded, "server"), spawn(&crowded, "server"));
