@@ -45,10 +45,13 @@ impl Builder {
         self
     }
 
-    /// The number of PIDs, `kernel.pid_max`: PIDs run from 2 to one below. A small one is recycled soon.
+    /// The number of PIDs, `kernel.pid_max`: PIDs run from 2 to one below, and then again. A small one is recycled soon.
+    ///
+    /// Once it has passed 300, Linux does not go back below 300, and so it allows no `pid_max` below 301. The simulation does, and then goes
+    /// back to 2: tests want few numbers.
     ///
     /// # Panics
-    /// If it is below 4 or above 2^22, which no kernel allows either.
+    /// If it is below 4, so that there are fewer than two PIDs, or above 2^22, which Linux refuses too.
     pub fn pid_max(mut self, pid_max: i32) -> Builder {
         assert!((4..=1 << 22).contains(&pid_max), "pid_max({pid_max}): give a number between 4 and 4194304");
         self.setup.pid_max = pid_max;

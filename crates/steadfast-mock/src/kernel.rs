@@ -274,7 +274,12 @@ impl Kernel {
     }
 
     /// Sets the PID after which the next one is searched, as writing to `/proc/sys/kernel/ns_last_pid` does.
+    ///
+    /// # Panics
+    /// If it is negative or above [`pid_max`](crate::Builder::pid_max), for which Linux has `EINVAL`.
     pub fn set_last_pid(&self, pid: i32) {
+        let pid_max = self.shared.setup.pid_max;
+        assert!((0..=pid_max).contains(&pid), "set_last_pid({pid}): give a number between 0 and {pid_max}, which is pid_max");
         self.lock().table.last_pid = pid;
     }
 

@@ -91,6 +91,33 @@ fn pids_are_handed_out_in_turn_and_recycled_and_run_out() {
 }
 
 #[test]
+fn from_300_on_the_numbers_below_are_not_given_again_unless_there_are_no_others() {
+    let next_after = |pid_max, last: &[i32]| {
+        let kernel = Kernel::builder().pid_max(pid_max).program("p", Script::new().run_forever()).build();
+        let backend = kernel.backend();
+        let next = |last: &i32| {
+            kernel.set_last_pid(*last);
+            let plan = Plan::builder("p").build().unwrap();
+            let (process, ..) = Process::spawn(&backend, &plan).ok()?;
+            let pid = process.pid().as_raw();
+            process.kill().unwrap();
+            process.wait().unwrap();
+            Some(pid)
+        };
+        last.iter().map(next).collect::<Vec<_>>()
+    };
+    // As Linux has it, whose least pid_max is 301.
+    assert_eq!(next_after(4096, &[0, 298, 299, 4094, 4095, 4096]), [2, 299, 300, 4095, 300, 300].map(Some));
+    assert_eq!(next_after(301, &[298, 299, 300, 301]), [299, 300, 300, 300].map(Some));
+    assert_eq!(next_after(300, &[298, 299, 300]), [299, 2, 2].map(Some));
+    assert_eq!(next_after(5, &[4, 5]), [2, 2].map(Some));
+    for (pid_max, last) in [(5, 6), (300, 301), (4096, -1)] {
+        let panic = catch_unwind(|| next_after(pid_max, &[last])).unwrap_err();
+        assert!(panic.downcast_ref::<String>().unwrap().starts_with(&format!("set_last_pid({last}): give")));
+    }
+}
+
+#[test]
 fn a_child_that_cannot_become_its_program_has_had_a_number() {
     let kernel = Kernel::builder()
         .not_executable("notes.txt")
