@@ -7,6 +7,7 @@ mod capture;
 mod contract;
 mod errors;
 mod examples;
+mod figures;
 mod groups;
 mod leaks;
 mod like_std;
@@ -73,6 +74,7 @@ fn main() {
         contract::tests(),
         errors::tests(),
         examples::tests(),
+        figures::tests(),
         groups::tests(),
         leaks::tests(),
         like_std::tests(),
