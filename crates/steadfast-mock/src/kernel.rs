@@ -342,7 +342,7 @@ impl Kernel {
     }
 
     /// What was run, in order: with which arguments, environment and directory, which signals it was sent, how it ended. The last
-    /// 100,000 runs, or as many as the [trace's limit](Builder::trace_limit).
+    /// 100,000 runs, or as many as the [trace's limit](crate::Builder::trace_limit).
     pub fn runs(&self) -> Vec<Ran> {
         let world = self.lock();
         world.log.all(|name| world.name(name).to_owned()).collect()
