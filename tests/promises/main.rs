@@ -8,6 +8,7 @@ mod capture;
 mod contract;
 mod errors;
 mod examples;
+mod figures;
 mod forking;
 mod groups;
 mod hostile;
@@ -79,6 +80,7 @@ fn main() {
         errors::tests(),
         examples::tests(),
         forking::tests(),
+        figures::tests(),
         groups::tests(),
         hostile::tests(),
         leaks::tests(),

@@ -4,6 +4,7 @@ use crate::Test;
 use crate::contract::ACTOR;
 use crate::stage::Outcome;
 use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use std::cell::{Cell, RefCell};
 use std::fs;
 use std::io::ErrorKind::{TimedOut, WouldBlock};
@@ -99,18 +100,24 @@ impl Theatre for Real {
         self.hear(ready, || false).expect("it is not vain")
     }
 
-    fn tell(&self, player: Pid, order: Order) {
+    fn tell(&self, player: Pid, order: Order) -> Option<u32> {
         let number = self.orders.get();
         self.orders.set(number + 1);
         let address = self.place.path().join(player.to_string());
         self.socket.send_to(format!("{number} {order}").as_bytes(), address).expect("it listens");
         let done = format!("done {player} {number}");
         let is_vain = || self.look(player).is_none_or(|sight| sight.life != Life::Running);
-        self.hear(|message| (message == done).then_some(()), is_vain);
+        let is_done = |message: &str| match message.strip_prefix(&done)?.split_once(' ') {
+            Some(("", taken)) => Some(taken.parse().ok()),
+            Some(_) => None,
+            None => (message == done).then_some(None),
+        };
+        let taken = self.hear(is_done, is_vain);
         if order == Order::Exec {
             let ready = format!("ready {player}");
             self.hear(|message| (message == ready).then_some(()), || false);
         }
+        taken.flatten()
     }
 
     fn look(&self, pid: Pid) -> Option<Sight> {
@@ -123,6 +130,17 @@ impl Theatre for Real {
 
     fn set_subreaper(&self, is_one: bool) {
         nix::sys::prctl::set_child_subreaper(is_one).expect("every process may");
+    }
+
+    fn ignore(&self, signal: Signal, ignore: bool) {
+        let set = if ignore { steadfast_linux::ignore_signal } else { steadfast_linux::restore_signal };
+        set(signal).expect("it can be ignored");
+    }
+
+    fn block(&self, signal: Signal, block: bool) {
+        let signal = nix::sys::signal::Signal::try_from(signal.as_raw()).expect("nix knows it");
+        let (set, how) = (SigSet::from(signal), if block { SigmaskHow::SIG_BLOCK } else { SigmaskHow::SIG_UNBLOCK });
+        sigprocmask(how, Some(&set), None).expect("every process may");
     }
 }
 
@@ -169,6 +187,7 @@ struct Simulation {
 impl Simulation {
     fn open(backend: fn(&Kernel) -> Arc<dyn ProcessBackend>) -> Simulation {
         let kernel = Kernel::builder().core_dumps(false).program("player", Script::new().run_forever());
+        let kernel = kernel.ignore_signal(Signal::HUP, true);
         // As the real one does.
         let kernel = kernel.tells_lost_status(crate::contract::tells_lost_status()).build();
         Simulation { backend: backend(&kernel), kernel }
@@ -188,9 +207,13 @@ impl Theatre for Simulation {
         self.kernel.processes().into_iter().max().expect("a player was started")
     }
 
-    fn tell(&self, player: Pid, order: Order) {
-        assert!(self.kernel.make(player, script(order)), "{player} is there");
+    fn tell(&self, player: Pid, order: Order) -> Option<u32> {
+        let handled = || self.kernel.trace().matches(" handles ").count();
+        let before = (order == Order::Take).then(handled);
+        let script = if order == Order::Take { self.take(player) } else { script(order) };
+        assert!(self.kernel.make(player, script), "{player} is there");
         self.kernel.settle();
+        before.map(|before| (handled() - before) as u32)
     }
 
     fn look(&self, pid: Pid) -> Option<Sight> {
@@ -221,6 +244,24 @@ impl Theatre for Simulation {
     fn set_subreaper(&self, is_one: bool) {
         self.kernel.subreaper(is_one);
     }
+
+    fn ignore(&self, signal: Signal, ignore: bool) {
+        self.kernel.ignore_signal(signal, ignore);
+    }
+
+    fn block(&self, signal: Signal, block: bool) {
+        self.kernel.block_signal(signal, block);
+    }
+}
+
+impl Simulation {
+    /// A simulated program has no sigwaitinfo(2): it handles what it would take.
+    fn take(&self, player: Pid) -> Script {
+        let blocked = self.kernel.process(player).map_or(0, |process| process.blocked);
+        let real_time = Signal::all().filter(|signal| signal.as_raw() >= 32 && blocked >> (signal.as_raw() - 1) & 1 == 1);
+        real_time
+            .fold(Script::new(), |script, signal| script.on(signal, Script::new()).unblock(signal).block(signal).restore(signal))
+    }
 }
 
 /// The order as a simulated program does it.
@@ -228,6 +269,7 @@ fn script(order: Order) -> Script {
     let script = Script::new();
     match order {
         Order::Spawn => script.spawn("player"),
+        Order::SpawnNothing => script.spawn("nothing"),
         Order::Exec => script.exec("player"),
         Order::Exit(code) => script.exit(code.into()),
         Order::Abort => script.abort(),
@@ -241,6 +283,7 @@ fn script(order: Order) -> Script {
         Order::Restore(signal) => script.restore(signal),
         Order::Block(signal) => script.block(signal),
         Order::Unblock(signal) => script.unblock(signal),
+        Order::Take => unreachable!("it depends on the player"),
         Order::NewGroup => script.new_group(),
         Order::NewSession => script.new_session(),
         Order::Subreaper => script.become_subreaper(),

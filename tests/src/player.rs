@@ -1,6 +1,7 @@
 //! A player: a process of a play, which obeys the orders that come to its socket, and says so.
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, raise, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, getpid, getppid, setpgid, setsid};
 use signal_hook::flag::register_conditional_shutdown;
@@ -48,6 +49,7 @@ impl Player {
         let order = order.parse().unwrap_or_else(|error: String| crate::fail(&error));
         let done = format!("done {} {number}", getpid());
         match order {
+            Order::Take => self.say(&format!("{done} {}", take())),
             // These may take long, or it cannot say so afterwards.
             Order::WaitForChild | Order::WaitForChildren | Order::Exec => {
                 self.say(&done);
@@ -68,6 +70,7 @@ impl Player {
         // What a kernel refuses, it refuses in the simulation too.
         match order {
             Order::Spawn => drop(must("spawn", self.another().spawn())),
+            Order::SpawnNothing => drop(Command::new("/no/such/program").spawn().expect_err("there is none")),
             Order::Exec => crate::fail(&format!("exec: {}", self.another().exec())),
             Order::Exit(code) => exit(code.into()),
             Order::Abort => std::process::abort(),
@@ -90,6 +93,7 @@ impl Player {
             Order::Restore(signal) => must("sigaction", restore_signal(signal)),
             Order::Block(signal) => mask(SigmaskHow::SIG_BLOCK, signal.as_raw()),
             Order::Unblock(signal) => mask(SigmaskHow::SIG_UNBLOCK, signal.as_raw()),
+            Order::Take => drop(take()),
             Order::NewGroup => drop(setpgid(Pid::from_raw(0), Pid::from_raw(0))),
             Order::NewSession => drop(setsid()),
             Order::Subreaper => must("prctl", nix::sys::prctl::set_child_subreaper(true)),
@@ -103,6 +107,17 @@ impl Player {
         command.arg("play").arg(&self.theatre);
         command
     }
+}
+
+/// How many real-time signals were pending and blocked. C libraries hide some of them from their sets, but not from a mask that the kernel
+/// gives, nor from signalfd(2).
+fn take() -> u32 {
+    let mut blocked = must("sigprocmask", SigSet::thread_get_mask());
+    for signal in Signal::iterator() {
+        blocked.remove(signal);
+    }
+    let pending = must("signalfd", SignalFd::with_flags(&blocked, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC));
+    std::iter::from_fn(|| must("read", pending.read_signal())).map(|_| 1).sum()
 }
 
 /// Whether there was a child to wait for.

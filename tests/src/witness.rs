@@ -233,6 +233,7 @@ fn belongings() -> [Option<usize>; 3] {
 
 /// Starts programs as another user, with thieves about.
 fn rob(wishes: &[&str]) -> Result<(), String> {
+    settle();
     if wishes.contains(&"stay") {
         steadfast::stay_dumpable().map_err(|error| error.to_string())?;
     }

@@ -102,7 +102,7 @@ impl ProcessBackend for MockBackend {
             return Err(Error::Unsupported { backend: self.capabilities().name, what: what.into() });
         }
         let born = self.kernel.call(|world| {
-            let born = world.spawn(plan, CALLER)?;
+            let born = world.spawn(plan, CALLER, self.descriptors())?;
             world.open_files += born.pipes.iter().flatten().count() as u32;
             self.open_handle(world, born.id);
             Ok(born)
@@ -126,7 +126,7 @@ impl ProcessBackend for MockBackend {
             // What happened just before the call may have changed whose it is.
             let slot = world.table.by_pid(pid.as_raw()).ok_or(Errno::SRCH)?;
             let who = world.who(slot);
-            if world.open_files + self.descriptors() > world.max_open_files() {
+            if world.open_files + self.descriptors() > world.setup().max_open_files {
                 return Err(Errno::MFILE);
             }
             let id = world.table.id(slot);

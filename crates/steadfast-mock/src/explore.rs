@@ -71,7 +71,7 @@ impl fmt::Debug for Setup {
         write!(
             f,
             "programs {names:?}, expectations {:?}, faults {:?}, pid_max {}, pipe_capacity {}, max_processes {}, max_open_files {}, \
-             core_dumps {}, ignores_sigchld {}",
+             core_dumps {}, ignored {:#x}, blocked {:#x}",
             self.expectations,
             self.faults,
             self.pid_max,
@@ -79,7 +79,8 @@ impl fmt::Debug for Setup {
             self.max_processes,
             self.max_open_files,
             self.core_dumps,
-            self.ignores_sigchld,
+            self.ignored,
+            self.blocked,
         )
     }
 }

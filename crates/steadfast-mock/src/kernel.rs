@@ -7,6 +7,7 @@ use crate::fault::Fault;
 use crate::log::Ran;
 use crate::process::{Life, Process};
 use crate::script::{Code, Script};
+use crate::signals::{SignalBits, UNSTOPPABLE, bit};
 use crate::table::Slot;
 use crate::trace::{Actor, What};
 use crate::turn::Threads;
@@ -44,7 +45,9 @@ pub(crate) struct Setup {
     pub(crate) max_processes: u32,
     pub(crate) max_open_files: u32,
     pub(crate) core_dumps: bool,
-    pub(crate) ignores_sigchld: bool,
+    /// What the program under test ignores and blocks from the start.
+    pub(crate) ignored: SignalBits,
+    pub(crate) blocked: SignalBits,
     pub(crate) tells_lost_status: bool,
     pub(crate) trace_limit: usize,
     /// By name, in order.
@@ -154,32 +157,7 @@ pub enum ProcessState {
     Zombie,
 }
 
-/// Sets a [`Kernel`] up.
-pub struct Builder {
-    setup: Setup,
-}
-
 impl Kernel {
-    /// Begins: seed 0, the usual 32,768 PIDs, no programs.
-    pub fn builder() -> Builder {
-        Builder {
-            setup: Setup {
-                seed: 0,
-                pid_max: 32_768,
-                pipe_capacity: 64 * 1024,
-                max_processes: u32::MAX,
-                max_open_files: u32::MAX,
-                core_dumps: true,
-                ignores_sigchld: false,
-                tells_lost_status: false,
-                trace_limit: 100_000,
-                programs: Vec::new(),
-                expectations: Vec::new(),
-                faults: Vec::new(),
-            },
-        }
-    }
-
     pub(crate) fn boot(setup: &Arc<Setup>, seed: u64, mode: Mode, threads: Threads) -> Kernel {
         #[allow(clippy::disallowed_methods, reason = "an arbitrary origin: only virtual distances from it are seen")]
         let epoch = Instant::now();
@@ -215,7 +193,7 @@ impl Kernel {
     /// As a spawn: no such program, no free PID.
     pub fn spawn_foreign(&self, program: &str) -> Result<Pid> {
         let plan = Plan::builder(program).build()?;
-        let spawned = self.call(|world| world.spawn(&plan, World::foreign_parent()));
+        let spawned = self.call(|world| world.spawn(&plan, World::foreign_parent(), 0));
         let born = spawned.map_err(|(stage, source)| Error::Spawn { program: program.into(), stage, source })?;
         Pid::new(born.who.pid)
     }
@@ -296,7 +274,12 @@ impl Kernel {
     }
 
     /// Sets the PID after which the next one is searched, as writing to `/proc/sys/kernel/ns_last_pid` does.
+    ///
+    /// # Panics
+    /// If it is negative or above [`pid_max`](crate::Builder::pid_max), for which Linux has `EINVAL`.
     pub fn set_last_pid(&self, pid: i32) {
+        let pid_max = self.shared.setup.pid_max;
+        assert!((0..=pid_max).contains(&pid), "set_last_pid({pid}): give a number between 0 and {pid_max}, which is pid_max");
         self.lock().table.last_pid = pid;
     }
 
@@ -305,14 +288,44 @@ impl Kernel {
         self.call(World::reap_any).map(|exit| exit.pid)
     }
 
-    /// Whether the caller ignores `SIGCHLD`, so that its children are reaped as they exit (sigaction(2)).
+    /// Whether the program under test ignores a signal from here on. Its children ignore it too (execve(2)), unless they are told
+    /// otherwise, but for `SIGPIPE`; ignoring `SIGCHLD` leaves no zombies of them (sigaction(2)). The simulation has to be told:
+    /// of the process that runs the test it knows nothing, and nor is a signal ever felt by that.
+    ///
+    /// ```
+    /// # use steadfast_core::{Plan, Process, Signal};
+    /// # use steadfast_mock::{Kernel, Script};
+    /// let kernel = Kernel::builder().program("server", Script::new().run_forever()).build();
+    /// kernel.ignore_signal(Signal::HUP, true);                       // as under nohup(1)
+    /// let (server, ..) = Process::spawn(&kernel.backend(), &Plan::builder("server").build()?)?;
+    /// server.signal(Signal::HUP)?;
+    /// assert_eq!(server.try_wait()?, None);
+    /// # Ok::<(), steadfast_core::Error>(())
+    /// ```
+    ///
+    /// # Panics
+    /// If it is `SIGKILL` or `SIGSTOP`.
+    pub fn ignore_signal(&self, signal: Signal, ignore: bool) {
+        set(&mut self.lock().caller().ignored, signal, ignore);
+    }
+
+    /// Whether the program under test blocks a signal from here on, in the thread that starts children: they block it too, unless they
+    /// are given a mask.
+    ///
+    /// # Panics
+    /// As [`ignore_signal`](Kernel::ignore_signal).
+    pub fn block_signal(&self, signal: Signal, block: bool) {
+        set(&mut self.lock().caller().blocked, signal, block);
+    }
+
+    /// Whether the caller ignores `SIGCHLD`, so that its children are reaped as they exit (sigaction(2)); see [`ignore_signal`](Kernel::ignore_signal).
     pub fn ignore_sigchld(&self, ignore: bool) {
-        self.lock().set_sigchld_ignored(ignore);
+        self.ignore_signal(Signal::CHLD, ignore);
     }
 
     /// Whether the caller is a subreaper, so that orphaned descendants become its children (`PR_SET_CHILD_SUBREAPER`).
     pub fn subreaper(&self, is_one: bool) {
-        self.lock().set_subreaper(is_one);
+        self.lock().caller().is_subreaper = is_one;
     }
 
     /// The processes that exist, zombies included, by PID.
@@ -329,7 +342,7 @@ impl Kernel {
     }
 
     /// What was run, in order: with which arguments, environment and directory, which signals it was sent, how it ended. The last
-    /// 100,000 runs, or as many as the [trace's limit](Builder::trace_limit).
+    /// 100,000 runs, or as many as the [trace's limit](crate::Builder::trace_limit).
     pub fn runs(&self) -> Vec<Ran> {
         let world = self.lock();
         world.log.all(|name| world.name(name).to_owned()).collect()
@@ -366,117 +379,8 @@ impl Kernel {
     }
 }
 
-impl Builder {
-    /// What the simulation leaves to chance, it takes from this number.
-    pub fn seed(mut self, seed: u64) -> Builder {
-        self.setup.seed = seed;
-        self
-    }
-
-    /// The number of PIDs, `kernel.pid_max`: PIDs run from 2 to one below. A small one is recycled soon.
-    ///
-    /// # Panics
-    /// If it is below 4 or above 2^22, which no kernel allows either.
-    pub fn pid_max(mut self, pid_max: i32) -> Builder {
-        assert!((4..=1 << 22).contains(&pid_max), "pid_max({pid_max}): give a number between 4 and 4194304");
-        self.setup.pid_max = pid_max;
-        self
-    }
-
-    /// How many bytes a pipe holds (64 KiB; pipe(7)): whoever writes more waits for the reader. As in the kernel it is a row of pages of
-    /// 4096 bytes, of which each makes room when all of it was read; a smaller pipe is one page of its size.
-    ///
-    /// # Panics
-    /// If it is none.
-    pub fn pipe_capacity(mut self, bytes: usize) -> Builder {
-        assert!(bytes > 0, "pipe_capacity(0): a pipe holds at least one byte");
-        self.setup.pipe_capacity = bytes;
-        self
-    }
-
-    /// How many processes there may be (`RLIMIT_NPROC`): one more cannot be made, with `EAGAIN`.
-    pub fn max_processes(mut self, processes: u32) -> Builder {
-        self.setup.max_processes = processes;
-        self
-    }
-
-    /// How many descriptors the program under test may have (`RLIMIT_NOFILE`): a pidfd for each handle, and its ends of pipes. One
-    /// more cannot be had, with `EMFILE`.
-    pub fn max_open_files(mut self, descriptors: u32) -> Builder {
-        self.setup.max_open_files = descriptors;
-        self
-    }
-
-    /// Whether processes dump core (they do).
-    pub fn core_dumps(mut self, dumps: bool) -> Builder {
-        self.setup.core_dumps = dumps;
-        self
-    }
-
-    /// Whether the caller ignores `SIGCHLD` from the start; see [`Kernel::ignore_sigchld`].
-    pub fn ignore_sigchld(mut self, ignore: bool) -> Builder {
-        self.setup.ignores_sigchld = ignore;
-        self
-    }
-
-    /// Whether a handle with a pidfd still learns how its process ended after somebody else has waited for it, as from Linux 6.15 on;
-    /// `false` unless you say so, since not every machine does.
-    pub fn tells_lost_status(mut self, tells: bool) -> Builder {
-        self.setup.tells_lost_status = tells;
-        self
-    }
-
-    /// How many of the last lines of the trace, and of the last runs, are kept (100,000).
-    pub fn trace_limit(mut self, lines: usize) -> Builder {
-        self.setup.trace_limit = lines;
-        self
-    }
-
-    /// Makes a program that does the same at every run. Other programs are not there (`ENOENT`).
-    ///
-    /// # Panics
-    /// If the script [contradicts itself](Script::check).
-    pub fn program(self, name: impl Into<OsString>, script: Script) -> Builder {
-        let name = name.into();
-        if let Err(contradiction) = script.check() {
-            panic!("program {name:?}: {contradiction}");
-        }
-        self.install(name, Program::Fixed(script.code()))
-    }
-
-    /// Makes a program that decides at each run what it does. A script that contradicts itself panics when it is run.
-    pub fn program_with(self, name: impl Into<OsString>, script: impl Fn(&Run) -> Script + Send + Sync + 'static) -> Builder {
-        self.install(name.into(), Program::Decides(Arc::new(script)))
-    }
-
-    /// Makes a file that cannot be executed (`EACCES`).
-    pub fn not_executable(self, name: impl Into<OsString>) -> Builder {
-        self.install(name.into(), Program::NotExecutable)
-    }
-
-    fn install(mut self, name: OsString, program: Program) -> Builder {
-        match self.setup.programs.binary_search_by(|(known, _)| known.cmp(&name)) {
-            Ok(index) => self.setup.programs[index].1 = program,
-            Err(index) => self.setup.programs.insert(index, (name, program)),
-        }
-        self
-    }
-
-    /// Expects a command.
-    pub fn expect(mut self, expect: Expect) -> Builder {
-        self.setup.expectations.push(expect);
-        self
-    }
-
-    /// Makes calls fail.
-    pub fn fault(mut self, fault: Fault) -> Builder {
-        self.setup.faults.push(fault);
-        self
-    }
-
-    /// Boots it.
-    pub fn build(self) -> Kernel {
-        let seed = self.setup.seed;
-        Kernel::boot(&Arc::new(self.setup), seed, Mode::Free, Threads::free())
-    }
+/// Puts a signal into a set, or takes it out.
+pub(crate) fn set(signals: &mut SignalBits, signal: Signal, is_in: bool) {
+    assert!(UNSTOPPABLE & bit(signal) == 0, "{signal} cannot be ignored or blocked (signal(7))");
+    *signals = if is_in { *signals | bit(signal) } else { *signals & !bit(signal) };
 }

@@ -56,26 +56,28 @@
 //!
 //! # What is modelled
 //!
-//! What is marked with a star is compared with the real kernel, after each step of random plays (`steadfast-conformance`, `same_play`).
+//! What is marked with a star is compared with the real kernel, after each step of random plays (`steadfast-conformance`, `same_play`); with
+//! two stars, in figures (`tests/promises/figures.rs`).
 //!
 //! | | here | not here |
 //! | --- | --- | --- |
-//! | PIDs | in turn, recycled, `pid_max`; a number stays taken while a group or session goes by it | PID namespaces |
-//! | starting * | fork and exec in one, and exec alone; missing and non-executable programs; what a child inherits | what a program does between the two; the file system |
+//! | PIDs ** | in turn, recycled, `pid_max` (smaller ones too than Linux allows: [`Builder::pid_max`]), also taken by children that cannot become their program; a number stays taken while a group or session goes by it | PID namespaces |
+//! | starting * | fork and exec in one, and exec alone; missing and non-executable programs; what a child inherits: streams, group, session, ignored and blocked signals, those of the program under test as [`Kernel::ignore_signal`] and [`Kernel::block_signal`] say | what a program does between the two; the file system; signals that the process of the test really ignores or blocks; a mask for each thread |
 //! | process tree * | parents, orphans to init or the nearest subreaper, zombies, `SIGCHLD` ignored, waits of processes for their children | `waitpid` of a script for a group or one PID |
-//! | groups and sessions * | `setpgid`, `setsid` for oneself; orphaned groups: no stop by the keyboard's signals, `SIGHUP` and `SIGCONT` at the end of the last who could continue them | terminals, foreground groups |
-//! | signals * | default actions, ignored, handled by a script (with restart of what was interrupted), masks, pending, stop and continue, `SIGKILL`, the order in which several are taken | the values of `sigqueue`; alternate stacks; handlers that mask other signals |
-//! | real-time signals | queued | the limit of the queue |
+//! | groups and sessions * | `setpgid` in the session, `setsid` for oneself; orphaned groups: no stop by the keyboard's signals, `SIGHUP` and `SIGCONT` at the end of the last who could continue them | terminals, foreground groups |
+//! | signals * | default actions, ignored, handled by a script (with restart of what was interrupted), masks, pending, stop and continue, `SIGKILL`, the order in which several are taken, `abort` | the values of `sigqueue`; alternate stacks; handlers that mask other signals, or unblock their own |
+//! | real-time signals * | queued, from 32 on | the limit of the queue |
 //! | ends * | codes, signals, core dumps (`RLIMIT_CORE`), exits that take their time | `/proc/sys/kernel/core_pattern` |
 //! | rusage | user CPU time of [`compute`](Script::compute), with that of children that were waited for | all its other fields are 0; every process has a CPU of its own |
 //! | pipes | capacity, in pages as the kernel counts it; atomic up to `PIPE_BUF`, `SIGPIPE` and `EPIPE`, ends held open by grandchildren, handed to other processes | sockets, files, terminals |
-//! | limits | processes in all, `RLIMIT_NPROC`, descriptors of the program under test | memory; the others are noted ([`Run::attributes`]) |
+//! | limits | processes in all, `RLIMIT_NPROC`, descriptors of the program under test, with those that it has open in the middle of a spawn ** | memory; the others are noted ([`Run::attributes`]) |
 //! | users | one | permissions: let a [`Fault`] say `EPERM` |
 //! | parent-death signal | when the parent ends | when only the thread ends that was the parent |
 //! | threads of a simulated process, ptrace, cgroups, namespaces | | none of it |
 #![forbid(unsafe_code)]
 
 mod backend;
+mod builder;
 mod chance;
 mod check;
 mod expect;
@@ -94,6 +96,7 @@ mod script;
 mod shrink;
 mod signals;
 mod sim;
+mod spawn;
 mod steps;
 mod stream;
 mod table;
@@ -102,11 +105,12 @@ mod turn;
 mod verdict;
 mod world;
 
+pub use builder::Builder;
 pub use check::Contradiction;
 pub use expect::Expect;
 pub use explore::{Exploration, Explored, Failure};
 pub use fault::{Call, Fault};
-pub use kernel::{Builder, Kernel, ProcessInfo, ProcessState, Run};
+pub use kernel::{Kernel, ProcessInfo, ProcessState, Run};
 pub use log::Ran;
 pub use replay::ReplayError;
 pub use script::{Image, Script};

@@ -60,7 +60,7 @@ impl World {
         self.threads.wake(For::Process(id));
         self.notices.fall_due(id);
         let process = &self.table[slot];
-        if let (true, Ok(pid)) = (self.tells_lost_status() && process.handles > 0, Pid::new(process.pid)) {
+        if let (true, Ok(pid)) = (self.setup().tells_lost_status && process.handles > 0, Pid::new(process.pid)) {
             let exit = Exit::new(pid, ExitStatus::from_raw(process.status));
             self.notices.lost.insert(id, Lost { exit, handles: process.handles });
         }

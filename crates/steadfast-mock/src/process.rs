@@ -102,6 +102,8 @@ pub(crate) enum Wait {
         all: bool,
     },
     ForEver,
+    /// For nothing; but if it is still there after the `SIGABRT` that it has sent itself, it ends by another one.
+    ToAbort,
 }
 
 pub(crate) const PAUSED: u64 = u64::MAX;
@@ -169,8 +171,9 @@ impl Process {
         *self = Process { generation, timer, life: Life::Gone, ..Process::new(self.pid, NONE, self.name, 0, 0) };
     }
 
-    /// Forgets what it did, and does this: exec(2) and the beginning.
+    /// Forgets what it did, and does this: exec(2) and the beginning. What a handler kept from it stays blocked, for that is never left.
     pub(crate) fn execute(&mut self, code: Code) {
+        self.blocked = self.mask();
         self.frame = Frame::new(code);
         self.below.clear();
         self.handled = 0;
@@ -188,6 +191,14 @@ impl Process {
     pub(crate) fn mask(&self) -> SignalBits {
         let handling = self.below.iter().chain([&self.frame]).filter_map(|frame| frame.handles);
         handling.fold(self.blocked, |mask, signal| mask | bit(signal))
+    }
+
+    /// Lets the signal through, even in its own handler.
+    pub(crate) fn unmask(&mut self, signal: Signal) {
+        self.blocked &= !bit(signal);
+        for frame in self.below.iter_mut().chain([&mut self.frame]) {
+            frame.handles = frame.handles.filter(|handled| *handled != signal);
+        }
     }
 
     /// Stops the clock of a computation.
@@ -221,7 +232,7 @@ impl Process {
             (_, Wait::ForChild { .. }) => "waits for a child",
             (_, Wait::ForEver) => "waits for signals",
             (_, Wait::Until(_)) => "sleeps",
-            (_, Wait::Compute(_) | Wait::ForNothing) => "runs",
+            (_, Wait::Compute(_) | Wait::ForNothing | Wait::ToAbort) => "runs",
         }
     }
 }

@@ -317,7 +317,8 @@ impl Script {
         self.step(Step::Exit(code))
     }
 
-    /// Ends by `SIGABRT`, with a core dump if its limit allows one (abort(3)).
+    /// Sends itself `SIGABRT`, even if that is blocked; where a handler returns, or it is ignored, ends by it all the same. With a core dump
+    /// if its limit allows one (abort(3)).
     pub fn abort(self) -> Script {
         self.step(Step::Abort)
     }

@@ -16,11 +16,15 @@ pub(crate) const fn bit(signal: Signal) -> SignalBits {
     1 << (signal.as_raw() - 1)
 }
 
+/// What nobody can block, ignore or handle.
+pub(crate) const UNSTOPPABLE: SignalBits = bit(Signal::KILL) | bit(Signal::STOP);
 const STOPS: SignalBits = bit(Signal::STOP) | bit(Signal::TSTP) | bit(Signal::TTIN) | bit(Signal::TTOU);
 /// What an instruction of the process itself has caused; comes first.
 const SYNCHRONOUS: SignalBits =
     bit(Signal::SEGV) | bit(Signal::BUS) | bit(Signal::ILL) | bit(Signal::TRAP) | bit(Signal::FPE) | bit(Signal::SYS);
 const DUMPS_CORE: SignalBits = SYNCHRONOUS | bit(Signal::QUIT) | bit(Signal::ABRT) | bit(Signal::XCPU) | bit(Signal::XFSZ);
+/// From 32 on: the C libraries begin at 34, the kernel does not (SIGRTMIN in its signal.h).
+const QUEUE_UP: SignalBits = u64::MAX << 31;
 const HARMLESS: SignalBits = bit(Signal::CHLD) | bit(Signal::URG) | bit(Signal::WINCH) | bit(Signal::CONT);
 
 impl World {
@@ -48,7 +52,7 @@ impl World {
         if is_open && is_ignored {
             return;
         }
-        if signal >= Signal::RTMIN && process.pending & one != 0 {
+        if one & QUEUE_UP != 0 && process.pending & one != 0 {
             process.queued.push(signal);
         }
         process.pending |= one;

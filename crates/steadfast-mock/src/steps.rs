@@ -1,15 +1,13 @@
 //! How a simulated process takes the steps of its script.
 
-use crate::fault::Call;
-use crate::pipe::End;
 use crate::process::{FOR_EVER, Frame, Life, PAUSED, Process, Wait};
-use crate::script::{Code, Disposition, Image, Kind, Step, Target};
+use crate::script::{Disposition, Step, Target};
 use crate::signals::bit;
 use crate::table::{INIT, Slot};
 use crate::trace::{Actor, What};
 use crate::world::World;
 use std::sync::Arc;
-use steadfast_core::{Errno, Signal};
+use steadfast_core::Signal;
 
 /// More steps than this at one moment are a loop that the simulation would never come out of.
 const STEPS_AT_ONCE: u32 = 1_000_000;
@@ -83,6 +81,14 @@ impl World {
             }
             Wait::ForRoom(done) => self.has_written(slot, done),
             Wait::ForChild { all } => self.has_waited(slot, all),
+            Wait::ToAbort => {
+                // It was ignored, or its handler has returned, or is what calls abort(3).
+                self.set_disposition(slot, Signal::ABRT, &Disposition::Default);
+                self.table[slot].unmask(Signal::ABRT);
+                self.send(slot, Signal::ABRT);
+                self.take_signals(slot);
+                false
+            }
         }
     }
 
@@ -130,8 +136,8 @@ impl World {
             Step::Subreaper => process.is_subreaper = true,
             Step::Exit(code) => self.end(slot, (code & 0xff) << 8),
             Step::Abort => {
-                self.set_disposition(slot, Signal::ABRT, &Disposition::Default);
-                self.table[slot].blocked &= !bit(Signal::ABRT);
+                process.blocked &= !bit(Signal::ABRT);
+                process.frame.waiting = Wait::ToAbort;
                 self.send(slot, Signal::ABRT);
             }
             Step::Loop(times, body) => {
@@ -151,7 +157,7 @@ impl World {
         }
     }
 
-    pub(crate) fn new_session(&mut self, slot: Slot) {
+    fn new_session(&mut self, slot: Slot) {
         let pid = self.table[slot].pid;
         // setsid(2): EPERM if there is a group of this number.
         if !self.table.has_group(pid) {
@@ -172,69 +178,6 @@ impl World {
         for to in whom.into_iter().filter(|to| *to > INIT + 1) {
             self.note(Actor::Process(self.who(slot)), What::Signals(signal, self.who(to)));
             self.send(to, signal);
-        }
-    }
-
-    fn spawn_by_script(&mut self, slot: Slot, image: &Image) {
-        let actor = Actor::Process(self.who(slot));
-        let (name, code) = self.look_up(slot, image);
-        let program = self.name(name).to_owned();
-        let process = &self.table[slot];
-        let full = self.table.live() >= process.max_processes;
-        let struck = self.fault(Call::Spawn, &program).map(|struck| struck.errno);
-        let errno = struck.or(full.then_some(Errno::AGAIN));
-        let (pid, code) = match (errno, self.table.next_pid(), code) {
-            (None, Some(pid), Some(code)) => (pid, code),
-            (Some(errno), ..) => return self.note(actor, What::CannotSpawn(name, errno)),
-            (None, None, _) => return self.note(actor, What::CannotSpawn(name, Errno::AGAIN)),
-            (None, _, None) => return self.note(actor, What::CannotSpawn(name, Errno::NOENT)),
-        };
-        let parent = &self.table[slot];
-        let mut child = Process {
-            blocked: parent.blocked,
-            ignored: parent.ignored,
-            streams: parent.streams,
-            max_processes: parent.max_processes,
-            may_dump_core: parent.may_dump_core,
-            is_stranger: parent.is_stranger,
-            started: self.now,
-            ..Process::new(pid, slot, name, parent.group, parent.session)
-        };
-        child.run = self.log.begin(pid, parent.pid, name, image.args(), None);
-        child.execute(code);
-        for (index, pipe) in child.streams.into_iter().enumerate() {
-            if let Some(pipe) = pipe {
-                self.pipes.duplicate(pipe, if index == 0 { End::Read } else { End::Write });
-            }
-        }
-        let child = self.table.insert(child);
-        self.note(actor, What::Spawns(self.who(child)));
-        self.schedule(child, self.now);
-    }
-
-    fn exec(&mut self, slot: Slot, image: &Image) {
-        let (name, code) = self.look_up(slot, image);
-        let Some(code) = code else {
-            self.note(Actor::Process(self.who(slot)), What::CannotSpawn(name, Errno::NOENT));
-            return self.end(slot, 127 << 8);
-        };
-        let parent = self.table[self.table[slot].parent].pid;
-        let process = &mut self.table[slot];
-        process.execute(code);
-        process.name = name;
-        process.run = self.log.begin(process.pid, parent, name, image.args(), None);
-        let who = self.who(slot);
-        self.note(Actor::Process(who), What::Executes(who));
-    }
-
-    /// The image's name, and what it does if there is such a program.
-    fn look_up(&mut self, slot: Slot, image: &Image) -> (u32, Option<Code>) {
-        match &image.0 {
-            Kind::Script(code) => (self.table[slot].name, Some(Arc::clone(code))),
-            Kind::Program(program, args) => {
-                let name = self.intern(program);
-                (name, self.program(name, args))
-            }
         }
     }
 }

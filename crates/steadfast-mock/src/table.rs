@@ -9,6 +9,8 @@ pub(crate) type Slot = u32;
 pub(crate) const INIT: Slot = 0;
 /// The program under test. It has no PID here: as if it had made this PID namespace and stayed outside.
 pub(crate) const CALLER: Slot = 1;
+/// Linux keeps the numbers below for what is started at boot.
+const RESERVED_PIDS: i32 = 300;
 /// No process.
 pub(crate) const NONE: Slot = Slot::MAX;
 
@@ -66,9 +68,11 @@ impl Table {
         self.numbers.get(pid as usize).copied().unwrap_or(FREE)
     }
 
-    /// The next free number after the last one. Having come to the end, Linux goes on at 300, or at 2 where there are no 300 yet.
+    /// The next free number after the last one, and after the end from the beginning on (alloc_pid in the kernel): from 300, if the boot is
+    /// over by then and there are as many.
     pub(crate) fn next_pid(&self) -> Option<i32> {
-        let low = if self.last_pid >= 300 { 300 } else { 2 };
+        let is_booted = self.last_pid >= RESERVED_PIDS && self.pid_max > RESERVED_PIDS;
+        let low = if is_booted { RESERVED_PIDS } else { 2 };
         let after = self.last_pid.saturating_add(1).max(2)..self.pid_max;
         let is_free = |pid: &i32| {
             let Number { owner, groups, sessions } = self.use_of(*pid);
@@ -137,6 +141,12 @@ impl Table {
     /// Whether there is a group of this number.
     pub(crate) fn has_group(&self, group: i32) -> bool {
         self.use_of(group).groups > 0
+    }
+
+    /// The session that a group belongs to; `None` if there is no such group.
+    pub(crate) fn session_of(&self, group: i32) -> Option<i32> {
+        let member = self.processes.iter().find(|process| process.exists() && process.group == group);
+        member.map(|process| process.session)
     }
 
     pub(crate) fn set_group(&mut self, slot: Slot, group: i32) {

@@ -1,25 +1,23 @@
 //! [`World`]: the state of the simulation. Everything that changes it runs under one lock, so that it is one order of events.
 
 use crate::chance::Chance;
-use crate::expect::{Answer, Expectations};
+use crate::expect::Expectations;
 use crate::fault::{Call, Fault, Struck};
 use crate::follow::Following;
 use crate::kernel::{Program, Run, Setup};
 use crate::log::RunLog;
 use crate::notice::Notices;
-use crate::pipe::{PipeId, Pipes};
+use crate::pipe::Pipes;
 use crate::process::{Life, Process};
 use crate::queue::{Event, Queue};
 use crate::script::{Code, Script};
-use crate::signals::bit;
-use crate::stream::Stream;
-use crate::table::{CALLER, INIT, Id, Slot, Table};
+use crate::table::{CALLER, INIT, Slot, Table};
 use crate::trace::{Actor, Trace, What, Who};
 use crate::turn::Threads;
 use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
-use steadfast_core::{Disposition, Errno, Exit, Plan, PlanStdio, Resource, Signal, Stage};
+use steadfast_core::{Errno, Exit, Plan};
 
 pub(crate) struct World {
     /// Virtual nanoseconds since the kernel was built.
@@ -44,18 +42,10 @@ pub(crate) struct World {
     pub(crate) open_files: u32,
 }
 
-/// A process that was just made.
-#[derive(Clone, Copy)]
-pub(crate) struct Born {
-    pub(crate) id: Id,
-    pub(crate) who: Who,
-    pub(crate) pipes: [Option<PipeId>; 3],
-}
-
 impl World {
     pub(crate) fn new(setup: &Arc<Setup>, chance: Chance, threads: Threads) -> World {
         let mut table = Table::new(setup.pid_max);
-        table[CALLER].ignored = if setup.ignores_sigchld { bit(Signal::CHLD) } else { 0 };
+        (table[CALLER].ignored, table[CALLER].blocked) = (setup.ignored, setup.blocked);
         World {
             now: 0,
             table,
@@ -119,12 +109,8 @@ impl World {
         (known + index) as u32
     }
 
-    /// What a program does at its next run; `None` if there is none of this name, or it cannot be executed.
-    pub(crate) fn program(&mut self, name: u32, args: &[OsString]) -> Option<Code> {
-        self.load(name, args, None).ok()
-    }
-
-    fn load(&mut self, name: u32, args: &[OsString], plan: Option<&Plan>) -> Result<Code, Errno> {
+    /// What a program does at its next run, or why it cannot be executed.
+    pub(crate) fn load(&mut self, name: u32, args: &[OsString], plan: Option<&Plan>) -> Result<Code, Errno> {
         let setup = Arc::clone(&self.setup);
         let Some((_, program)) = setup.programs.get(name as usize) else { return Err(Errno::NOENT) };
         let number = self.runs[name as usize];
@@ -141,7 +127,7 @@ impl World {
     }
 
     /// What the program learns of its run.
-    fn run(&mut self, name: u32, number: u64, args: &[OsString], plan: Option<&Plan>) -> Run {
+    pub(crate) fn run(&mut self, name: u32, number: u64, args: &[OsString], plan: Option<&Plan>) -> Run {
         Run {
             program: self.name(name).to_owned(),
             number,
@@ -153,7 +139,7 @@ impl World {
         }
     }
 
-    fn decided(&mut self, run: &Run, script: Script) -> Code {
+    pub(crate) fn decided(&mut self, run: &Run, script: Script) -> Code {
         if let Err(contradiction) = script.check() {
             panic!("program {:?}, run {}: {contradiction}", run.program, run.number);
         }
@@ -194,105 +180,6 @@ impl World {
                 Err(errno)
             }
             None => Ok(()),
-        }
-    }
-
-    /// Makes a process of the program under test's, or, as a foreign one, of init's.
-    pub(crate) fn spawn(&mut self, plan: &Plan, parent: Slot) -> Result<Born, (Stage, Errno)> {
-        let name = self.intern(plan.program());
-        let failed = |world: &mut World, stage, errno| {
-            world.note_call(What::CannotSpawn(name, errno));
-            Err((stage, errno))
-        };
-        if let Err(errno) = self.enter(Call::Spawn, name) {
-            return failed(self, Stage::Clone, errno);
-        }
-        let piped = plan.stdio().iter().filter(|stdio| matches!(stdio, PlanStdio::Piped)).count() as u32;
-        // Each pipe has two ends for a moment.
-        if self.open_files + 2 * piped > self.setup.max_open_files {
-            return failed(self, Stage::Open { stream: "stdio" }, Errno::MFILE);
-        }
-        if self.open_files + piped + 1 > self.setup.max_open_files {
-            return failed(self, Stage::Clone, Errno::MFILE);
-        }
-        if self.table.live() >= self.setup.max_processes {
-            return failed(self, Stage::Clone, Errno::AGAIN);
-        }
-        let Some(pid) = self.table.next_pid() else { return failed(self, Stage::Clone, Errno::AGAIN) };
-        let code = match self.code(name, plan) {
-            Ok(code) => code,
-            Err(errno) => {
-                let is_path = plan.program().as_encoded_bytes().contains(&b'/');
-                let search_path = (!is_path).then(|| "the simulation's programs".into());
-                let path = is_path.then(|| plan.program().into());
-                return failed(self, Stage::Exec { path, search_path }, errno);
-            }
-        };
-        let pipes = plan.stdio().each_ref().map(|stdio| matches!(stdio, PlanStdio::Piped).then(|| self.pipes.open()));
-        let (group, session) = (self.table[parent].group, self.table[parent].session);
-        let mut process = Process::new(pid, parent, name, group, session);
-        (process.streams, process.started) = (pipes, self.now);
-        for (index, stdio) in plan.stdio().iter().enumerate() {
-            if let Some(stream) = Stream::of(stdio) {
-                self.pipes.duplicate(stream.pipe, stream.end);
-                process.streams[index] = Some(stream.pipe);
-            }
-        }
-        process.max_processes = self.setup.max_processes;
-        process.may_dump_core = self.setup.core_dumps;
-        process.execute(code);
-        process.run = self.log.begin(pid, self.table[parent].pid, name, plan.args(), Some(plan));
-        let slot = self.table.insert(process);
-        self.note_call(What::Spawns(self.who(slot)));
-        if !plan.attributes().is_none() {
-            self.give_attributes(slot, plan);
-        }
-        self.schedule(slot, self.now);
-        Ok(Born { id: self.table.id(slot), who: self.who(slot), pipes })
-    }
-
-    /// What the command does: as an expectation says, or else the program of its name.
-    fn code(&mut self, name: u32, plan: &Plan) -> Result<Code, Errno> {
-        if self.expectations.are_none() {
-            return self.load(name, plan.args(), Some(plan));
-        }
-        let mut run = self.run(name, 0, plan.args(), Some(plan));
-        match self.expectations.answer(&mut run) {
-            Answer::Does(script) => Ok(self.decided(&run, script)),
-            Answer::Unexpected(report) => match self.load(name, plan.args(), Some(plan)) {
-                Err(Errno::NOENT) => panic!("{report}"),
-                loaded => loaded,
-            },
-        }
-    }
-
-    /// Those of its attributes that the simulation acts upon.
-    fn give_attributes(&mut self, slot: Slot, plan: &Plan) {
-        let attributes = plan.attributes();
-        let pid = self.table[slot].pid;
-        if attributes.setsid {
-            self.new_session(slot);
-        }
-        match attributes.process_group {
-            None => {}
-            Some(0) => self.table.set_group(slot, pid),
-            Some(group) if self.table.has_group(group) => self.table.set_group(slot, group),
-            Some(_) => {}
-        }
-        let process = &mut self.table[slot];
-        process.blocked = attributes.signal_mask.map_or(0, |mask| mask.as_raw() & !(bit(Signal::KILL) | bit(Signal::STOP)));
-        process.death_signal = attributes.parent_death_signal;
-        for (signal, disposition) in &attributes.dispositions {
-            if matches!(disposition, Disposition::Ignore) {
-                process.ignored |= bit(*signal);
-            }
-        }
-        for (resource, limit) in &attributes.limits {
-            match *resource {
-                Resource::NPROC => process.max_processes = process.max_processes.min(limit.soft.min(u32::MAX.into()) as u32),
-                Resource::CORE => process.may_dump_core &= limit.soft > 0,
-                _ => {}
-            }
         }
     }
 
@@ -372,20 +259,13 @@ impl World {
         children
     }
 
-    pub(crate) fn set_sigchld_ignored(&mut self, ignored: bool) {
-        self.table[CALLER].ignored = if ignored { bit(Signal::CHLD) } else { 0 };
+    /// The program under test: what it ignores, and what its thread blocks, which its children inherit.
+    pub(crate) fn caller(&mut self) -> &mut Process {
+        &mut self.table[CALLER]
     }
 
-    pub(crate) fn set_subreaper(&mut self, is_one: bool) {
-        self.table[CALLER].is_subreaper = is_one;
-    }
-
-    pub(crate) fn tells_lost_status(&self) -> bool {
-        self.setup.tells_lost_status
-    }
-
-    pub(crate) fn max_open_files(&self) -> u32 {
-        self.setup.max_open_files
+    pub(crate) fn setup(&self) -> &Setup {
+        &self.setup
     }
 
     pub(crate) fn foreign_parent() -> Slot {

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
-use steadfast_core::{Errno, Pid, PipeEnd, Plan, PlanStdio, Process, ProcessBackend, Signal};
+use steadfast_core::{Attributes, Errno, Error, Pid, PipeEnd, Plan, PlanStdio, Process, ProcessBackend, Signal, Stage};
 use steadfast_mock::{Call, Fault, Kernel, Script};
 
 fn ms(millis: u64) -> Duration {
@@ -88,6 +88,86 @@ fn pids_are_handed_out_in_turn_and_recycled_and_run_out() {
     assert!(Process::spawn(&backend, &Plan::builder("p").build().unwrap()).is_err());
     all[1].wait().unwrap();
     assert_eq!(spawn(&backend, "p").pid(), Pid::new(3).unwrap());
+}
+
+#[test]
+fn from_300_on_the_numbers_below_are_not_given_again_unless_there_are_no_others() {
+    let next_after = |pid_max, last: &[i32]| {
+        let kernel = Kernel::builder().pid_max(pid_max).program("p", Script::new().run_forever()).build();
+        let backend = kernel.backend();
+        let next = |last: &i32| {
+            kernel.set_last_pid(*last);
+            let plan = Plan::builder("p").build().unwrap();
+            let (process, ..) = Process::spawn(&backend, &plan).ok()?;
+            let pid = process.pid().as_raw();
+            process.kill().unwrap();
+            process.wait().unwrap();
+            Some(pid)
+        };
+        last.iter().map(next).collect::<Vec<_>>()
+    };
+    // As Linux has it, whose least pid_max is 301.
+    assert_eq!(next_after(4096, &[0, 298, 299, 4094, 4095, 4096]), [2, 299, 300, 4095, 300, 300].map(Some));
+    assert_eq!(next_after(301, &[298, 299, 300, 301]), [299, 300, 300, 300].map(Some));
+    assert_eq!(next_after(300, &[298, 299, 300]), [299, 2, 2].map(Some));
+    assert_eq!(next_after(5, &[4, 5]), [2, 2].map(Some));
+    for (pid_max, last) in [(5, 6), (300, 301), (4096, -1)] {
+        let panic = catch_unwind(|| next_after(pid_max, &[last])).unwrap_err();
+        assert!(panic.downcast_ref::<String>().unwrap().starts_with(&format!("set_last_pid({last}): give")));
+    }
+}
+
+#[test]
+fn a_child_that_cannot_become_its_program_has_had_a_number() {
+    let kernel = Kernel::builder()
+        .not_executable("notes.txt")
+        .program("p", Script::new())
+        .program("script", Script::new().spawn("missing").spawn("notes.txt").spawn("p"))
+        .max_processes(2)
+        .build();
+    let backend = kernel.backend();
+    let fails = |program: &str| Process::spawn(&backend, &Plan::builder(program).build().unwrap()).map(|(p, ..)| p).unwrap_err();
+    assert_eq!(spawn(&backend, "p").pid().as_raw(), 2);
+    assert_eq!(fails("missing").errno(), Some(Errno::NOENT));
+    assert_eq!(fails("notes.txt").errno(), Some(Errno::ACCES));
+    let others = [spawn(&backend, "p"), spawn(&backend, "p")];
+    assert_eq!(others.each_ref().map(|p| p.pid().as_raw()), [5, 6]);
+    // There was no child: the limit is asked before.
+    assert_eq!(fails("p").errno(), Some(Errno::AGAIN));
+    for process in others {
+        process.wait().unwrap();
+    }
+    assert_eq!(spawn(&backend, "script").pid().as_raw(), 7);
+    kernel.settle();
+    let last = kernel.runs_of("p").pop().unwrap();
+    assert_eq!((last.pid.as_raw(), last.parent.map(Pid::as_raw)), (10, Some(7)));
+}
+
+#[test]
+fn a_process_joins_only_a_group_of_its_own_session() {
+    let kernel = Kernel::builder().program("p", Script::new().run_forever()).build();
+    let backend = kernel.backend();
+    let start = |program: &str, attributes| {
+        let plan = Plan::builder(program).attributes(attributes).build().unwrap();
+        Process::spawn(&backend, &plan).map(|(process, ..)| process)
+    };
+    let into = |group: Option<i32>| Attributes { process_group: group, ..Attributes::default() };
+    let refused = |group| match start("missing", into(Some(group))).unwrap_err() {
+        Error::Spawn { stage: Stage::Attribute { call, value }, source, .. } => (call, value, source),
+        error => panic!("{error}"),
+    };
+    let leader = start("p", into(Some(0))).unwrap();
+    let member = start("p", into(Some(leader.pid().as_raw()))).unwrap();
+    let abroad = start("p", Attributes { setsid: true, ..Attributes::default() }).unwrap();
+    // No such group, init's, the one of another session, and a process that leads none.
+    for group in [31_000, 1, abroad.pid().as_raw(), member.pid().as_raw()] {
+        assert_eq!(refused(group), ("setpgid", group.to_string(), Errno::PERM));
+    }
+    leader.kill().unwrap();
+    leader.wait().unwrap();
+    // The group is there as long as one is in it.
+    let late = start("p", into(Some(leader.pid().as_raw()))).unwrap();
+    assert_eq!(kernel.process(late.pid()).unwrap().group, leader.pid().as_raw());
 }
 
 #[test]

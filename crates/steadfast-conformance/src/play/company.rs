@@ -5,10 +5,11 @@ use super::order::Order;
 use super::{Life, PATIENCE, Theatre};
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
-use steadfast_core::{Attributes, Disposition, ErrorKind, Pid, Process, Result, Signal, SignalSet};
+use steadfast_core::{Attributes, Disposition, Error, Pid, Process, Result, Signal, SignalSet, Stage};
 
-/// What the driver's call came to: a wait status, nothing, or the kind of error.
-pub(super) type Answer = Result<Option<i32>, ErrorKind>;
+/// What the driver's call came to: a wait status, how many signals a player has taken, nothing, or the error in words that are the same
+/// in both theatres.
+pub(super) type Answer = Result<Option<i32>, String>;
 
 /// Somebody, by the order of entrance: the same one in both theatres.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +79,10 @@ impl<'a> Company<'a> {
         self.theatre.look(self.players[index]).is_some_and(|sight| sight.is_idle)
     }
 
+    pub(super) fn blocks(&self, index: usize, signal: Signal) -> bool {
+        self.theatre.look(self.players[index]).is_some_and(|sight| sight.blocked >> (signal.as_raw() - 1) & 1 == 1)
+    }
+
     pub(super) fn see_all_and_idle(&self) -> Vec<(Option<Seen>, bool)> {
         self.see_all().into_iter().enumerate().map(|(index, seen)| (seen, self.is_idle(index))).collect()
     }
@@ -97,31 +102,35 @@ impl<'a> Company<'a> {
     /// `has_ended`: it is a zombie now, or gone.
     pub(super) fn perform(&mut self, cue: &Cue, has_ended: bool) -> Answer {
         let answer = match *cue {
-            Cue::Spawn { place, ignored, blocked } => {
+            Cue::Spawn { place, ignored, blocked, keeps_hup } => {
                 // The driver ignores it, see `Theatre`.
-                let mut dispositions = vec![(Signal::HUP, Disposition::Default)];
+                let mut dispositions = if keeps_hup { vec![] } else { vec![(Signal::HUP, Disposition::Default)] };
                 if let Some(signal) = ignored {
                     dispositions.retain(|(other, _)| *other != signal);
                     dispositions.push((signal, Disposition::Ignore));
                 }
                 let attributes = Attributes {
-                    process_group: matches!(place, Place::Group).then_some(0),
+                    process_group: match place {
+                        Place::Group => Some(0),
+                        Place::GroupOf(index) => Some(self.players[index].as_raw()),
+                        Place::Here | Place::Session => None,
+                    },
                     setsid: matches!(place, Place::Session),
                     dispositions,
                     signal_mask: blocked.map(|signal| [signal].into_iter().collect()),
                     ..Attributes::default()
                 };
                 let plan = self.theatre.player().attributes(attributes).build().expect("a player's plan is in order");
-                let (process, ..) = Process::spawn(self.theatre.backend(), &plan).expect("a player can be started");
-                self.enter(Some(process));
-                Ok(None)
+                let spawned = Process::spawn(self.theatre.backend(), &plan).map(|(process, ..)| self.enter(Some(process)));
+                assert!(spawned.is_ok() || matches!(place, Place::GroupOf(_)), "a player can be started: {spawned:?}");
+                spawned.map(|()| None)
             }
             Cue::Tell(index, order) => {
-                self.theatre.tell(self.players[index], order);
+                let taken = self.theatre.tell(self.players[index], order);
                 if order == Order::Spawn {
                     self.enter(None);
                 }
-                Ok(None)
+                Ok(taken.map(|taken| taken as i32))
             }
             Cue::Signal(index, signal) => self.handle(index).and_then(|handle| handle.signal(signal)).map(|()| None),
             Cue::Wait(index) => {
@@ -145,8 +154,19 @@ impl<'a> Company<'a> {
                 self.theatre.set_subreaper(is_one);
                 Ok(None)
             }
+            Cue::Ignore(signal, ignore) => {
+                self.theatre.ignore(signal, ignore);
+                Ok(None)
+            }
+            Cue::Block(signal, block) => {
+                self.theatre.block(signal, block);
+                Ok(None)
+            }
         };
-        answer.map_err(|error| error.kind())
+        answer.map_err(|error| match error {
+            Error::Spawn { stage: Stage::Attribute { call, .. }, source, .. } => format!("{call}: {source}"),
+            error => format!("{:?}", error.kind()),
+        })
     }
 }
 
@@ -170,5 +190,9 @@ impl Drop for Company<'_> {
             }
         }
         self.theatre.set_subreaper(false);
+        for signal in SIGNALS {
+            self.theatre.ignore(signal, signal == Signal::HUP);
+            self.theatre.block(signal, false);
+        }
     }
 }

@@ -66,8 +66,8 @@ pub trait Theatre {
     /// Waits until the player that has just been started takes orders, and gives its PID.
     fn entrance(&self) -> Pid;
 
-    /// Tells a player; returns when it has done it, or cannot say so any more.
-    fn tell(&self, player: Pid, order: Order);
+    /// Tells a player; returns when it has done it, or cannot say so any more. What [`Order::Take`] has taken; otherwise `None`.
+    fn tell(&self, player: Pid, order: Order) -> Option<u32>;
 
     /// What is to be seen of a process; `None` if there is none.
     fn look(&self, pid: Pid) -> Option<Sight>;
@@ -77,6 +77,12 @@ pub trait Theatre {
 
     /// Whether the driver is a subreaper.
     fn set_subreaper(&self, is_one: bool);
+
+    /// Whether the driver ignores a signal, or else has its default action.
+    fn ignore(&self, signal: Signal, ignore: bool);
+
+    /// Whether the driver blocks a signal.
+    fn block(&self, signal: Signal, block: bool);
 }
 
 /// How long what must come may take to come.
@@ -98,12 +104,13 @@ impl Rules {
         let count = company.players.len();
         let index = match *cue {
             Cue::Spawn { .. } => return count < MOST_PLAYERS,
-            Cue::Subreaper(_) => return true,
+            Cue::Subreaper(_) | Cue::Ignore(..) | Cue::Block(..) => return true,
             Cue::Tell(index, _) | Cue::Signal(index, _) | Cue::Wait(index) => index,
             Cue::Find(index) | Cue::Drop(index) | Cue::ReapBehind(index) => index,
         };
         let Some(player) = &seen[index] else { return !matches!(cue, Cue::Tell(..) | Cue::ReapBehind(_)) };
         match cue {
+            Cue::Signal(_, signal) if signal.as_raw() >= 32 => company.blocks(index, *signal),
             Cue::ReapBehind(_) => player.life == Life::Zombie && player.parent == Somebody::Driver,
             Cue::Tell(_, order) => {
                 player.life == Life::Running && company.is_idle(index) && self.allow_order(index, *order, player, count)
@@ -118,6 +125,8 @@ impl Rules {
             Order::SignalParent(_) => matches!(player.parent, Somebody::Player(_)),
             Order::SignalGroup(_) => player.group != Somebody::Driver,
             Order::On(signal, _) => !self.handled[index].contains(&signal),
+            // Some C libraries unblock it before they raise it, and some do not.
+            Order::Abort => !(player.blocked.contains(Signal::ABRT) && player.handled.contains(Signal::ABRT)),
             _ => true,
         }
     }

@@ -10,11 +10,13 @@ use steadfast_core::Signal;
 pub enum Order {
     /// Starts another player.
     Spawn,
+    /// Tries to start a program that is not there.
+    SpawnNothing,
     /// Becomes another player.
     Exec,
     /// Exits with this code.
     Exit(u8),
-    /// Ends by `SIGABRT`.
+    /// Calls abort(3).
     Abort,
     /// Sends itself a signal.
     Raise(Signal),
@@ -34,6 +36,8 @@ pub enum Order {
     Block(Signal),
     /// From now on, it is not.
     Unblock(Signal),
+    /// Takes all real-time signals that are pending and blocked, and says how many there were.
+    Take,
     /// Moves into a process group of its own, if it may.
     NewGroup,
     /// Moves into a session of its own, if it may.
@@ -51,6 +55,7 @@ impl fmt::Display for Order {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Order::Spawn => f.write_str("spawn"),
+            Order::SpawnNothing => f.write_str("spawn-nothing"),
             Order::Exec => f.write_str("exec"),
             Order::Exit(code) => write!(f, "exit {code}"),
             Order::Abort => f.write_str("abort"),
@@ -64,6 +69,7 @@ impl fmt::Display for Order {
             Order::Restore(signal) => write!(f, "restore {signal}"),
             Order::Block(signal) => write!(f, "block {signal}"),
             Order::Unblock(signal) => write!(f, "unblock {signal}"),
+            Order::Take => f.write_str("take"),
             Order::NewGroup => f.write_str("new-group"),
             Order::NewSession => f.write_str("new-session"),
             Order::Subreaper => f.write_str("subreaper"),
@@ -83,6 +89,7 @@ impl FromStr for Order {
         let code = |word: &str| word.parse::<u8>().map_err(|error| error.to_string());
         Ok(match words[..] {
             ["spawn"] => Order::Spawn,
+            ["spawn-nothing"] => Order::SpawnNothing,
             ["exec"] => Order::Exec,
             ["exit", number] => Order::Exit(code(number)?),
             ["abort"] => Order::Abort,
@@ -96,6 +103,7 @@ impl FromStr for Order {
             ["restore", name] => Order::Restore(signal(name)?),
             ["block", name] => Order::Block(signal(name)?),
             ["unblock", name] => Order::Unblock(signal(name)?),
+            ["take"] => Order::Take,
             ["new-group"] => Order::NewGroup,
             ["new-session"] => Order::NewSession,
             ["subreaper"] => Order::Subreaper,
