@@ -119,14 +119,19 @@ fn handles(system: &System) {
     // It is gone, and a child of ours before: the child of the fork sees that it is.
     let kept = actor(system, &["forever"]);
     let (reader, writer) = std::io::pipe().unwrap();
-    let mut writer = Some(writer);
+    let (begun, begin) = std::io::pipe().unwrap();
+    let (mut writer, mut begin) = (Some(writer), Some(begin));
     let watched = bare::fork(|| {
         drop(writer.take());
         assert_eq!(kept.try_wait().unwrap_err().kind(), ErrorKind::NoChild);
+        drop(begin.take());
         // Until the parent has waited for it.
         std::io::copy(&mut &reader, &mut std::io::sink()).unwrap();
         i32::from(kind(kept.signal(Signal::CONT)) != Err(ErrorKind::ProcessDone))
     });
+    drop(begin);
+    // Not before: once it has been waited for, the kernel may tell the child how it ended.
+    std::io::copy(&mut &begun, &mut std::io::sink()).unwrap();
     finish(&kept);
     drop(writer);
     let watched = nix::unistd::Pid::from_raw(watched.unwrap().as_raw());

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
-use steadfast::{Capability, Child, Command, Errno, Probe, Stdio, System, WaitSet, stay_dumpable};
+use steadfast::{Capability, Child, Command, Errno, Probe, Stdio, System, WaitSet};
 use steadfast_tests::robbery::Scene;
 
 const WITNESS: &str = env!("CARGO_BIN_EXE_witness");
@@ -28,12 +28,7 @@ pub(crate) fn tests() -> Vec<Test> {
         })
     };
     let mut tests = vec![
-        Test::that_may_skip(
-            "hostile: a program that stays dumpable: its memory and descriptors are not the new user's",
-            robbed_dumpable,
-        )
-        .in_namespace(),
-        Test::that_may_skip("hostile: dumpable: left alone, unless the program asks for it", dumpable),
+        Test::that_may_skip("hostile: dumpable: a child with a copy of the memory leaves this process as it is", dumpable),
         Test::that_may_skip(
             "hostile: dumpable: what the program asks for during a spawn is not undone",
             dumpable_of_the_programs,
@@ -78,22 +73,11 @@ fn robbed(scene: &Scene) -> Outcome {
     Outcome::Passed
 }
 
-fn robbed_dumpable() -> Outcome {
-    if !is_root() {
-        return needs_root();
-    }
-    stay_dumpable().unwrap();
-    for scene in Scene::all(Probe::once().unwrap().doors()) {
-        if let Outcome::Skipped(reason) = robbed(&scene) {
-            return Outcome::Skipped(reason);
-        }
-    }
-    until("it is dumpable again", || get_dumpable().unwrap());
-    Outcome::Passed
-}
-
-fn as_another(system: &System, program: &str) {
-    match system.spawn(Command::new(program).uid(1234).gid(1234).ambient_capabilities([Capability::NET_BIND_SERVICE])) {
+/// With a copy of this process's memory, or sharing it.
+fn as_another(system: &System, program: &str, copy: bool) {
+    let mut command = Command::new(program);
+    command.uid(1234).gid(1234).ambient_capabilities([Capability::NET_BIND_SERVICE]).copy_memory(copy);
+    match system.spawn(&command) {
         Ok(child) => assert!(child.wait().unwrap().success()),
         Err(error) => assert_eq!(error.errno(), Some(Errno::NOENT), "{error}"),
     }
@@ -103,15 +87,13 @@ fn dumpable() -> Outcome {
     if !is_root() {
         return needs_root();
     }
-    assert!(get_dumpable().unwrap());
-    stay_dumpable().unwrap();
     each_system(|system| {
+        assert!(get_dumpable().unwrap());
         std::thread::scope(|scope| {
-            for _ in 0..8 {
+            for _ in 0..4 {
                 scope.spawn(|| {
-                    for _ in 0..20 {
-                        as_another(system, "true");
-                        as_another(system, "/no/such");
+                    for program in ["true", "/no/such"].into_iter().cycle().take(20) {
+                        as_another(system, program, true);
                     }
                 });
             }
@@ -121,7 +103,7 @@ fn dumpable() -> Outcome {
     Outcome::Passed
 }
 
-/// Neither while another thread spawns, nor later; and who asks too late is told.
+/// Neither while another thread spawns, nor later.
 fn dumpable_of_the_programs() -> Outcome {
     if !is_root() {
         return needs_root();
@@ -136,15 +118,13 @@ fn dumpable_of_the_programs() -> Outcome {
                 }
             });
             for round in 0..100 {
-                as_another(system, if round % 2 == 0 { "true" } else { "/no/such" });
-                undone.fetch_add(usize::from(get_dumpable().unwrap()), Ordering::SeqCst);
+                as_another(system, if round % 2 == 0 { "true" } else { "/no/such" }, false);
             }
             over.store(true, Ordering::SeqCst);
         });
         assert_eq!(undone.load(Ordering::SeqCst), 0);
+        assert!(!get_dumpable().unwrap());
     });
-    let error = stay_dumpable().unwrap_err();
-    assert!(error.errno() == Some(Errno::BUSY) && error.to_string().contains("before the first"), "{error}");
     Outcome::Passed
 }
 

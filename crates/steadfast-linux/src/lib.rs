@@ -38,6 +38,6 @@ pub use kill::{kill, kill_group};
 pub use pidfd::{pidfd_exit_status, pidfd_is_taken, pidfd_open, pidfd_send_signal, pidfd_signal_group};
 pub use probe::{Answer, Check, Feature, Probe};
 pub use secure::is_secure_execution;
-pub use spawn::{Child, CommandExt, Door, WantPidfd, exec, spawn, stay_dumpable};
+pub use spawn::{Child, CommandExt, Door, WantPidfd, exec, spawn};
 pub use thread::spawn_quiet_thread;
 pub use wait::{Blocking, Reaping, Target, wait4_now, waitid};

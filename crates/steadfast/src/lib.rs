@@ -77,7 +77,7 @@ pub use steadfast_core::{
     Capabilities, Capability, Disposition, Errno, Error, ErrorKind, Exit, Gone, IdMap, Limit, Namespaces, Pid, Resource, Result,
     Rusage, Scheduling, Signal, SignalSet, Stage,
 };
-pub use steadfast_linux::{Answer, Check, CommandExt, Door, Feature, Probe, stay_dumpable};
+pub use steadfast_linux::{Answer, Check, CommandExt, Door, Feature, Probe};
 pub use system::{Entered, System};
 pub use wait::{Exited, Ready, WaitSet, wait_any};
 

@@ -25,6 +25,9 @@ pub struct Attributes {
     /// Capabilities that survive the execution of a program without file capabilities (capabilities(7)); `ambient_capabilities`.
     pub ambient: Vec<Capability>,
 
+    /// Gives it a copy of this process's memory until it executes the program, as fork(2) does, instead of sharing it.
+    pub copy_memory: bool,
+
     /// A session of its own (setsid(2)).
     pub setsid: bool,
     /// Process group; 0: one of its own (setpgid(2)).

@@ -33,6 +33,7 @@ use super::prepare::Prepared;
 use super::step::{Step, What};
 use crate::raw::{self, KernelSigaction, call as syscall};
 use std::ffi::{c_int, c_long, c_void};
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use steadfast_core::{Attributes, Disposition, Errno, Signal};
 
@@ -104,9 +105,7 @@ pub(super) extern "C" fn run(order: *mut c_void) -> c_int {
     order.report.step.store(step.as_raw(), Ordering::Release);
     send(order.prepared.descriptors.channel.number(), step, errno);
     if changes_credentials(order.attributes) {
-        // Until Linux 7.1 a process on its way out was not protected any more once its memory was gone, and its descriptors still there:
-        // the new user's processes could take them (pidfd_getfd(2)).
-        order.prepared.descriptors.close_all();
+        descriptors::Descriptors::close_all();
     }
     raw::exit_now(127)
 }
@@ -137,11 +136,18 @@ fn prepare(order: &mut Order<'_>) -> Result<(), Failure> {
     place::scheduling(a, order.prepared)?;
     place::raise_limits(a)?;
     place::root(order.prepared)?;
-    credentials::change(a)?;
+    if changes_credentials(a) {
+        let parent = if let Parent::Pidfd(fd) = order.parent { fd } else { -1 };
+        let directory = a.current_dir_fd.as_ref().map_or(-1, |dir| dir.as_raw_fd());
+        if order.is_born {
+            order.prepared.descriptors.close_ours(&[parent, directory]);
+        }
+        credentials::change(a)?;
+    }
     parent_death_signal(order)?;
     place::directory(a, order.prepared)?;
     order.prepared.descriptors.arrange().map_err(descriptors::step)?;
-    order.prepared.descriptors.close_others().map_err(at(What::CloseFds))?;
+    order.prepared.descriptors.close_others();
     if a.no_new_privileges {
         prctl(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(at(What::NoNewPrivileges))?;
     }

@@ -19,11 +19,9 @@ pub(super) struct Descriptors {
     above: c_int,
     /// What is to be closed: from and to, both included. Empty: nothing is.
     closed: Vec<(c_uint, c_uint)>,
-    /// Needed by the child until it has executed the program: the channel for its error, the program itself, the sign that it is in our
-    /// memory; -1: there is none.
+    /// Needed by the child until it has executed the program: the channel for its error, the program itself; -1: neither.
     pub(super) channel: Needed,
     pub(super) executable: Needed,
-    presence: Needed,
 }
 
 struct Move {
@@ -53,7 +51,8 @@ impl Descriptors {
         streams: [c_int; 3],
         fds: &[(i32, Arc<OwnedFd>)],
         close_others: bool,
-        [channel, executable, presence]: [c_int; 3],
+        channel: c_int,
+        executable: c_int,
     ) -> Descriptors {
         let one = |index, to, from| Move { from: AtomicI32::new(from), to, aside: false, index };
         let streams = streams.into_iter().enumerate().filter(|(_, from)| *from >= 0);
@@ -76,14 +75,13 @@ impl Descriptors {
             closed: if close_others { gaps(&kept()) } else { Vec::new() },
             channel: needed(channel),
             executable: needed(executable),
-            presence: needed(presence),
             moves,
         }
     }
 
     /// In the child: puts everything in its place. On failure: the index of what could not be.
     pub(super) fn arrange(&self) -> Result<(), (usize, Errno)> {
-        for needed in [&self.channel, &self.executable, &self.presence].into_iter().filter(|needed| needed.aside) {
+        for needed in [&self.channel, &self.executable].into_iter().filter(|needed| needed.aside) {
             let number = duplicate_above(needed.number(), self.above).map_err(|errno| (3, errno))?;
             needed.number.store(number, Ordering::Relaxed);
         }
@@ -107,37 +105,48 @@ impl Descriptors {
     }
 
     /// In the child: marks all others close-on-exec, so that what we still need ourselves stays until then.
-    pub(super) fn close_others(&self) -> Result<(), Errno> {
+    pub(super) fn close_others(&self) {
         for (first, last) in &self.closed {
             // Linux 5.9, with this flag 5.11.
             // SAFETY: no pointer.
             let answer = unsafe { libc::syscall(libc::SYS_close_range, *first, *last, CLOSE_RANGE_CLOEXEC) };
             if answer != 0 {
-                return self.mark_listed().or_else(|_| self.mark_all());
+                if for_each_listed(|number| self.mark(number)).is_err() {
+                    // Without `close_range` and without `/proc` there is nothing better.
+                    (0..most_descriptors(Limit::Hard)).for_each(|number| self.mark(number));
+                }
+                return;
             }
         }
-        Ok(())
     }
 
-    /// In a child that is about to exit: closes everything, but for the sign that it is in our memory, which the kernel takes when that is
-    /// gone.
-    pub(super) fn close_all(&self) {
-        let presence = self.presence.number();
-        let ranges = match c_uint::try_from(presence) {
-            Ok(0) => [None, Some((1, c_uint::MAX))],
-            Ok(kept) => [Some((0, kept - 1)), Some((kept + 1, c_uint::MAX))],
-            Err(_) => [Some((0, c_uint::MAX)), None],
+    /// In the child, before it becomes another user's: closes what it has of ours and neither it nor its program needs, that is, all that is
+    /// close-on-exec but for these. Whoever can kill it would come by what it leaves: until some time in 2026 kernels did not protect a
+    /// process on its way out any more once its memory was gone (pidfd_getfd(2)).
+    pub(super) fn close_ours(&self, but: &[c_int]) {
+        let is_kept = |number: c_int| {
+            let sources = self.moves.iter().map(|one| one.from.load(Ordering::Relaxed));
+            let mut kept = sources.chain([self.channel.number(), self.executable.number()]).chain(but.iter().copied());
+            kept.any(|kept| kept == number)
         };
-        for (first, last) in ranges.into_iter().flatten() {
-            // Linux 5.9.
-            // SAFETY: no pointer; the descriptor table is the child's own.
-            if unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } == 0 {
-                continue;
+        let close = |number: c_uint| {
+            let number = number as c_int;
+            if !is_kept(number) && fcntl(number, libc::F_GETFD, 0).is_ok_and(|flags| flags & c_long::from(libc::FD_CLOEXEC) != 0)
+            {
+                close(number);
             }
-            for number in first..=last.min(most_descriptors()) {
-                // SAFETY: as above. EBADF: it is not open, which is just as well.
-                unsafe { libc::syscall(libc::SYS_close, number) };
-            }
+        };
+        if for_each_listed(close).is_err() {
+            (0..most_descriptors(Limit::Soft)).for_each(close);
+        }
+    }
+
+    /// In a child that is about to exit: closes everything, for the same reason.
+    pub(super) fn close_all() {
+        // Linux 5.9.
+        // SAFETY: no pointer; the descriptor table is the child's own.
+        if unsafe { libc::syscall(libc::SYS_close_range, 0, c_uint::MAX, 0) } != 0 {
+            (0..most_descriptors(Limit::Hard)).for_each(|number| close(number as c_int));
         }
     }
 
@@ -147,49 +156,63 @@ impl Descriptors {
             _ = fcntl(number as c_int, libc::F_SETFD, libc::FD_CLOEXEC.into());
         }
     }
-
-    /// Those that `/proc/self/fd` lists.
-    fn mark_listed(&self) -> Result<(), Errno> {
-        let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
-        // SAFETY: a C string that lives for ever.
-        let dir = unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, c"/proc/self/fd".as_ptr(), flags) };
-        let dir = raw::check(dir)?;
-        let mut buffer = [0_u8; 2048];
-        loop {
-            // SAFETY: room for as many bytes as is said.
-            let filled = unsafe { libc::syscall(libc::SYS_getdents64, dir, buffer.as_mut_ptr(), buffer.len()) };
-            let filled = raw::check(filled)? as usize;
-            if filled == 0 {
-                return Ok(());
-            }
-            let mut rest = buffer.get(..filled).unwrap_or_default();
-            // struct linux_dirent64: the entry's length in bytes 16 and 17, its name from byte 19 on.
-            while let (Some([low, high]), Some(name)) = (rest.get(16..18), rest.get(19..)) {
-                if let Some(number) = leading_number(name) {
-                    self.mark(number);
-                }
-                let length = usize::from(u16::from_ne_bytes([*low, *high]));
-                rest = rest.get(length.max(1)..).unwrap_or_default();
-            }
-        }
-    }
-
-    /// All that the limit allows, one by one: without `close_range` and without `/proc` there is nothing better.
-    fn mark_all(&self) -> Result<(), Errno> {
-        (0..most_descriptors()).for_each(|number| self.mark(number));
-        Ok(())
-    }
 }
 
-/// No descriptor's number is above that: the hard limit, or the kernel's own bound unless an administrator has raised it
-/// (proc_sys_fs(5), nr_open).
-fn most_descriptors() -> c_uint {
-    const BOUND: c_uint = 1 << 20;
-    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: BOUND.into() };
+/// Calls with the number of each open descriptor, which may close it, as `/proc/self/fd` lists them.
+fn for_each_listed(mut call: impl FnMut(c_uint)) -> Result<(), Errno> {
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
+    // SAFETY: a C string that lives for ever.
+    let dir = unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, c"/proc/self/fd".as_ptr(), flags) };
+    let dir = raw::check(dir)?;
+    let mut buffer = [0_u8; 2048];
+    let answer = loop {
+        // SAFETY: room for as many bytes as is said.
+        let filled = unsafe { libc::syscall(libc::SYS_getdents64, dir, buffer.as_mut_ptr(), buffer.len()) };
+        let filled = match raw::check(filled) {
+            Ok(0) => break Ok(()),
+            Ok(filled) => filled as usize,
+            Err(errno) => break Err(errno),
+        };
+        let mut rest = buffer.get(..filled).unwrap_or_default();
+        // struct linux_dirent64: the entry's length in bytes 16 and 17, its name from byte 19 on.
+        while let (Some([low, high]), Some(name)) = (rest.get(16..18), rest.get(19..)) {
+            match leading_number(name) {
+                Some(number) if c_long::from(number) != dir => call(number),
+                _ => {}
+            }
+            let length = usize::from(u16::from_ne_bytes([*low, *high]));
+            rest = rest.get(length.max(1)..).unwrap_or_default();
+        }
+    };
+    close(dir as c_int);
+    answer
+}
+
+#[derive(Clone, Copy)]
+enum Limit {
+    Soft,
+    Hard,
+}
+
+/// No descriptor's number is above that: the limit, or the kernel's own bound unless an administrator has raised it (proc_sys_fs(5),
+/// nr_open). Whoever has lowered a limit may have some beyond the soft one.
+fn most_descriptors(which: Limit) -> c_uint {
+    const BOUND: u64 = 1 << 20;
+    let mut limit = libc::rlimit64 { rlim_cur: BOUND, rlim_max: BOUND };
     let none = std::ptr::null::<libc::rlimit64>();
     // SAFETY: room for the limit; nothing is set. If it is refused, the bound is what is left.
     unsafe { libc::syscall(libc::SYS_prlimit64, 0, libc::RLIMIT_NOFILE, none, &raw mut limit) };
-    limit.rlim_max.min(BOUND.into()) as c_uint
+    let limit = match which {
+        Limit::Soft => limit.rlim_cur,
+        Limit::Hard => limit.rlim_max,
+    };
+    limit.min(BOUND) as c_uint
+}
+
+fn close(number: c_int) {
+    // EBADF: it is not open, which is just as well.
+    // SAFETY: no pointer; the descriptor table is the child's own.
+    unsafe { libc::syscall(libc::SYS_close, number) };
 }
 
 /// What lies between the sorted numbers, and above them.

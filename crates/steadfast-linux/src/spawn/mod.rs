@@ -38,14 +38,12 @@ mod stdio;
 mod step;
 
 pub use clone::{Door, WantPidfd};
-pub use dumpable::stay_dumpable;
 pub use hook::CommandExt;
 
 use crate::pidfd::pidfd_open;
 use crate::raw;
 use crate::stack::Stack;
 use child::{Failure, Order, Parent, Report};
-use dumpable::Inside;
 use image::Image;
 use prepare::Prepared;
 use std::io::Read;
@@ -87,10 +85,8 @@ pub fn spawn(plan: &Plan, want: WantPidfd, door: Door) -> Result<Child, Error> {
         (Some(_), WantPidfd::Yes) => Pid::new(std::process::id() as i32).ok().and_then(|own| pidfd_open(own).ok()),
         _ => None,
     };
-    let inside = Inside::begin(a, door).map_err(clone_failed)?;
-    let number = |fd: &OwnedFd| fd.as_raw_fd();
-    let needed = [channel.as_ref().map_or(-1, |(_, ours)| number(ours)), inside.as_ref().map_or(-1, Inside::number)];
-    let prepared = Prepared::new(plan, &mut image, streams.sources(), needed);
+    let channel_number = channel.as_ref().map_or(-1, |(_, ours)| ours.as_raw_fd());
+    let prepared = Prepared::new(plan, &mut image, streams.sources(), channel_number);
     let hooks = hook::hold(a).ok_or_else(|| unknown_hook(plan))?;
     // The C library's fork makes no namespaces.
     let by_library = !hooks.is_empty() && a.namespaces.is_empty();
@@ -131,9 +127,6 @@ pub fn spawn(plan: &Plan, want: WantPidfd, door: Door) -> Result<Child, Error> {
     };
     order.mask.map(raw::set_signal_mask);
     drop(order);
-    if let Some(inside) = inside {
-        inside.end();
-    }
     stack.keep();
 
     let child = made.map_err(|errno| failed(clone_stage(plan), errno))?;
@@ -164,9 +157,9 @@ pub fn spawn(plan: &Plan, want: WantPidfd, door: Door) -> Result<Child, Error> {
 
 /// Whether the child can be in our memory until it executes.
 fn can_share_memory(a: &Attributes) -> bool {
-    // The caller's own code may write anywhere; the writer of ID maps must go on while the child waits; and whoever makes a user
+    // It may be wished otherwise. The caller's own code may write anywhere; the writer of ID maps must go on while the child waits; and whoever makes a user
     // namespace without privileges would be no longer dumpable by it, and could not write its own maps, for `/proc/self` would be root's.
-    a.hooks.is_empty() && !maps::wanted(a) && !a.unshare.contains(Namespaces::USER) && !dump::could_end_us(a)
+    !a.copy_memory && a.hooks.is_empty() && !maps::wanted(a) && !a.unshare.contains(Namespaces::USER) && !dump::could_end_us(a)
 }
 
 /// Replaces this process by the program of `plan`, in the steps of a child; returns only if one fails, and then those before it
@@ -194,7 +187,7 @@ pub fn exec(plan: &Plan) -> Error {
     };
     let Some(hooks) = hook::hold(&a) else { return unknown_hook(plan) };
     let mut image = Image::new(plan);
-    let prepared = Prepared::new(plan, &mut image, streams.sources(), [-1; 2]);
+    let prepared = Prepared::new(plan, &mut image, streams.sources(), -1);
     let report = Report::default();
     // Handlers are not reset: a program that is executed has none, and if this fails, they are still ours.
     let mut order = Order {

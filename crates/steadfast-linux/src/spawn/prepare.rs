@@ -20,7 +20,7 @@ pub(super) struct Prepared<'a> {
 }
 
 impl<'a> Prepared<'a> {
-    pub(super) fn new(plan: &Plan, image: &'a mut Image, streams: [c_int; 3], [channel, presence]: [c_int; 2]) -> Prepared<'a> {
+    pub(super) fn new(plan: &Plan, image: &'a mut Image, streams: [c_int; 3], channel: c_int) -> Prepared<'a> {
         let a = plan.attributes();
         let executable = a.executable.as_ref().map_or(-1, |file| file.as_raw_fd());
         Prepared {
@@ -29,7 +29,7 @@ impl<'a> Prepared<'a> {
             current_dir: plan.current_dir().map(|dir| c_string(dir.as_os_str())),
             affinity: mask(&a.affinity),
             oom_score: a.oom_score_adj.map(|score| c_string(score.to_string().as_ref())),
-            descriptors: Descriptors::new(streams, &a.fds, a.close_fds, [channel, executable, presence]),
+            descriptors: Descriptors::new(streams, &a.fds, a.close_fds, channel, executable),
             image: PhantomData,
         }
     }

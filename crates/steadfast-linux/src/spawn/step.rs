@@ -35,7 +35,6 @@ pub(super) enum What {
     Chdir,
     Personality,
     Descriptor,
-    CloseFds,
     NoNewPrivileges,
     Disposition,
     PreExec,
@@ -47,7 +46,7 @@ pub(super) enum What {
 }
 
 impl What {
-    const ALL: [What; 35] = [
+    const ALL: [What; 34] = [
         What::Pidfd,
         What::Maps,
         What::Cgroup,
@@ -75,7 +74,6 @@ impl What {
         What::Chdir,
         What::Personality,
         What::Descriptor,
-        What::CloseFds,
         What::NoNewPrivileges,
         What::Disposition,
         What::PreExec,
@@ -160,7 +158,6 @@ impl Step {
                 (Some(stream), _) => Stage::Stdio { stream },
                 (None, to) => number("fd", to.map(|(to, _)| (*to).into())),
             },
-            What::CloseFds => attribute("close_fds", String::new()),
             What::NoNewPrivileges => attribute("no_new_privs", String::new()),
             What::Disposition => {
                 attribute("sigaction", a.dispositions.get(index).map(|(signal, _)| signal.to_string()).unwrap_or_default())

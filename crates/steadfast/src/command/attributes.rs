@@ -31,6 +31,17 @@ impl Command {
         self
     }
 
+    /// Gives it a copy of this process's memory until it executes its program, as fork(2) does, instead of sharing it. The spawn then takes
+    /// the time of a fork, which grows with the memory in use.
+    ///
+    /// With another [`uid`](Self::uid), [`gid`](Self::gid) or with [`ambient_capabilities`](Self::ambient_capabilities) a child that shares
+    /// the memory makes this process not dumpable (`PR_SET_DUMPABLE`, prctl(2)), and it stays so: no core is dumped when it crashes, and
+    /// no debugger without privileges can attach. That protects it from the new user. A child with a copy leaves it as it is.
+    pub fn copy_memory(&mut self, copy: bool) -> &mut Command {
+        self.changed().copy_memory = copy;
+        self
+    }
+
     /// Sets its supplementary groups (setgroups(2)). `EPERM` without `CAP_SETGID`.
     pub fn groups(&mut self, groups: &[u32]) -> &mut Command {
         self.changed().groups = Some(groups.to_vec());
