@@ -13,6 +13,7 @@
 //! | unshare | before the root, so that mounts are private before anything is looked up |
 //! | OOM score, policy, nice value, affinity, personality; hard limits upwards | they take the caller's privileges, and `/proc` |
 //! | root directory | takes privileges too |
+//! | descriptors of ours that are not needed | before the new user can come by them |
 //! | groups, then gid, then uid, then capabilities | each takes privileges that the next one drops |
 //! | parent-death signal | the kernel clears it when the IDs change (prctl(2)) |
 //! | directory, umask | inside the root, with the rights of the new user |
@@ -136,14 +137,12 @@ fn prepare(order: &mut Order<'_>) -> Result<(), Failure> {
     place::scheduling(a, order.prepared)?;
     place::raise_limits(a)?;
     place::root(order.prepared)?;
-    if changes_credentials(a) {
+    if order.is_born && changes_credentials(a) {
         let parent = if let Parent::Pidfd(fd) = order.parent { fd } else { -1 };
         let directory = a.current_dir_fd.as_ref().map_or(-1, |dir| dir.as_raw_fd());
-        if order.is_born {
-            order.prepared.descriptors.close_ours(&[parent, directory]);
-        }
-        credentials::change(a)?;
+        order.prepared.descriptors.close_ours(&[parent, directory]);
     }
+    credentials::change(a)?;
     parent_death_signal(order)?;
     place::directory(a, order.prepared)?;
     order.prepared.descriptors.arrange().map_err(descriptors::step)?;
