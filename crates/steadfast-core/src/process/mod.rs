@@ -597,9 +597,10 @@ fn retry_interrupted<T>(mut call: impl FnMut() -> Result<T>) -> Result<T> {
 mod tests {
     use super::*;
 
-    /// With what a backend keeps and a set's place for it, a handle that waits takes less than 200 bytes.
+    /// With what a backend keeps and a set's place for it, a handle that waits takes less than 240 bytes. (32 of them are for the child of
+    /// a fork.)
     #[test]
     fn a_handle_is_small() {
-        assert!(size_of::<Inner>() <= 104, "{}", size_of::<Inner>());
+        assert!(size_of::<Inner>() <= 136, "{}", size_of::<Inner>());
     }
 }
