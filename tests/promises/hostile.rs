@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
-use steadfast::{Capability, Child, Command, Errno, Probe, Stdio, System, WaitSet};
+use steadfast::{Capability, Child, Command, Door, Errno, Probe, Stdio, System, WaitSet};
 use steadfast_tests::robbery::Scene;
 
 const WITNESS: &str = env!("CARGO_BIN_EXE_witness");
@@ -40,8 +40,8 @@ pub(crate) fn tests() -> Vec<Test> {
         on_each("a failing spawn is nobody else's to reap, and raises no SIGCHLD", rogue_beside_failures),
         on_each("ID maps beside a rogue reaper", rogue_beside_maps),
     ];
-    let doors = Probe::once().map_or(&[][..], |probe| probe.doors());
-    for scene in Scene::all(doors) {
+    // Whether a door is open here is asked by the test itself: other tests are not to find the probe's work done.
+    for scene in Scene::all(&[Door::Clone3, Door::Clone, Door::Fork]) {
         let name = format!("hostile: the new user's processes get neither memory nor descriptors: {}", scene.name);
         tests.push(Test::that_may_skip(name, move || robbed(&scene)).in_namespace());
     }
@@ -62,6 +62,9 @@ fn needs_root() -> Outcome {
 fn robbed(scene: &Scene) -> Outcome {
     if !is_root() {
         return needs_root();
+    }
+    if !Probe::once().unwrap().doors().contains(&scene.door) {
+        return Outcome::Skipped(format!("there are no children by {:?} here", scene.door));
     }
     let spawns = std::env::var("STEADFAST_SPAWNS").map_or(300, |text| text.parse().expect("STEADFAST_SPAWNS is a number"));
     let booty = match scene.play(Path::new(WITNESS), "/bin/true", spawns) {

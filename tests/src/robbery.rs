@@ -219,7 +219,8 @@ fn steal_descriptor(pid: Pid, number: i32, inode: u64) -> bool {
 pub struct Scene {
     /// For people.
     pub name: String,
-    door: Door,
+    /// How the children are made.
+    pub door: Door,
     program: Option<&'static str>,
     trades: &'static [Trade],
 }

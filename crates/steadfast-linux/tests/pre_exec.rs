@@ -192,8 +192,16 @@ fn beside_busy_threads(work: impl FnOnce()) {
     use std::sync::atomic::AtomicBool;
     // SAFETY: no pointer. One arena for all, so that the allocator's lock is mostly taken.
     unsafe { libc::mallopt(-8, 1) };
+    /// Whatever becomes of the work.
+    struct Over<'a>(&'a AtomicBool);
+    impl Drop for Over<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _over = Over(&over);
         for _ in 0..2 {
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
@@ -207,7 +215,6 @@ fn beside_busy_threads(work: impl FnOnce()) {
             });
         }
         work();
-        over.store(true, Ordering::Relaxed);
     });
 }
 
@@ -263,12 +270,13 @@ fn without_room_for_its_pidfd_the_child_goes_and_the_error_says_so() {
     let before = limit.rlim_cur;
     // In a process of its own: the other tests need descriptors.
     let pid = steadfast_linux::bare::fork(|| {
-        let open = std::fs::read_dir("/proc/self/fd").unwrap().count() as u64 - 1;
+        limit.rlim_cur = 100;
+        // SAFETY: a limit.
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
         let mut errors = 0;
         for room in 0..8 {
-            limit.rlim_cur = open + room;
-            // SAFETY: a limit.
-            unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+            let mut filled: Vec<_> = std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+            filled.truncate(filled.len() - room);
             match spawn(&plan, WantPidfd::Yes, Door::Clone) {
                 Ok(child) => {
                     let pidfd = child.pidfd.unwrap();

@@ -122,7 +122,8 @@ struct KillUnlessDone(Option<libc::timer_t>);
 
 impl KillUnlessDone {
     fn start() -> KillUnlessDone {
-        const SECONDS: libc::time_t = 2;
+        // Long, for a machine that is busy: whoever is not stuck needs microseconds.
+        const SECONDS: libc::time_t = 30;
         // SAFETY: sigevent is integers and a pointer, for which all zero is a value.
         let mut event: libc::sigevent = unsafe { mem::zeroed() };
         event.sigev_notify = libc::SIGEV_SIGNAL;
