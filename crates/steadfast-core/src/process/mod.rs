@@ -17,11 +17,13 @@
 //! What was tried first, a lock that signals share and the reaper takes for itself (as Go does), blocks a thread where a
 //! simulated kernel cannot see it, and needs a second mechanism to hand the status to the other waiters.
 
+mod call;
 mod forked;
 mod gone;
 mod signal;
 mod watch;
 
+use call::Call;
 pub use gone::Gone;
 pub use watch::Watcher;
 
@@ -552,37 +554,6 @@ impl Farewell {
     }
 }
 
-/// A call to the backend in progress. Ends when dropped, a panic in a backend included.
-struct Call<'a> {
-    inner: &'a Inner,
-    process: Option<Arc<dyn BackendProcess>>,
-    learnt: Learnt,
-}
-
-impl Call<'_> {
-    fn process(&self) -> &Arc<dyn BackendProcess> {
-        match &self.process {
-            Some(process) => process,
-            None => unreachable!("only taken in drop"),
-        }
-    }
-
-    fn end(mut self, learnt: Learnt) {
-        self.learnt = learnt;
-    }
-}
-
-impl Drop for Call<'_> {
-    fn drop(&mut self) {
-        // Our own reference goes first, so that the one in the state is the last.
-        self.process = None;
-        let mut state = self.inner.lock();
-        state.calls -= 1;
-        state.learn(&self.learnt);
-        self.inner.part(state);
-    }
-}
-
 fn retry_interrupted<T>(mut call: impl FnMut() -> Result<T>) -> Result<T> {
     loop {
         match call() {
@@ -592,7 +563,6 @@ fn retry_interrupted<T>(mut call: impl FnMut() -> Result<T>) -> Result<T> {
     }
 }
 
-/// Whether a backend says that the process is gone: the system's `ESRCH`, or its own verdict (a changed start time).
 #[cfg(test)]
 mod tests {
     use super::*;
