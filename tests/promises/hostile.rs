@@ -9,6 +9,7 @@ use crate::stage::Outcome;
 use nix::sys::prctl::{get_dumpable, set_dumpable};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Gid, Uid, setresgid, setresuid};
+use rustix::thread::CapabilitySet;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -36,6 +37,8 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::that_may_skip("hostile: setuid(3) with all background threads about", gives_up_its_rights),
         Test::that_may_skip("hostile: uid, gid: no way back to the caller's, whatever it is", no_way_back),
         Test::that_may_skip("hostile: ambient capabilities of the caller stay with nobody else", callers_ambient),
+        Test::that_may_skip("hostile: capabilities: what guards a child is not its program's", unseen_guard),
+        Test::that_may_skip("hostile: capabilities: a file's, beside no_new_privileges", files_capabilities),
         Test::that_may_skip("hostile: STEADFAST_BACKEND in a set-user-ID program", set_user_id),
         on_each("a failing spawn is nobody else's to reap, and raises no SIGCHLD", rogue_beside_failures),
         on_each("ID maps beside a rogue reaper", rogue_beside_maps),
@@ -231,6 +234,67 @@ fn has_ambient() {
     let one = format!("{:016x}", 1 << 10);
     assert_eq!(ambient(Command::new("grep").ambient_capabilities([Capability::NET_BIND_SERVICE])), one);
     assert_eq!(ambient(Command::new("grep").uid(1001).ambient_capabilities([Capability::NET_BIND_SERVICE])), one);
+}
+
+fn permitted(text: &str) -> u64 {
+    let field = text.split_once("CapPrm:").unwrap().1;
+    u64::from_str_radix(field.split_ascii_whitespace().next().unwrap(), 16).unwrap()
+}
+
+fn unseen_guard() -> Outcome {
+    if !is_root() {
+        return needs_root();
+    }
+    each_system(|system| {
+        let text = ids(system, Command::new("grep").uid(1000).gid(1000));
+        assert!(text.contains("CapPrm: 0000000000000000 CapEff: 0000000000000000"), "{text}");
+    });
+    // An exec in place that fails leaves a process without privileges.
+    let error = Command::new("/no/such").uid(1000).gid(1000).exec();
+    assert_eq!(error.errno(), Some(Errno::NOENT), "{error}");
+    assert_eq!(permitted(&fs::read_to_string("/proc/self/status").unwrap()), 0);
+    Outcome::Passed
+}
+
+/// The kernel gives them to a new user's program, unless it may not gain privileges: then it has what it is permitted already.
+fn files_capabilities() -> Outcome {
+    if !is_root() {
+        return needs_root();
+    }
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    let program = dir.path().join("program");
+    fs::copy("/bin/grep", &program).unwrap();
+    // struct vfs_cap_data, version 2: all are permitted, none inherited.
+    let all = [0x0200_0000_u32, u32::MAX, 0, u32::MAX, 0].map(u32::to_le_bytes).concat();
+    if let Err(errno) = rustix::fs::setxattr(&program, "security.capability", &all, rustix::fs::XattrFlags::empty()) {
+        return Outcome::Skipped(format!("temporary files take no capabilities: {errno}"));
+    }
+    let system = System::detect().unwrap();
+    let seen = |system: &System, command: &mut Command| {
+        let command = command.uid(1000).gid(1000).args(["CapPrm", "/proc/self/status"]);
+        permitted(&crate::attributes::said(system, command))
+    };
+    if seen(&system, &mut Command::new(&program)) == 0 {
+        return Outcome::Skipped("temporary files are on a mount where capabilities do not count".into());
+    }
+    let unused = 1 << Capability::NET_BROADCAST.as_raw();
+    each_system(|system| {
+        assert_eq!(seen(system, Command::new(&program).no_new_privileges(true)) & !unused, 0);
+        let mut with_one = Command::new(&program);
+        with_one.no_new_privileges(true).ambient_capabilities([Capability::NET_BIND_SERVICE]);
+        assert_eq!(seen(system, &mut with_one) & !unused, 1 << 10);
+    });
+    // Without the one that nothing asks for there is none that the program could not come by.
+    let mut own = rustix::thread::capabilities(None).unwrap();
+    own.effective.remove(CapabilitySet::NET_BROADCAST);
+    own.permitted.remove(CapabilitySet::NET_BROADCAST);
+    rustix::thread::set_capabilities(None, own).unwrap();
+    each_system(|system| {
+        assert_ne!(seen(system, &mut Command::new(&program)), 0);
+        assert_eq!(seen(system, Command::new(&program).no_new_privileges(true)), 0);
+    });
+    Outcome::Passed
 }
 
 /// The weaker backend is not to be chosen by whoever has fewer rights.

@@ -5,6 +5,7 @@
 //! secret lies; an attacker of the real world guesses both.
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::prctl::set_dumpable;
 use nix::sys::stat::fstat;
 use nix::sys::uio::{RemoteIoVec, process_vm_readv, process_vm_writev};
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
@@ -13,7 +14,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use steadfast::{Child, Command, Errno, Pid, Signal, Stdio, System};
 use steadfast_linux::Door;
 
@@ -223,6 +224,8 @@ pub struct Scene {
     pub door: Door,
     program: Option<&'static str>,
     trades: &'static [Trade],
+    /// This program says all the time that it may be dumped (`PR_SET_DUMPABLE` 1), and with it the child that shares its memory.
+    is_dumpable: bool,
 }
 
 impl Scene {
@@ -231,18 +234,22 @@ impl Scene {
         const EVERYBODY: &[Trade] = &[Trade::Memory, Trade::Memory, Trade::Descriptors];
         // One: they may kill each other.
         const KILLERS: &[Trade] = &[Trade::Killer];
-        let programs = [
-            ("a program", None, EVERYBODY),
-            ("a missing program", Some("/no/such"), EVERYBODY),
-            ("a program, killed", None, KILLERS),
-        ];
-        let scene = |door: &Door, (what, program, trades): (&str, Option<&'static str>, &'static [Trade])| Scene {
+        let scene = |what: &str, door: Door, program, trades| Scene {
             name: format!("{what}, by {}", format!("{door:?}").to_lowercase()),
-            door: *door,
+            door,
             program,
             trades,
+            is_dumpable: false,
         };
-        doors.iter().flat_map(|door| programs.map(|program| scene(door, program))).collect()
+        let through = |door: &Door| {
+            [
+                scene("a program", *door, None, EVERYBODY),
+                scene("a missing program", *door, Some("/no/such"), EVERYBODY),
+                scene("a program, killed", *door, None, KILLERS),
+                Scene { is_dumpable: true, ..scene("a program, from a dumpable one", *door, None, EVERYBODY) },
+            ]
+        };
+        doors.iter().flat_map(through).collect()
     }
 
     /// Plays it, with a program that ends at once.
@@ -253,11 +260,20 @@ impl Scene {
         let system = System::pidfd_through(self.door).unwrap_or_else(|_| System::pid_legacy_through(self.door));
         let mut command = Command::new(self.program.unwrap_or(quick));
         command.arg("nothing").uid(USER).gid(USER).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        beside_thieves(rob, self.trades, spawns, || match system.spawn(&command) {
+        let mut start = || match system.spawn(&command) {
             Ok(child) => child.wait().map(drop).map_err(|error| error.to_string()),
             // As it should be, if there is none.
             Err(error) if self.program.is_some() && error.errno() == Some(Errno::NOENT) => Ok(()),
             Err(error) => Err(error.to_string()),
+        };
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            if self.is_dumpable {
+                scope.spawn(|| while !over.load(Ordering::SeqCst) && set_dumpable(true).is_ok() {});
+            }
+            let booty = beside_thieves(rob, self.trades, spawns, &mut start);
+            over.store(true, Ordering::SeqCst);
+            booty
         })
     }
 }

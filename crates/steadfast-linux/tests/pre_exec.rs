@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use steadfast_core::{Attributes, Errno, Error, Hook, Plan, PlanBuilder, PlanStdio, Signal, Stage};
+use steadfast_core::{Attributes, Capability, Errno, Error, Hook, Plan, PlanBuilder, PlanStdio, Signal, Stage};
 use steadfast_linux::{Blocking, Child, CommandExt, Door, Probe, Reaping, Target, WantPidfd, pidfd_send_signal, spawn, waitid};
 
 /// As much of a command as the trait needs.
@@ -115,6 +115,29 @@ fn it_sees_the_process_as_the_program_will_but_for_the_limits() {
     unsafe { hooks.pre_exec(check) };
     for door in doors() {
         assert_eq!(run(sh("umask; ulimit -n", &hooks), *door).unwrap().0, "0000\n20\n");
+    }
+}
+
+#[test]
+fn it_has_the_capabilities_that_the_program_will_have() {
+    // SAFETY: the user's ID.
+    if unsafe { libc::geteuid() } != 0 {
+        return;
+    }
+    // Its permitted set into a file that it has open.
+    let report = || {
+        let status = std::fs::read_to_string("/proc/self/status")?;
+        let line = status.lines().find(|line| line.starts_with("CapPrm")).unwrap_or_default();
+        io::Write::write_all(&mut io::stdout(), format!("{line}\n").as_bytes())
+    };
+    for (ambient, expected) in [(vec![], "0000000000000000"), (vec![Capability::NET_BIND_SERVICE], "0000000000000400")] {
+        let mut hooks = Hooks(Attributes { uid: Some(1000), ambient, ..Attributes::default() });
+        // SAFETY: the child is made by fork(3), so it may allocate.
+        unsafe { hooks.pre_exec(report) };
+        for door in doors() {
+            let (text, _) = run(sh("grep CapPrm /proc/self/status", &hooks), *door).unwrap();
+            assert_eq!(text, format!("CapPrm:\t{expected}\n").repeat(2), "{door:?}");
+        }
     }
 }
 

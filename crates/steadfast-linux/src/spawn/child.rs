@@ -24,6 +24,7 @@
 //! | limits | last, for each step before might break them |
 //! | tracing | only the program is to be traced |
 
+mod capabilities;
 mod credentials;
 mod execute;
 mod place;
@@ -137,12 +138,13 @@ fn prepare(order: &mut Order<'_>) -> Result<(), Failure> {
     place::scheduling(a, order.prepared)?;
     place::raise_limits(a)?;
     place::root(order.prepared)?;
-    if order.is_born && changes_credentials(a) {
+    let guard = if order.is_born { capabilities::guard(a) } else { None };
+    if order.is_born && changes_credentials(a) && (guard.is_none() || !order.hooks.is_empty()) {
         let parent = if let Parent::Pidfd(fd) = order.parent { fd } else { -1 };
         let directory = a.current_dir_fd.as_ref().map_or(-1, |dir| dir.as_raw_fd());
         order.prepared.descriptors.close_ours(&[parent, directory]);
     }
-    credentials::change(a)?;
+    credentials::change(a, guard)?;
     parent_death_signal(order)?;
     place::directory(a, order.prepared)?;
     order.prepared.descriptors.arrange().map_err(descriptors::step)?;
@@ -152,6 +154,9 @@ fn prepare(order: &mut Order<'_>) -> Result<(), Failure> {
     }
     signals(order)?;
     if order.is_born && !order.hooks.is_empty() {
+        if guard.is_some() {
+            capabilities::set(a, None)?;
+        }
         super::hook::abort_on_panic();
     }
     for hook in &mut order.hooks {
