@@ -120,7 +120,7 @@ impl Descriptors {
         }
     }
 
-    /// In the child, before it becomes another user's: closes what it has of ours and neither it nor its program needs, that is, all that is
+    /// In the child, before it becomes another user's without a guard: closes what it has of ours and neither it nor its program needs, that is, all that is
     /// close-on-exec but for these. Whoever can kill it would come by what it leaves: until some time in 2026 kernels did not protect a
     /// process on its way out any more once its memory was gone (pidfd_getfd(2)).
     pub(super) fn close_ours(&self, but: &[c_int]) {

@@ -1,8 +1,9 @@
 //! What a child's change of user does to us, and why we leave it so.
 //!
 //! Whether a process can be dumped, and traced, belongs to its memory. A child that changes its user makes the memory that it
-//! still shares with us not dumpable (`commit_creds` in the kernel). That is what keeps the new user's processes out of our memory and
-//! away from our descriptors until the child has left, and no event tells when that is:
+//! still shares with us not dumpable (`commit_creds` in the kernel). Beside the guard (`child/capabilities.rs`), which takes a privilege
+//! to have, that is what keeps the new user's processes out of our memory and away from our descriptors until the child has left, and no
+//! event tells when that is:
 //!
 //! * When a vfork returns, the child is *about to* leave: `mm_release` comes first, then its memory is exchanged, then close-on-exec is
 //!   done. Undone then, a process of the new user read our memory in one spawn of five (Linux 6.18, 6.1, 5.10).
