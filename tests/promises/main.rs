@@ -26,6 +26,7 @@ mod storm;
 mod straits;
 mod surroundings;
 mod tasks;
+mod traced;
 mod waiting;
 mod waiting_races;
 
@@ -96,6 +97,7 @@ fn main() {
         straits::tests(),
         surroundings::tests(),
         tasks::tests(),
+        traced::tests(),
         waiting::tests(),
         waiting_races::tests(),
     ];

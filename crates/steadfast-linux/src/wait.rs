@@ -41,12 +41,26 @@ pub enum Reaping {
     Reap,
 }
 
-/// `waitid(2)` for an exit, with status and resource usage.
+/// `waitid(2)` for an exit, with status and resource usage. `None`: it has not exited.
+///
+/// That comes back from [`Blocking::Block`] too, where the kernel does not wait for an exit alone: a child that this program traces is
+/// reported with each of its stops, whatever the options (ptrace(2)); and a pidfd may have been made non-blocking. Then poll the pidfd, or
+/// look again later. Stops stay with the tracer: what is to be reaped is looked at first.
 ///
 /// # Errors
 /// `ECHILD` if the target is not a child, or was reaped; `EINTR` if a signal handler ran; `EINVAL` for a pidfd before Linux
 /// 5.4.
 pub fn waitid(target: Target<'_>, blocking: Blocking, reaping: Reaping) -> Result<Option<Exit>, Errno> {
+    let seen = call(target, blocking, Reaping::Leave)?;
+    match (seen, target) {
+        (Some(_), _) if reaping == Reaping::Leave => Ok(seen),
+        (Some(exit), Target::Any) => call(Target::Pid(exit.pid), Blocking::Now, reaping),
+        (Some(_), _) => call(target, Blocking::Now, reaping),
+        (None, _) => Ok(None),
+    }
+}
+
+fn call(target: Target<'_>, blocking: Blocking, reaping: Reaping) -> Result<Option<Exit>, Errno> {
     let (kind, id) = match target {
         Target::Pid(pid) => (libc::P_PID, pid.as_raw()),
         Target::Pidfd(fd) => (libc::P_PIDFD, fd.as_raw_fd()),
@@ -64,21 +78,28 @@ pub fn waitid(target: Target<'_>, blocking: Blocking, reaping: Reaping) -> Resul
     // QEMU's user mode leaves it as it was.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     let mut usage = no_usage();
-    let mut call = |options: c_int| {
+    let mut ask = |options: c_int| {
         // SAFETY: `info` and `usage` are room for what the kernel writes, and live through the call.
         unsafe { libc::syscall(libc::SYS_waitid, kind, id, &raw mut info, options, &raw mut usage) }
     };
-    let mut answer = call(options);
+    let mut answer = ask(options);
     if raw::check(answer) == Err(Errno::INVAL) && options & libc::__WALL != 0 {
-        answer = call(options & !libc::__WALL);
+        answer = ask(options & !libc::__WALL);
         if raw::check(answer) != Err(Errno::INVAL) {
             NO_WALL.store(true, Ordering::Relaxed);
         }
     }
-    // A SIGSYS handler that merely returns makes a filtered call return its own number.
-    match raw::check(answer)? {
-        0 => {}
-        _ => return Err(Errno::NOSYS),
+    match (raw::check(answer), target) {
+        (Ok(0), _) => {}
+        // A SIGSYS handler that merely returns makes a filtered call return its own number.
+        (Ok(_), _) => return Err(Errno::NOSYS),
+        // It runs, and somebody has made the pidfd non-blocking (PIDFD_NONBLOCK, pidfd_open(2)), or a duplicate of it.
+        (Err(Errno::AGAIN), Target::Pidfd(_)) => return Ok(None),
+        (Err(errno), _) => return Err(errno),
+    }
+    if !matches!(info.si_code, libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED) {
+        // Nothing to report, or a stop of a child that we trace.
+        return Ok(None);
     }
     // SAFETY: waitid fills in the SIGCHLD fields, or leaves all zero.
     let pid = unsafe { info.si_pid() };
@@ -88,7 +109,8 @@ pub fn waitid(target: Target<'_>, blocking: Blocking, reaping: Reaping) -> Resul
     Ok(Some(Exit::new(pid, exit_status(info.si_code, status)).with_rusage(rusage(&usage))))
 }
 
-/// Reaps the child `pid` if it has exited: `wait4(2)` with `WNOHANG`, for where a filter takes `waitid` away.
+/// Reaps the child `pid` if it has exited: `wait4(2)` with `WNOHANG`, for where a filter takes `waitid` away. A stop of a child that this
+/// program traces is taken from the tracer, if there is one to report, and is `None`.
 ///
 /// # Errors
 /// `ECHILD` if it is not a child, or was reaped.
@@ -98,9 +120,14 @@ pub fn wait4_now(pid: Pid) -> Result<Option<Exit>, Errno> {
 
 /// Reaps the child `pid` whatever its exit signal, waiting as long as it takes; `Ok(None)` does not come back.
 pub(crate) fn wait4_all(pid: i32) -> Result<Option<Exit>, Errno> {
+    until_reaped(|| wait4(pid, libc::__WALL))
+}
+
+/// Asks until there is an answer: not because of a signal handler, nor of a stop.
+fn until_reaped(reap: impl Fn() -> Result<Option<Exit>, Errno>) -> Result<Option<Exit>, Errno> {
     loop {
-        match wait4(pid, libc::__WALL) {
-            Err(Errno::INTR) => {}
+        match reap() {
+            Err(Errno::INTR) | Ok(None) => {}
             answer => return answer,
         }
     }
@@ -109,17 +136,25 @@ pub(crate) fn wait4_all(pid: i32) -> Result<Option<Exit>, Errno> {
 /// Reaps a child that has exited or is about to. Whether somebody else was quicker (`SIGCHLD` ignored, a `waitpid(-1)`) is all
 /// the same.
 pub(crate) fn reap_whoever_wins(pid: i32) {
-    while wait4(pid, libc::__WALL) == Err(Errno::INTR) {}
+    _ = wait4_all(pid);
 }
 
 /// As [`reap_whoever_wins`], of a child without an exit signal: no other child is meant, whoever has the number now.
 pub(crate) fn reap_quiet(pid: i32) {
-    while wait4(pid, libc::__WCLONE) == Err(Errno::INTR) {}
+    _ = until_reaped(|| wait4(pid, libc::__WCLONE));
 }
 
 /// Reaps the process behind a pidfd, however long that takes.
 pub(crate) fn reap_by(pidfd: BorrowedFd<'_>) -> Result<Option<Exit>, Errno> {
-    waitid(Target::Pidfd(pidfd), Blocking::Block, Reaping::Reap)
+    until_reaped(|| {
+        let answer = waitid(Target::Pidfd(pidfd), Blocking::Block, Reaping::Reap);
+        if answer == Ok(None) {
+            let mut poll = libc::pollfd { fd: pidfd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+            // SAFETY: one pollfd, as is said. Whatever it answers, the next look tells.
+            unsafe { libc::poll(&raw mut poll, 1, -1) };
+        }
+        answer
+    })
 }
 
 fn wait4(pid: i32, options: c_int) -> Result<Option<Exit>, Errno> {
@@ -129,6 +164,7 @@ fn wait4(pid: i32, options: c_int) -> Result<Option<Exit>, Errno> {
     let answer: c_long = unsafe { libc::syscall(libc::SYS_wait4, pid, &raw mut status, options, &raw mut usage) };
     match raw::check(answer)? {
         0 => Ok(None),
+        _ if libc::WIFSTOPPED(status) => Ok(None),
         reaped if reaped == c_long::from(pid) => {
             Ok(Pid::new(pid).ok().map(|pid| Exit::new(pid, ExitStatus::from_raw(status)).with_rusage(rusage(&usage))))
         }

@@ -15,6 +15,16 @@ pub(crate) struct Collector {
     state: Mutex<State>,
 }
 
+/// Who has the number.
+#[derive(Clone, Copy)]
+pub(crate) enum Found {
+    Ours,
+    /// Ours, in a stop that its tracer has to hear of.
+    Traced,
+    /// Other code has reaped ours, and a stranger is not to be.
+    Stranger,
+}
+
 #[derive(Clone, Copy)]
 pub(crate) enum State {
     /// Not reaped by us.
@@ -47,15 +57,11 @@ impl Collector {
         }
     }
 
-    /// `may_collect`: whether the number still is our process's, asked before each look, which reaps whoever has it.
-    pub(crate) fn wait_until(
-        &self,
-        deadline: Option<Instant>,
-        may_collect: impl Fn() -> bool + Copy,
-    ) -> Result<Option<Exit>, Errno> {
+    /// `found`: who has the number now, asked before each look, which reaps them.
+    pub(crate) fn wait_until(&self, deadline: Option<Instant>, found: impl Fn() -> Found + Copy) -> Result<Option<Exit>, Errno> {
         let mut pause = Duration::from_micros(250);
         loop {
-            if let Some(exit) = self.look(may_collect)? {
+            if let Some(exit) = self.look(found)? {
                 return Ok(Some(exit));
             }
             let next = SystemClock.now() + pause;
@@ -69,21 +75,23 @@ impl Collector {
     }
 
     /// Hands out the reap, once.
-    pub(crate) fn take(&self, may_collect: impl Fn() -> bool) -> Result<Option<Exit>, Errno> {
-        let exit = self.look(may_collect)?;
+    pub(crate) fn take(&self, found: impl Fn() -> Found) -> Result<Option<Exit>, Errno> {
+        let exit = self.look(found)?;
         if exit.is_some() {
             *self.lock() = State::Taken;
         }
         Ok(exit)
     }
 
-    fn look(&self, may_collect: impl Fn() -> bool) -> Result<Option<Exit>, Errno> {
+    fn look(&self, found: impl Fn() -> Found) -> Result<Option<Exit>, Errno> {
         let mut state = self.lock();
         match *state {
-            // Other code has reaped it, and a stranger is not to be.
-            State::Waitable if !may_collect() => Err(Errno::CHILD),
             State::Waitable => {
-                let exit = wait4_now(self.pid)?;
+                let exit = match found() {
+                    Found::Ours => wait4_now(self.pid)?,
+                    Found::Traced => None,
+                    Found::Stranger => return Err(Errno::CHILD),
+                };
                 if let Some(exit) = exit {
                     *state = State::Collected(exit);
                 }

@@ -2,10 +2,10 @@
 
 use crate::WaitCall;
 use crate::birth::Birth;
-use crate::collect::{Collector, State};
+use crate::collect::{Collector, Found, State};
 use crate::os::{Blocking, Mutex, Reaping, SystemClock, Target, generation, kill, kill_group, spawn_quiet_thread, waitid};
 use crate::siblings;
-use crate::start_time::StartTime;
+use crate::start_time::{self, StartTime};
 use crate::watch::{Watch, thread_errno};
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, PoisonError};
@@ -93,13 +93,30 @@ impl LegacyProcess {
         self.generation != generation()
     }
 
-    /// Whether `wait4(2)`, which reaps what it finds, may be asked: not for a stranger who has the number. In doubt it may.
-    fn may_collect(&self) -> bool {
-        !matches!(self.looks_the_same(), Ok(false))
+    /// Whom `wait4(2)`, which reaps what it finds, would find. In doubt our process.
+    fn found(&self) -> Found {
+        match self.looks_the_same() {
+            Ok(false) => Found::Stranger,
+            _ if start_time::is_traced(self.pid) => Found::Traced,
+            _ => Found::Ours,
+        }
     }
 
     fn look(&self) -> Result<Option<Exit>, Errno> {
         waitid(Target::Pid(self.pid), Blocking::Now, Reaping::Leave)
+    }
+
+    /// Waits for the exit. A stop of a child that we trace ends the call too, and would again at once: there is no event for its end.
+    fn wait_for_ever(&self, reaping: Reaping) -> Result<Option<Exit>, Errno> {
+        let mut pause = Duration::from_millis(1);
+        loop {
+            let exit = waitid(Target::Pid(self.pid), Blocking::Block, reaping)?;
+            if exit.is_some() {
+                return Ok(exit);
+            }
+            SystemClock.sleep_until(SystemClock.now() + pause);
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
     }
 
     fn wait_until(&self, watch: &Mutex<Option<Arc<Watch>>>, deadline: Instant) -> Result<Option<Exit>, Errno> {
@@ -142,7 +159,7 @@ impl LegacyProcess {
             _ if self.has_crossed() => matches!(self.is_ours(), Ok(false)),
             // Not our child: over once the number is nobody's, or another's. What cannot be read now can later.
             Waiting::Waitid(_) => matches!(self.is_ours(), Ok(false)),
-            Waiting::Wait4(collector) => match collector.wait_until(Some(SystemClock.now()), || self.may_collect()) {
+            Waiting::Wait4(collector) => match collector.wait_until(Some(SystemClock.now()), || self.found()) {
                 Ok(exit) => exit.is_some(),
                 Err(Errno::CHILD) => self.is_child() || matches!(self.is_ours(), Ok(false)),
                 Err(_) => false,
@@ -195,9 +212,9 @@ impl BackendProcess for LegacyProcess {
             return Err(self.failed("waitid")(Errno::CHILD));
         }
         match (&self.waiting, deadline) {
-            (Waiting::Waitid(_), None) => waitid(Target::Pid(self.pid), Blocking::Block, Reaping::Leave),
+            (Waiting::Waitid(_), None) => self.wait_for_ever(Reaping::Leave),
             (Waiting::Waitid(watch), Some(deadline)) => self.wait_until(watch, deadline),
-            (Waiting::Wait4(collector), deadline) => collector.wait_until(deadline, || self.may_collect()),
+            (Waiting::Wait4(collector), deadline) => collector.wait_until(deadline, || self.found()),
         }
         .map_err(self.failed("waitid"))
     }
@@ -220,7 +237,7 @@ impl BackendProcess for LegacyProcess {
                 }
                 waitid(Target::Pid(self.pid), Blocking::Now, Reaping::Reap)
             }
-            Waiting::Wait4(collector) => collector.take(|| self.may_collect()),
+            Waiting::Wait4(collector) => collector.take(|| self.found()),
         }
         .map_err(self.failed("waitid"))
     }
@@ -228,10 +245,10 @@ impl BackendProcess for LegacyProcess {
     fn collect(&self) -> Result<Exit> {
         match &self.waiting {
             // Our own child, and nobody else's to reap: the number is its own until this call gives it back.
-            Waiting::Waitid(_) => waitid(Target::Pid(self.pid), Blocking::Block, Reaping::Reap),
+            Waiting::Waitid(_) => self.wait_for_ever(Reaping::Reap),
             Waiting::Wait4(collector) => {
-                let may_collect = || self.may_collect();
-                collector.wait_until(None, may_collect).and_then(|_| collector.take(may_collect))
+                let found = || self.found();
+                collector.wait_until(None, found).and_then(|_| collector.take(found))
             }
         }
         .and_then(|exit| exit.ok_or(Errno::CHILD))

@@ -49,6 +49,12 @@ impl StartTime {
     }
 }
 
+/// Whether it is stopped for its tracer (state `t`). If that cannot be read, it is not.
+pub(crate) fn is_traced(pid: Pid) -> bool {
+    let stat = read(pid, "stat").unwrap_or_default();
+    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('t'))
+}
+
 fn read(pid: Pid, file: &str) -> Result<String> {
     let path = format!("/proc/{pid}/{file}");
     let error = match fs::read(&path) {

@@ -86,14 +86,15 @@ impl Watch {
     }
 }
 
-/// Returns once it has exited, or is no child of ours; not because a look was refused for the moment, which says neither.
+/// Returns once it has exited, or is no child of ours; not because a look was refused for the moment, which says neither, nor because of
+/// a stop of a child that we trace.
 fn until_over(pid: Pid) {
     let mut pause = Duration::from_millis(1);
     loop {
         match waitid(Target::Pid(pid), Blocking::Block, Reaping::Leave) {
-            Ok(_) | Err(Errno::CHILD) => return,
+            Ok(Some(_)) | Err(Errno::CHILD) => return,
             Err(Errno::INTR) => {}
-            Err(_) => {
+            Ok(None) | Err(_) => {
                 SystemClock.sleep_until(SystemClock.now() + pause);
                 pause = (pause * 2).min(Duration::from_millis(50));
             }

@@ -51,6 +51,8 @@ impl PidfdProcess {
     pub(crate) fn reap_when_exited(&self) {
         let mut pause = Duration::from_millis(1);
         while !self.is_reaped(Blocking::Block) {
+            // It may run still: see `wait_exited_until`.
+            _ = self.poll(None);
             // Refused for the moment, and there is no event that says for how long.
             SystemClock.sleep_until(SystemClock.now() + pause);
             pause = (pause * 2).min(Duration::from_millis(50));
@@ -93,34 +95,36 @@ impl PidfdProcess {
         Some(Exit::new(self.pid, status))
     }
 
-    fn wait_exited_until(&self, deadline: Instant) -> Result<Option<Exit>, Errno> {
+    fn wait_exited_until(&self, deadline: Option<Instant>) -> Result<Option<Exit>, Errno> {
         let mut pause = Duration::from_millis(1);
+        let blocking = if deadline.is_none() { Blocking::Block } else { Blocking::Now };
         loop {
             // Look first: this is where a process that is not our child is told apart, and a deadline in the past still learns
-            // of an exit.
-            if let Some(exit) = self.waitid(Blocking::Now, Reaping::Leave)? {
+            // of an exit. Without a deadline this is the wait, as a rule; if it comes back, there are stops of a child that we trace
+            // (`waitid`), which would come again and again, or the pidfd does not block. Then its readiness is the event.
+            if let Some(exit) = self.waitid(blocking, Reaping::Leave)? {
                 return Ok(Some(exit));
             }
-            let left = deadline.saturating_duration_since(SystemClock.now());
-            if left.is_zero() {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(SystemClock.now()));
+            if left == Some(Duration::ZERO) {
                 return Ok(None);
             }
             if self.poll(left)? && self.waitid(Blocking::Now, Reaping::Leave)?.is_none() {
                 // Exited, but not for us yet: a debugger traces it and has to collect it first (ptrace(2)). There is no event for
                 // that.
-                SystemClock.sleep_until(SystemClock.now() + pause.min(left));
+                SystemClock.sleep_until(SystemClock.now() + left.unwrap_or(pause).min(pause));
                 pause = (pause * 2).min(Duration::from_millis(50));
             }
         }
     }
 
     /// Waits until the process has exited; whether it has.
-    fn poll(&self, timeout: Duration) -> Result<bool, Errno> {
+    fn poll(&self, timeout: Option<Duration>) -> Result<bool, Errno> {
         // The kernel takes no more seconds than fit; a year and another look are as good as for ever.
-        let timeout = timeout.min(Duration::from_secs(365 * 24 * 3600));
-        let timeout = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: timeout.subsec_nanos().into() };
+        let timeout = timeout.map(|timeout| timeout.min(Duration::from_secs(365 * 24 * 3600)));
+        let timeout = timeout.map(|t| Timespec { tv_sec: t.as_secs() as i64, tv_nsec: t.subsec_nanos().into() });
         let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
-        match poll(&mut fds, Some(&timeout)) {
+        match poll(&mut fds, timeout.as_ref()) {
             Ok(ready) => Ok(ready > 0),
             Err(errno) => Err(Errno::from_raw(errno.raw_os_error())),
         }
@@ -146,15 +150,11 @@ impl BackendProcess for PidfdProcess {
     }
 
     fn wait_exited(&self, deadline: Option<Instant>) -> Result<Option<Exit>> {
-        match deadline {
-            None => self.waitid(Blocking::Block, Reaping::Leave),
-            Some(deadline) => self.wait_exited_until(deadline),
-        }
-        .or_else(|errno| match errno {
+        let answer = self.wait_exited_until(deadline).or_else(|errno| match errno {
             Errno::CHILD => self.lost_status().map(Some).ok_or(errno),
             errno => Err(errno),
-        })
-        .map_err(|errno| Error::on_process("waitid", self.pid, errno))
+        });
+        answer.map_err(|errno| Error::on_process("waitid", self.pid, errno))
     }
 
     fn reap(&self) -> Result<Option<Exit>> {
@@ -162,8 +162,18 @@ impl BackendProcess for PidfdProcess {
     }
 
     fn collect(&self) -> Result<Exit> {
-        let exit = self.waitid(Blocking::Block, Reaping::Reap).and_then(|exit| exit.ok_or(Errno::CHILD));
-        let exit = exit.or_else(|errno| match errno {
+        let reaped = loop {
+            match self.waitid(Blocking::Block, Reaping::Reap) {
+                Ok(Some(exit)) => break Ok(exit),
+                Err(errno) => break Err(errno),
+                Ok(None) => {
+                    if let Err(errno) = self.wait_exited_until(None) {
+                        break Err(errno);
+                    }
+                }
+            }
+        };
+        let exit = reaped.or_else(|errno| match errno {
             Errno::CHILD => self.lost_status().ok_or(errno),
             errno => Err(errno),
         });
@@ -172,7 +182,7 @@ impl BackendProcess for PidfdProcess {
 
     fn on_exit(self: Arc<Self>, tell: OnExit) -> Result<()> {
         // At once, if it is over: that needs nothing that could be refused.
-        if self.poll(Duration::ZERO).is_ok_and(|exited| exited) && matches!(self.sight(), Sight::Over) {
+        if self.poll(Some(Duration::ZERO)).is_ok_and(|exited| exited) && matches!(self.sight(), Sight::Over) {
             contain(tell);
             return Ok(());
         }

@@ -47,7 +47,7 @@ impl Born {
     /// Reaps a child that has failed, and has exited or is about to. Whether somebody else was quicker is all the same.
     pub(super) fn reap(&self) {
         match &self.pidfd {
-            Some(pidfd) => while reap_by(pidfd.as_fd()) == Err(Errno::INTR) {},
+            Some(pidfd) => _ = reap_by(pidfd.as_fd()),
             None if self.is_quiet => reap_quiet(self.pid),
             None => reap_whoever_wins(self.pid),
         }
