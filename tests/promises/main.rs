@@ -14,6 +14,7 @@ mod groups;
 mod hostile;
 mod leaks;
 mod like_std;
+mod limits;
 mod plays;
 mod pretence;
 mod probing;
@@ -85,6 +86,7 @@ fn main() {
         groups::tests(),
         hostile::tests(),
         leaks::tests(),
+        limits::tests(),
         like_std::tests(),
         plays::tests(),
         pretence::tests(),

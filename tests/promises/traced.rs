@@ -94,7 +94,7 @@ fn stopped(system: &System, wait: Way) {
 }
 
 /// Whether some thread of this process but the first sleeps.
-fn is_waiting() -> bool {
+pub(crate) fn is_waiting() -> bool {
     let tasks = fs::read_dir("/proc/self/task").unwrap().flatten();
     let own = nix::unistd::gettid().to_string();
     let others = tasks.filter(|task| task.file_name().to_str() != Some(&own));

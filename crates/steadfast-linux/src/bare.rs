@@ -2,7 +2,7 @@
 
 use crate::raw;
 use crate::stack::Stack;
-use crate::wait::{Blocking, Reaping, Target, waitid};
+use crate::wait::{self, Blocking, Reaping, Target};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::process::ExitStatus;
@@ -48,7 +48,7 @@ pub fn spawn_and_wait(path: &CStr, calls: Option<&Calls>) -> Result<ExitStatus, 
     made?;
     // SAFETY: the kernel has just opened it for us, and nobody else has been told.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    let exit = waitid(Target::Pidfd(pidfd.as_fd()), Blocking::Block, Reaping::Reap)?;
+    let exit = wait::call(Target::Pidfd(pidfd.as_fd()), Blocking::Block, Reaping::Reap)?;
     exit.map(|exit| exit.status).ok_or(Errno::CHILD)
 }
 

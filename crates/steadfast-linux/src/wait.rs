@@ -60,7 +60,8 @@ pub fn waitid(target: Target<'_>, blocking: Blocking, reaping: Reaping) -> Resul
     }
 }
 
-fn call(target: Target<'_>, blocking: Blocking, reaping: Reaping) -> Result<Option<Exit>, Errno> {
+/// One call, which takes a stop from the tracer if it reaps.
+pub(crate) fn call(target: Target<'_>, blocking: Blocking, reaping: Reaping) -> Result<Option<Exit>, Errno> {
     let (kind, id) = match target {
         Target::Pid(pid) => (libc::P_PID, pid.as_raw()),
         Target::Pidfd(fd) => (libc::P_PIDFD, fd.as_raw_fd()),

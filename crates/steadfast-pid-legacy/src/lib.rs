@@ -36,7 +36,7 @@ use birth::Birth;
 use process::{Identity, LegacyProcess};
 use start_time::StartTime;
 use std::sync::Arc;
-use steadfast_core::{BackendProcess, Capabilities, Clock, Error, Pid, PipeEnd, Plan, ProcessBackend, Result, Spawned};
+use steadfast_core::{BackendProcess, Capabilities, Clock, Errno, Error, Pid, PipeEnd, Plan, ProcessBackend, Result, Spawned};
 use steadfast_linux::{Door, SystemClock, WantPidfd};
 
 /// Processes by PID: works on every Linux.
@@ -89,7 +89,12 @@ impl ProcessBackend for PidLegacyBackend {
             return Err(Error::Unsupported { backend: self.capabilities().name, what });
         }
         let earliest = birth::now();
-        let child = steadfast_linux::spawn(plan, WantPidfd::No, self.door)?;
+        let spawn = || steadfast_linux::spawn(plan, WantPidfd::No, self.door);
+        // Those whom nobody could reap may be what is in the way (RLIMIT_NPROC, pids.max).
+        let child = match spawn() {
+            Err(error) if error.errno() == Some(Errno::AGAIN) && orphans::reap_stranded() => spawn()?,
+            child => child?,
+        };
         let identity = Identity::Child(Birth::of(child.pid, earliest));
         let process = self.held(child.pid, identity);
         let pipes = child.pipes.map(|end| end.map(PipeEnd::Fd));

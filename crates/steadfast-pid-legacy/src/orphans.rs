@@ -17,7 +17,8 @@ use steadfast_linux::{Blocking, PerProcess, Reaping, Target, spawn_quiet_thread,
 static ORPHANS: PerProcess<Mutex<Option<Orphans>>> = PerProcess::new(Mutex::default);
 static ADDED: PerProcess<Condvar> = PerProcess::new(Condvar::new);
 
-/// There is a thread as long as there are any; or else, if there may be no more threads, the next orphan tries again.
+/// There is a thread as long as there are any; or else, if there may be no more threads, the next orphan tries again, or a spawn that is
+/// refused.
 #[derive(Default)]
 struct Orphans {
     children: HashMap<Pid, Arc<LegacyProcess>>,
@@ -30,12 +31,22 @@ pub(crate) fn take(child: Arc<LegacyProcess>) {
     if is_reaped(&child) {
         return;
     }
+    reap_stranded();
     let mut guard = lock();
     let orphans = guard.get_or_insert_default();
     orphans.may_waitid = child.may_waitid();
     orphans.children.insert(child.pid(), child);
     orphans.watched = orphans.watched || spawn_quiet_thread("steadfast-orphans", reap_all).is_ok();
     ADDED.notify_one();
+}
+
+/// Reaps those that have exited, if there is no thread that does. Whether there was one.
+pub(crate) fn reap_stranded() -> bool {
+    let mut guard = lock();
+    let Some(orphans) = guard.as_mut().filter(|orphans| !orphans.watched) else { return false };
+    let before = orphans.children.len();
+    orphans.children.retain(|_, child| !is_reaped(child));
+    orphans.children.len() < before
 }
 
 fn reap_all() {

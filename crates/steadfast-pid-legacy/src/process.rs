@@ -124,7 +124,25 @@ impl LegacyProcess {
         if seen.is_some() || deadline <= SystemClock.now() {
             return Ok(seen);
         }
-        if self.watch(watch)?.wait_until(deadline) { self.look() } else { Ok(None) }
+        match self.watch(watch) {
+            Ok(watch) if watch.wait_until(deadline) => self.look(),
+            Ok(_) => Ok(None),
+            // There is no thread to be had now, and without one no event.
+            Err(_) => self.look_until(deadline),
+        }
+    }
+
+    fn look_until(&self, deadline: Instant) -> Result<Option<Exit>, Errno> {
+        let mut pause = Duration::from_millis(1);
+        loop {
+            let seen = self.look()?;
+            let now = SystemClock.now();
+            if seen.is_some() || deadline <= now {
+                return Ok(seen);
+            }
+            SystemClock.sleep_until(deadline.min(now + pause));
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
     }
 
     /// The thread that waits for our child; started, if it is the first time that one is needed.

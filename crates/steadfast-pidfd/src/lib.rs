@@ -46,7 +46,12 @@ impl ProcessBackend for PidfdBackend {
     }
 
     fn spawn(&self, plan: &Plan) -> Result<Spawned> {
-        let child = steadfast_linux::spawn(plan, WantPidfd::Yes, self.door)?;
+        let spawn = || steadfast_linux::spawn(plan, WantPidfd::Yes, self.door);
+        // Those whom nobody could reap may be what is in the way (RLIMIT_NPROC, pids.max).
+        let child = match spawn() {
+            Err(error) if error.errno() == Some(Errno::AGAIN) && reactor::reap_stranded() => spawn()?,
+            child => child?,
+        };
         let pidfd = child.pidfd.ok_or_else(|| failed(plan, Errno::INVAL))?;
         let process = Arc::new(PidfdProcess::new(child.pid, pidfd));
         let wish = plan.create_pidfd().then(|| process.duplicate()).transpose();

@@ -25,7 +25,7 @@ struct Key(usize);
 /// Empty when there is nothing to wait for; then there is no thread and no descriptor either.
 static REACTOR: PerProcess<Mutex<Option<Reactor>>> = PerProcess::new(Mutex::default);
 
-/// Those for which there was neither a descriptor nor a thread; looked at again when the next one comes.
+/// Those for which there was neither a descriptor nor a thread; looked at again when the next one comes, or a spawn is refused.
 static STRANDED: PerProcess<Mutex<Vec<Arc<PidfdProcess>>>> = PerProcess::new(Mutex::default);
 
 struct Reactor {
@@ -48,7 +48,7 @@ enum Task {
 
 /// Reaps the child once it has exited.
 pub(crate) fn reap(child: Arc<PidfdProcess>) {
-    lock(&STRANDED).retain(|child| !child.is_reaped(Blocking::Now));
+    reap_stranded();
     // Often it has exited already; or it is nobody's any more (ECHILD).
     if child.is_reaped(Blocking::Now) {
         return;
@@ -69,6 +69,14 @@ pub(crate) fn reap(child: Arc<PidfdProcess>) {
     if spawn_quiet_thread("steadfast-orphan", move || own.reap_when_exited()).is_err() {
         lock(&STRANDED).push(child);
     }
+}
+
+/// Reaps those that have exited of whom nobody takes care. Whether there was one.
+pub(crate) fn reap_stranded() -> bool {
+    let mut stranded = lock(&STRANDED);
+    let before = stranded.len();
+    stranded.retain(|child| !child.is_reaped(Blocking::Now));
+    stranded.len() < before
 }
 
 /// Calls `tell` once the process has exited or, if it is not our child, is gone.

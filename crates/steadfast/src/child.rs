@@ -5,7 +5,7 @@ use crate::pipe::{ChildStderr, ChildStdin, ChildStdout};
 use crate::{ExitStatus, Output, Process, System};
 use std::ops::Deref;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 use steadfast_core::{Error, PipeEnd, Result, Signal};
 
@@ -33,10 +33,13 @@ pub struct Child {
     pub stderr: Option<ChildStderr>,
     process: Process,
     /// What was read by calls that a timeout ended; most children have none, and are to be small.
-    pub(crate) captured: Mutex<Option<Box<[CapturedStream; 2]>>>,
+    pub(crate) captured: Mutex<Kept>,
     pidfd: Option<OwnedFd>,
     kill_on_drop: bool,
 }
+
+/// What earlier calls have read.
+pub(crate) type Kept = Option<Box<[CapturedStream; 2]>>;
 
 impl Child {
     pub(crate) fn new(process: Process, pipes: [Option<PipeEnd>; 3], pidfd: Option<OwnedFd>, kill_on_drop: bool) -> Child {
@@ -119,7 +122,8 @@ impl Child {
     /// options say. Neither a child that runs for ever nor a grandchild that keeps the pipes open holds it up beyond the timeout.
     ///
     /// Everything that was read so far is returned, that of earlier calls too, which a timeout ended; and is kept if this call
-    /// fails. One call at a time: a second one waits for the first.
+    /// fails. One call at a time: a second one waits for the first, within its timeout, and has nothing of the streams if that is not
+    /// over by then.
     ///
     /// The exit is noticed at once: by the pidfd or, on a backend without, by a thread that sleeps until then.
     ///
@@ -127,17 +131,48 @@ impl Child {
     /// As [`wait`](Child::wait); [`Error::System`] if a pipe cannot be read, or a child that was to be killed cannot.
     pub fn capture(&self, options: &Capture) -> Result<Captured> {
         self.close_stdin();
-        let mut captured = self.captured.lock().unwrap_or_else(PoisonError::into_inner);
+        let system = self.system();
+        // Later than the clock can say is as good as never.
+        let deadline = options.timeout.and_then(|timeout| system.now().checked_add(timeout));
+        let Some(mut captured) = self.lock_captured(&system, deadline) else {
+            let status = if options.kill_on_timeout { output::kill(&self.process)? } else { self.process.try_wait()? };
+            return Ok(Captured {
+                status,
+                timed_out: true,
+                stdout: CapturedStream::default(),
+                stderr: CapturedStream::default(),
+            });
+        };
         let [stdout, stderr] = &mut **captured.get_or_insert_default();
         let streams = [
             Reading::new("stdout", self.stdout.as_ref().map(ChildStdout::end), stdout),
             Reading::new("stderr", self.stderr.as_ref().map(ChildStderr::end), stderr),
         ];
-        let (status, timed_out) = output::capture(&self.process, &self.system(), streams, options)?;
+        let (status, timed_out) = output::capture(&self.process, &system, streams, options, deadline)?;
         // What is finished is handed out; what goes on stays, for the next call.
         let all = if status.is_some() { captured.take() } else { captured.clone() };
         let [stdout, stderr] = *all.unwrap_or_default();
         Ok(Captured { status, timed_out, stdout, stderr })
+    }
+
+    /// What was read so far, for this call alone; `None`: another one has it at the deadline.
+    fn lock_captured(&self, system: &System, deadline: Option<Instant>) -> Option<MutexGuard<'_, Kept>> {
+        let mut pause = Duration::from_micros(100);
+        loop {
+            match self.captured.try_lock() {
+                Ok(guard) => return Some(guard),
+                Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) => {}
+            }
+            let now = system.now();
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                return None;
+            }
+            // A lock knows no deadline and no simulated time.
+            let next = now + pause;
+            system.sleep(deadline.map_or(next, |deadline| deadline.min(next)).saturating_duration_since(now));
+            pause = (pause * 2).min(Duration::from_millis(10));
+        }
     }
 
     /// Sends it a signal by its number, as `std::os::unix::process::ChildExt::send_signal`;

@@ -36,6 +36,12 @@ pub struct Capture {
     pub(crate) wait_delay: Option<Duration>,
 }
 
+/// Whoever passes on a child's words (`exec > >(cat)`) is done soon after it, and a daemon that has kept them open never is.
+const WAIT_DELAY: Duration = Duration::from_millis(250);
+
+/// How long a process that was killed may take to be gone. In state D, frozen, or before a debugger it takes as long as that lasts.
+pub(crate) const KILL_DELAY: Duration = Duration::from_millis(250);
+
 impl Default for Capture {
     fn default() -> Capture {
         Capture::new()
@@ -43,18 +49,21 @@ impl Default for Capture {
 }
 
 impl Capture {
-    /// No timeout, no limit, and nobody but the child itself is waited for.
+    /// No timeout, no limit, and a [`wait_delay`](Self::wait_delay) of a quarter of a second.
     pub fn new() -> Capture {
-        Capture { timeout: None, kill_on_timeout: false, limit: None, wait_delay: Some(Duration::ZERO) }
+        Capture { timeout: None, kill_on_timeout: false, limit: None, wait_delay: Some(WAIT_DELAY) }
     }
 
-    /// Returns after this time at the latest, with what was read so far.
+    /// Returns after this time, with what was read so far. It counts from the call on, also while another thread reads the same child.
     pub fn timeout(mut self, timeout: Duration) -> Capture {
         self.timeout = Some(timeout);
         self
     }
 
     /// Whether the child is killed and waited for when the timeout has passed. Otherwise it goes on, and can be captured again.
+    ///
+    /// A process that is frozen, held by a debugger, or in an uninterruptible call does not end by that yet. It is waited for a quarter of
+    /// a second more; then the status is `None`.
     pub fn kill_on_timeout(mut self, kill: bool) -> Capture {
         self.kill_on_timeout = kill;
         self
@@ -67,8 +76,9 @@ impl Capture {
         self
     }
 
-    /// How long to go on reading when the child has exited and somebody else, a grandchild, still has its streams open. What the
-    /// child itself has written is read in any case. Otherwise: not at all.
+    /// How long to go on reading, within the timeout, when the child has exited and somebody else, a grandchild, still has its streams
+    /// open. What the child itself has written is read in any case; what the other writes later is not, and the stream is not
+    /// [complete](CapturedStream::is_complete) then. Otherwise: a quarter of a second.
     pub fn wait_delay(mut self, delay: Duration) -> Capture {
         self.wait_delay = Some(delay);
         self
@@ -96,8 +106,17 @@ pub struct Captured {
 }
 
 impl Captured {
-    /// As std's type, if it has ended; bytes that were left out are missing without a sign.
+    /// Whether both streams were read to their ends, or are not piped.
+    pub fn is_complete(&self) -> bool {
+        self.stdout.is_complete() && self.stderr.is_complete()
+    }
+
+    /// As std's type, if it has ended and both streams were read to their ends. What a [`limit`](Capture::limit) left out is missing without
+    /// a sign.
     pub fn into_output(self) -> Option<Output> {
+        if !self.is_complete() {
+            return None;
+        }
         Some(Output { status: self.status?, stdout: self.stdout.into_vec(), stderr: self.stderr.into_vec() })
     }
 }
@@ -188,14 +207,15 @@ impl CapturedStream {
     }
 }
 
-/// As text, with a word for what was left out.
+/// As text, with a word for what was left out, and for an end that was not reached.
 impl fmt::Display for CapturedStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&String::from_utf8_lossy(&self.head))?;
         if self.omitted() > 0 {
             write!(f, "\n[… {} bytes left out …]\n", self.omitted())?;
         }
-        f.write_str(&String::from_utf8_lossy(self.tail()))
+        f.write_str(&String::from_utf8_lossy(self.tail()))?;
+        if !self.complete { f.write_str("\n[… not read to its end …]\n") } else { Ok(()) }
     }
 }
 
@@ -275,15 +295,14 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// Reads both as the options say. Returns how the process ended, if it did, and whether the time was up before.
+/// Reads both as the options say, until the deadline. Returns how the process ended, if it did, and whether the time was up before.
 pub(crate) fn capture(
     process: &Process,
     system: &System,
     mut streams: [Reading<'_>; 2],
     options: &Capture,
+    deadline: Option<Instant>,
 ) -> Result<(Option<ExitStatus>, bool)> {
-    // Later than the clock can say is as good as never.
-    let deadline = options.timeout.and_then(|timeout| system.now().checked_add(timeout));
     for stream in &mut streams {
         stream.kept.set_limit(options.limit);
     }
@@ -316,10 +335,10 @@ pub(crate) fn capture(
     Ok((status, options.kill_on_timeout || status.is_none() || !all_is_there))
 }
 
-/// The status of a process that is killed now; `None` if it cannot be (`EPERM`: it has changed its user).
+/// The status of a process that is killed now; `None` if it cannot be (`EPERM`: it has changed its user), or does not end in time.
 pub(crate) fn kill(process: &Process) -> Result<Option<ExitStatus>> {
     match process.kill() {
-        Ok(()) | Err(Error::ProcessDone { .. }) => process.wait().map(Some),
+        Ok(()) | Err(Error::ProcessDone { .. }) => process.wait_timeout(KILL_DELAY),
         Err(error) if error.errno() == Some(Errno::PERM) => process.try_wait(),
         Err(error) => Err(error),
     }
@@ -333,8 +352,8 @@ fn read_real(
     options: &Capture,
     deadline: Option<Instant>,
 ) -> Result<bool> {
-    let watch = options.wait_delay.map(|_| Watch::new(process)).transpose()?;
-    // Set once the process has exited.
+    // Until the process has exited.
+    let mut watch = options.wait_delay.map(|_| Watch::new(process)).transpose()?;
     let mut cut: Option<Instant> = None;
     loop {
         let open: Vec<usize> = (0..2).filter(|index| streams[*index].open_end().is_some()).collect();
@@ -342,14 +361,14 @@ fn read_real(
             return Ok(true);
         }
         let until = earliest(deadline, cut);
-        let exit_watch = watch.as_ref().filter(|_| cut.is_none());
-        if let ([only], None, None) = (&open[..], until, &exit_watch) {
-            // Nothing else to look at: the read itself may block.
-            streams[*only].read_some(None)?;
-            continue;
+        if let ([only], None, None) = (&open[..], until, &watch) {
+            // Nothing else to look at: the read itself may block. If it does not, the poll does.
+            if streams[*only].read_some(None)? || streams[*only].kept.complete {
+                continue;
+            }
         }
         let left = until.map(|until| until.saturating_duration_since(system.now()));
-        let Seen { readable, exited } = look(streams, &open, exit_watch, left)?;
+        let Seen { readable, exited } = look(streams, &open, watch.as_ref(), left)?;
         for index in &readable {
             streams[*index].read_some(None)?;
         }
@@ -359,6 +378,8 @@ fn read_real(
                 streams.iter_mut().try_for_each(Reading::drain)?;
                 return Ok(true);
             }
+            watch = None;
+            // Later than the clock can say is as good as never.
             cut = system.now().checked_add(delay);
         }
         let now = system.now();
@@ -372,6 +393,9 @@ fn read_real(
     }
 }
 
+/// How often a child is looked at, if nothing tells of its exit.
+const LOOK: Duration = Duration::from_millis(10);
+
 struct Seen {
     readable: Vec<usize>,
     exited: bool,
@@ -382,6 +406,8 @@ struct Seen {
 enum Watch<'a> {
     Pidfd(&'a Process, Lent),
     Alarm(&'a Process, Arc<Alarm>),
+    /// There is neither a descriptor nor a thread to be had: it is looked at from time to time.
+    Looks(&'a Process),
     /// It is over already.
     Over,
 }
@@ -391,9 +417,15 @@ impl<'a> Watch<'a> {
         match process.lend() {
             Ok(lent) => Ok(Watch::Pidfd(process, lent)),
             Err(Error::NoHandle { .. }) => {
-                let alarm = Alarm::new("a child whose output is read")?;
-                process.watch_exit(&alarm.watcher(), 0)?;
-                Ok(Watch::Alarm(process, alarm))
+                let alarm = Alarm::new("a child whose output is read").and_then(|alarm| {
+                    process.watch_exit(&alarm.watcher(), 0)?;
+                    Ok(alarm)
+                });
+                match alarm {
+                    Ok(alarm) => Ok(Watch::Alarm(process, alarm)),
+                    Err(error) if error.is_of_the_moment() => Ok(Watch::Looks(process)),
+                    Err(error) => Err(error),
+                }
             }
             // Somebody else has waited for it.
             Err(Error::ProcessDone { .. }) => Ok(Watch::Over),
@@ -405,7 +437,7 @@ impl<'a> Watch<'a> {
         match self {
             Watch::Pidfd(_, lent) => Some(lent.as_fd()),
             Watch::Alarm(_, alarm) => Some(alarm.fd()),
-            Watch::Over => None,
+            Watch::Looks(_) | Watch::Over => None,
         }
     }
 
@@ -413,7 +445,7 @@ impl<'a> Watch<'a> {
     fn exited(&self) -> Result<bool> {
         match self {
             Watch::Over => Ok(true),
-            Watch::Pidfd(process, _) => has_exited(process),
+            Watch::Pidfd(process, _) | Watch::Looks(process) => has_exited(process),
             Watch::Alarm(process, alarm) => {
                 alarm.reset();
                 let is_over = has_exited(process)?;
@@ -451,9 +483,11 @@ fn look(streams: &[Reading<'_>; 2], open: &[usize], watch: Option<&Watch<'_>>, l
     let pipes = open.iter().filter_map(|index| streams[*index].open_end().and_then(End::fd));
     let all = pipes.chain(watch.and_then(Watch::fd));
     let mut fds: Vec<PollFd<'_>> = all.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
-    poll_until(&mut fds, left)?;
+    let looks = matches!(watch, Some(Watch::Looks(_)));
+    poll_until(&mut fds, if looks { Some(left.unwrap_or(LOOK).min(LOOK)) } else { left })?;
     let readable = open.iter().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty()).map(|(index, _)| *index).collect();
     let exited = match watch {
+        Some(watch) if looks => watch.exited()?,
         Some(watch) if fds.last().is_some_and(|fd| !fd.revents().is_empty()) => watch.exited()?,
         _ => false,
     };
@@ -469,13 +503,14 @@ fn read_simulated(
     deadline: Option<Instant>,
 ) -> Result<bool> {
     let mut cut: Option<Instant> = None;
+    let mut is_over = options.wait_delay.is_none();
     loop {
         let Some(End::Reader(pipe)) = streams.iter().find_map(Reading::open_end) else { return Ok(true) };
         let (mut exited, mut failed) = (false, None);
         pipe.block_until(earliest(deadline, cut), &mut || {
             let moved = streams.iter_mut().try_fold(false, |moved, stream| Ok(stream.drain_simulated(system)? || moved));
             let looked = moved.and_then(|moved| {
-                if let (Some(_), None) = (options.wait_delay, cut) {
+                if !is_over {
                     exited = has_exited(process)?;
                 }
                 Ok(moved || exited)
@@ -490,6 +525,7 @@ fn read_simulated(
         }
         let now = system.now();
         if exited {
+            is_over = true;
             cut = now.checked_add(options.wait_delay.unwrap_or_default());
         }
         if cut.is_some_and(|cut| cut <= now) {

@@ -76,7 +76,7 @@ impl Pipeline {
         if let Some(last) = running.children.last() {
             let end = last.stdout.as_ref().map(ChildStdout::end);
             let streams = [Reading::new("stdout", end, &mut stdout), Reading::new("stderr", None, &mut nothing)];
-            output::capture(last.process(), &system, streams, &Capture::new().to_the_end())?;
+            output::capture(last.process(), &system, streams, &Capture::new().to_the_end(), None)?;
         }
         Ok(PipelineOutput { statuses: running.wait()?, stdout: stdout.into_vec() })
     }

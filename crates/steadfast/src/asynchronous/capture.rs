@@ -3,7 +3,7 @@
 use super::over::Over;
 use super::pipe::Pipe;
 use super::runtime::{Engine, Interest};
-use crate::output::{Capture, CapturedStream, Reading, earliest};
+use crate::output::{Capture, CapturedStream, KILL_DELAY, Reading, earliest};
 use crate::pipe::End;
 use crate::{Captured, Child, ExitStatus};
 use std::future::{Future, poll_fn};
@@ -88,10 +88,10 @@ async fn over_by<R: Engine>(child: &Child, deadline: Option<Instant>) -> Result<
     .await
 }
 
-/// The status of a process that is killed now; `None` if it cannot be (`EPERM`: it has changed its user).
+/// The status of a process that is killed now; `None` if it cannot be (`EPERM`: it has changed its user), or does not end in time.
 async fn kill<R: Engine>(child: &Child) -> Result<Option<ExitStatus>> {
     match child.kill() {
-        Ok(()) | Err(Error::ProcessDone { .. }) => Over::<R>::new(child.process()).await.map(Some),
+        Ok(()) | Err(Error::ProcessDone { .. }) => over_by::<R>(child, after::<R>(Some(KILL_DELAY))).await,
         Err(error) if error.errno() == Some(Errno::PERM) => child.try_wait(),
         Err(error) => Err(error),
     }

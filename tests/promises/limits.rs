@@ -1,0 +1,179 @@
+//! A limit is a limit: a timeout bounds all that is inside of the call; what could not be finished is said, and is finished in the
+//! background. And whoever has no thread or no descriptor to spare still gets what is due.
+
+use crate::Test;
+use crate::leaks::{children, each_backend, until};
+use crate::stage::Outcome;
+use crate::tasks::runtime;
+use crate::traced::is_waiting;
+use nix::sys::wait::waitpid;
+use seccompiler::{SeccompAction, SeccompCmpOp};
+use std::time::Duration;
+use steadfast::{Capture, Captured, Child, Command, Door, Probe, Stdio, System};
+use steadfast_tests::filter::Call;
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        Test::that_may_skip("limits: output_timeout, behind a SIGKILL that has no effect", || {
+            killed_without_effect(|child| child.capture(&at_once()).unwrap())
+        }),
+        Test::that_may_skip("limits: in a task, behind a SIGKILL that has no effect", || {
+            killed_without_effect(|child| {
+                runtime().block_on(async { steadfast::tokio::Child::from(child).capture(&at_once()).await.unwrap() })
+            })
+        }),
+        Test::new("limits: a timeout beside another reader of the same child", || each_backend(beside_another)),
+        Test::new("limits: an endless wait_delay sleeps", || each_backend(endless_delay)),
+        Test::new("limits: a non-blocking pipe of an adopted child is slept for", || each_backend(non_blocking_pipe)),
+        Test::new("limits: what is passed on just after the exit is had, or the result says that it is not", || {
+            each_backend(late)
+        }),
+        Test::that_may_skip("limits: no thread to be had: timeouts, output, dropped children", no_thread),
+    ]
+}
+
+fn at_once() -> Capture {
+    Capture::new().timeout(Duration::from_millis(1)).kill_on_timeout(true)
+}
+
+fn sh(script: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command
+}
+
+/// The child is a zombie that its debugger keeps: to the killer it is as one that is frozen.
+fn killed_without_effect(wait: fn(Child) -> Captured) -> Outcome {
+    for system in [System::pidfd().ok(), Some(System::pid_legacy())].into_iter().flatten() {
+        let child = system.spawn(&sh("exec sleep 600")).unwrap();
+        let pid = nix::unistd::Pid::from_raw(child.pid().as_raw());
+        let (ours, theirs) = std::io::pipe().unwrap();
+        let writer = theirs.try_clone().unwrap();
+        let debugger = steadfast_linux::bare::fork(move || {
+            let seized = nix::sys::ptrace::seize(pid, nix::sys::ptrace::Options::empty());
+            drop((theirs, writer));
+            if seized.is_err() {
+                return 1;
+            }
+            loop {
+                nix::unistd::pause();
+            }
+        });
+        let debugger = nix::unistd::Pid::from_raw(debugger.unwrap().as_raw());
+        // At its end when all others have closed it.
+        std::io::read_to_string(ours).unwrap();
+        let got = wait(child);
+        nix::sys::signal::kill(debugger, nix::sys::signal::Signal::SIGKILL).unwrap();
+        waitpid(debugger, None).unwrap();
+        if got.status.is_some() {
+            return Outcome::Skipped("nobody may be traced here".into());
+        }
+        assert!(got.timed_out);
+        until("it is reaped in the background", || children().is_empty());
+    }
+    Outcome::Passed
+}
+
+fn beside_another(system: &System) {
+    let mut child = system.spawn(&sh("echo one; read line; echo two")).unwrap();
+    let input = child.stdin.take();
+    let child = &child;
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| child.capture(&Capture::new()).unwrap());
+        until("the other one reads", is_waiting);
+        let beside = child.wait_with_output_timeout(Duration::from_millis(1)).unwrap();
+        assert!(beside.timed_out && beside.status.is_none() && !beside.is_complete(), "{beside:?}");
+        drop(input);
+        let all = reader.join().unwrap();
+        assert_eq!(all.stdout.to_vec(), b"one\ntwo\n");
+    });
+}
+
+/// Whether the only other thread is asleep whenever one looks.
+fn assert_asleep() {
+    until("it waits", is_waiting);
+    let awake = (0..1000).filter(|_| !is_waiting()).count();
+    // It may have been on its way to sleep, or have looked once.
+    assert!(awake < 100, "awake in {awake} of 1,000 looks");
+}
+
+fn endless_delay(system: &System) {
+    let mut child = system.spawn(&sh("exec 3<&0; cat <&3 & echo of the child")).unwrap();
+    let input = child.stdin.take();
+    let child = &child;
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| child.capture(&Capture::new().wait_delay(Duration::MAX)).unwrap());
+        until("the exit is seen", || child.exit().is_some());
+        assert_asleep();
+        drop(input);
+        assert!(reader.join().unwrap().is_complete());
+    });
+}
+
+fn non_blocking_pipe(system: &System) {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    let mut theirs = std::process::Command::new("cat");
+    let mut theirs = theirs.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let input = theirs.stdin.take();
+    fcntl(theirs.stdout.as_ref().unwrap(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    let child = system.adopt(theirs).unwrap();
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| child.wait_with_output().unwrap());
+        assert_asleep();
+        std::io::Write::write_all(&mut input.unwrap(), b"in the end").unwrap();
+        assert_eq!(reader.join().unwrap().stdout, b"in the end");
+    });
+}
+
+/// A helper that has the child's words from it, and says them once it is gone.
+fn late(system: &System) {
+    let had = (0..20).filter(|_| {
+        let script = "(while kill -0 $$ 2>/dev/null; do :; done; echo late) & echo early";
+        let got = system.spawn(&sh(script)).unwrap().capture(&Capture::new()).unwrap();
+        let text = got.stdout.to_string();
+        assert!(got.status.unwrap().success() && text.starts_with("early\n"), "{got:?}");
+        assert_eq!(got.is_complete(), !text.contains("not read to its end"), "{got:?}");
+        // What is said to be all of it, is.
+        assert!(!got.is_complete() || text == "early\nlate\n", "{got:?}");
+        assert_eq!(got.is_complete(), got.clone().into_output().is_some());
+        got.is_complete()
+    });
+    assert_ne!(had.count(), 0);
+}
+
+fn no_thread() -> Outcome {
+    const CLONE_THREAD: u64 = 0x1_0000;
+    // Asked before, all that a child needs is there.
+    let doors = Probe::once().unwrap().doors();
+    let call = |number, only| Call { name: "a thread's clone", number, only };
+    call(nix::libc::SYS_clone3, None).answer(SeccompAction::Errno(nix::libc::ENOSYS as u32));
+    let is_thread = Some((0, SeccompCmpOp::MaskedEq(CLONE_THREAD), CLONE_THREAD));
+    call(nix::libc::SYS_clone, is_thread).answer(SeccompAction::Errno(nix::libc::EAGAIN as u32));
+    assert!(std::thread::Builder::new().spawn(|| ()).is_err());
+    for door in doors.iter().filter(|door| **door != Door::Clone3) {
+        for system in [System::pidfd_through(*door).ok(), Some(System::pid_legacy_through(*door))].into_iter().flatten() {
+            without_threads(&system);
+        }
+    }
+    Outcome::Passed
+}
+
+fn without_threads(system: &System) {
+    let child = system.spawn(&sh("exit 7")).unwrap();
+    assert_eq!(child.wait_timeout(Duration::from_secs(600)).unwrap().unwrap().code(), Some(7));
+    let child = system.spawn(&sh("exec sleep 600")).unwrap();
+    let pid = child.pid().to_string();
+    let got = child.capture(&at_once()).unwrap();
+    assert!(got.timed_out && got.status.is_some(), "{got:?}");
+    assert!(!children().contains(&pid));
+    let mut child = system.spawn(&sh("read line")).unwrap();
+    let (pid, input) = (child.pid().to_string(), child.stdin.take());
+    drop(child);
+    assert!(children().contains(&pid));
+    drop(input);
+    // Nobody is there to reap it but whoever comes next.
+    until("a dropped child is reaped with the next one", || {
+        drop(system.spawn(&sh("exit 0")).unwrap());
+        !children().contains(&pid)
+    });
+}
