@@ -168,11 +168,11 @@ fn simulated() {
     let _here = kernel.system().enter();
     let child = Command::new("slow").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let some = child.wait_with_output_timeout(second).unwrap();
-    assert_eq!((some.status, some.stdout.to_string(), kernel.now()), (None, "one".into(), second));
+    assert_eq!((some.status, some.stdout.to_vec(), kernel.now()), (None, b"one".to_vec(), second));
     let all = child.wait_with_output_timeout(second * 100).unwrap();
     assert_eq!((all.stdout.to_string(), all.stderr.to_string(), kernel.now()), ("onetwo".into(), "err".into(), second * 10));
     let killed = Command::new("slow").output_timeout(second).unwrap();
-    assert_eq!((killed.timed_out, killed.stdout.to_string(), kernel.now()), (true, "one".into(), second * 11));
+    assert_eq!((killed.timed_out, killed.stdout.to_vec(), kernel.now()), (true, b"one".to_vec(), second * 11));
     assert_eq!(Command::new("slow").output().unwrap().stdout, b"onetwo");
     // What a simulated process is to be is noted for the script; what it cannot be given is refused.
     let error = Command::new("slow").fd(5, std::fs::File::open("/dev/null").unwrap()).spawn().unwrap_err();

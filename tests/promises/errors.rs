@@ -2,8 +2,11 @@
 
 use crate::Test;
 use crate::contract::ACTOR;
+use crate::leaks::each_backend;
 use std::fs::File;
+use std::io::Write;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::mpsc::channel;
 use steadfast::{Command, Errno, Error, ErrorKind, Pid, Stage, System};
 
@@ -13,6 +16,10 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("errors: a thread's ID is no process", || each_system(thread_id)),
         Test::new("errors: an empty program name, and a NUL byte", || each_system(names)),
         Test::new("errors: a missing program says where it was looked for", || each_system(missing)),
+        Test::new("errors: what is no program: empty, of another machine, a page", || each_system(no_program)),
+        Test::new("errors: a text without an interpreter is the shell's", || each_system(plain_script)),
+        Test::new("errors: a program that was just written, in eight threads", || each_backend(just_written)),
+        Test::new("errors: a program that somebody writes to", || each_system(busy)),
         Test::new("errors: a directory as program", || each_system(directory)),
         Test::new("errors: a missing working directory, a file as one", || each_system(working_directory)),
         Test::new("errors: a closed descriptor as stdin", || each_system(closed_stdin)),
@@ -78,6 +85,56 @@ fn missing(system: &System) {
     assert_eq!(error.to_string(), "spawn `/no/such`: exec `/no/such`: No such file or directory (os error 2)");
     let io = std::io::Error::from(error);
     assert_eq!((io.kind(), io.raw_os_error()), (std::io::ErrorKind::NotFound, Some(2)));
+}
+
+/// A directory, and an executable file in it.
+fn file(bytes: &[u8]) -> (tempfile::TempDir, std::path::PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("program");
+    let mut file = File::options().write(true).create(true).mode(0o755).open(&path).unwrap();
+    file.write_all(bytes).unwrap();
+    (dir, path)
+}
+
+fn no_program(system: &System) {
+    let elsewhere = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xf3\xfe\x01\0\0\0";
+    for bytes in [&b""[..], elsewhere, b"<html>404</html>\n", b"<!DOCTYPE html>", b"\0\0\0", b"text, and then \0"] {
+        let (_dir, path) = file(bytes);
+        let error = failure(system, &mut Command::new(&path));
+        assert_eq!(error.errno(), Some(Errno::NOEXEC), "{error}");
+        assert!(error.to_string().contains("no program for this machine"), "{error}");
+    }
+}
+
+fn plain_script(system: &System) {
+    for text in ["exit 3", "\n# f\u{fc}r alle\nexit 3\n", ":\nexit 3"] {
+        let (_dir, path) = file(text.as_bytes());
+        assert_eq!(system.spawn(&Command::new(&path)).unwrap().wait().unwrap().code(), Some(3), "{text}");
+    }
+}
+
+/// While one thread writes its program, another one's child has a copy of the descriptor until it executes.
+fn just_written(system: &System) {
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    let (_dir, path) = file(b"#!/bin/true\n");
+                    assert!(system.spawn(&Command::new(&path)).unwrap().wait().unwrap().success());
+                }
+            });
+        }
+    });
+}
+
+fn busy(system: &System) {
+    let (_dir, path) = file(b"#!/bin/true\n");
+    let writer = File::options().append(true).open(&path).unwrap();
+    let error = failure(system, &mut Command::new(&path));
+    assert_eq!(error.errno(), Some(Errno::TXTBSY));
+    assert!(error.to_string().ends_with("somebody has the file open for writing: close it before it is executed"), "{error}");
+    drop(writer);
+    assert!(system.spawn(&Command::new(&path)).unwrap().wait().unwrap().success());
 }
 
 fn directory(system: &System) {

@@ -14,7 +14,9 @@ use std::path::{Path, PathBuf};
 /// `From<Error> for std::io::Error` makes `?` work in functions that return [`io::Result`]: an error with an errno
 /// becomes the operating system's error of that number, so that `raw_os_error()` and `kind()` are as std would
 /// give them; one without keeps the whole `Error` inside and has the nearest kind.
-#[derive(Clone, Debug, thiserror::Error)]
+///
+/// `Debug` is the same sentence as `Display`, for that is what a `main` prints that returns an error, and `unwrap`; `{:#?}` has the fields.
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The process has been waited for, or was found to be gone (the system's `ESRCH`).
@@ -130,12 +132,49 @@ pub enum Error {
     },
 }
 
-/// Which limit was reached, and how it is raised.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !f.alternate() {
+            return fmt::Display::fmt(self, f);
+        }
+        match self {
+            Error::ProcessDone { pid } => f.debug_struct("ProcessDone").field("pid", pid).finish(),
+            Error::Released { pid } => f.debug_struct("Released").field("pid", pid).finish(),
+            Error::NoChild { pid } => f.debug_struct("NoChild").field("pid", pid).finish(),
+            Error::NoHandle { pid, backend } => f.debug_struct("NoHandle").field("pid", pid).field("backend", backend).finish(),
+            Error::NoGroup { pid } => f.debug_struct("NoGroup").field("pid", pid).finish(),
+            Error::KeyInUse { pid } => f.debug_struct("KeyInUse").field("pid", pid).finish(),
+            Error::InvalidPid { given } => f.debug_struct("InvalidPid").field("given", given).finish(),
+            Error::InvalidSignal { given } => f.debug_struct("InvalidSignal").field("given", given).finish(),
+            Error::ThreadId { tid } => f.debug_struct("ThreadId").field("tid", tid).finish(),
+            Error::InvalidPlan { program, why } => {
+                f.debug_struct("InvalidPlan").field("program", program).field("why", why).finish()
+            }
+            Error::Spawn { program, stage, source } => {
+                f.debug_struct("Spawn").field("program", program).field("stage", stage).field("source", source).finish()
+            }
+            Error::Unsupported { backend, what } => {
+                f.debug_struct("Unsupported").field("backend", backend).field("what", what).finish()
+            }
+            Error::Unavailable { backend, why, errno } => {
+                f.debug_struct("Unavailable").field("backend", backend).field("why", why).field("errno", errno).finish()
+            }
+            Error::UnknownBackend { given } => f.debug_struct("UnknownBackend").field("given", given).finish(),
+            Error::System { call, subject, source } => {
+                f.debug_struct("System").field("call", call).field("subject", subject).field("source", source).finish()
+            }
+        }
+    }
+}
+
+/// Which limit was reached, or what else to do.
 fn advice(errno: Errno, makes_a_task: bool) -> &'static str {
     match errno {
         Errno::MFILE => ": this process has as many files open as it may: raise RLIMIT_NOFILE (`ulimit -n`)",
         Errno::NFILE => ": the system has as many files open as it may: raise the sysctl fs.file-max",
         Errno::NOSPC => ": this user watches as many files as he may: raise the sysctl fs.epoll.max_user_watches",
+        Errno::NOEXEC => ": it is no program for this machine, and no script: those begin with `#!` and their interpreter",
+        Errno::TXTBSY => ": somebody has the file open for writing: close it before it is executed",
         Errno::AGAIN if makes_a_task => {
             ": there may be no more processes or threads: raise RLIMIT_NPROC (`ulimit -u`), pids.max of the cgroup, or the sysctl \
              kernel.pid_max"
@@ -307,6 +346,15 @@ mod tests {
         assert_eq!((io.raw_os_error(), io.kind()), (Some(2), io::ErrorKind::NotFound));
         let io = io::Error::from(Error::NoChild { pid: Pid::MAX });
         assert_eq!(io.raw_os_error(), Some(10));
+    }
+
+    #[test]
+    fn debug_is_the_sentence_and_alternate_the_fields() {
+        let spawn = Error::Spawn { program: "foo".into(), stage: Stage::Clone, source: Errno::MFILE };
+        assert_eq!(format!("{spawn:?}"), spawn.to_string());
+        let fields = format!("{spawn:#?}");
+        assert!(fields.starts_with("Spawn {") && fields.contains("stage: Clone"), "{fields}");
+        assert!(format!("{:#?}", Error::NoChild { pid: Pid::MAX }).starts_with("NoChild {"));
     }
 
     #[test]

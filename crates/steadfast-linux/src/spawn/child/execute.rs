@@ -45,11 +45,15 @@ pub(super) unsafe fn execute(prepared: &Prepared<'_>) -> Failure {
     }
 }
 
-/// Runs a file that is no binary and has no `#!` with the shell, as execvp(3) and POSIX have it.
+/// Runs a file that is no binary and has no `#!` with the shell, as execvp(3) and POSIX have it, if it begins like text of a script.
 ///
 /// # Safety
 /// As [`execute`].
 unsafe fn execute_script(path: *const c_char, image: &Pointers) -> Errno {
+    let mut beginning = [0_u8; 256];
+    if !begins_like_a_script(read_beginning(path, &mut beginning)) {
+        return Errno::NOEXEC;
+    }
     let shell = c"/bin/sh".as_ptr();
     let slot = image.argv_after_slot.wrapping_sub(1);
     // SAFETY: the slot is there for this.
@@ -62,10 +66,51 @@ unsafe fn execute_script(path: *const c_char, image: &Pointers) -> Errno {
     errno
 }
 
+/// Empty if it cannot be read, which the shell could not either.
+fn read_beginning(path: *const c_char, buffer: &mut [u8; 256]) -> &[u8] {
+    // SAFETY: a C string that lives on in the parent.
+    let file = unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path, libc::O_RDONLY | libc::O_CLOEXEC) };
+    if file < 0 {
+        return &[];
+    }
+    // SAFETY: room for as many bytes as is said.
+    let read = unsafe { libc::syscall(libc::SYS_read, file, buffer.as_mut_ptr(), buffer.len()) };
+    // SAFETY: no pointer; it was opened just above.
+    unsafe { libc::syscall(libc::SYS_close, file) };
+    usize::try_from(read).ok().and_then(|read| buffer.get(..read)).unwrap_or_default()
+}
+
+/// Not an empty file, nothing binary (a program for another machine), and no page of HTML or XML.
+fn begins_like_a_script(bytes: &[u8]) -> bool {
+    let is_text = |byte: &u8| !matches!(byte, 0..=6 | 14..=26 | 28..=31 | 127);
+    let is_markup = matches!(bytes, [b'<', b'a'..=b'z' | b'A'..=b'Z' | b'!' | b'?', ..]);
+    !bytes.is_empty() && !is_markup && bytes.iter().all(is_text)
+}
+
+/// Tried again while somebody has the file open for writing (`ETXTBSY`): as a rule it is a program that was just written, and a child that
+/// another thread has just made and that has not come to its exec yet.
+fn patiently(execute: impl Fn() -> Errno) -> Errno {
+    const SHORTEST: i64 = 50_000;
+    const LONGEST: i64 = 50_000_000;
+    let mut pause = SHORTEST;
+    loop {
+        let errno = execute();
+        if errno != Errno::TXTBSY || pause > LONGEST {
+            return errno;
+        }
+        let time = libc::timespec { tv_sec: 0, tv_nsec: pause };
+        // SAFETY: a time; what was left of it is not asked for.
+        unsafe { libc::syscall(libc::SYS_nanosleep, &raw const time, ptr::null_mut::<libc::timespec>()) };
+        pause *= 2;
+    }
+}
+
 fn execve(path: *const c_char, argv: *const *const c_char, envp: *const *const c_char) -> Errno {
-    // SAFETY: the lists are null-terminated and their strings live on in the parent; on success this does not return.
-    unsafe { libc::syscall(libc::SYS_execve, path, argv, envp) };
-    raw::errno()
+    patiently(|| {
+        // SAFETY: the lists are null-terminated and their strings live on in the parent; on success this does not return.
+        unsafe { libc::syscall(libc::SYS_execve, path, argv, envp) };
+        raw::errno()
+    })
 }
 
 /// execveat(2). An interpreter finds a script by its descriptor, which then must not be closed: the kernel says `ENOENT`.
@@ -73,8 +118,10 @@ fn execute_file(fd: c_int, image: &Pointers) -> Errno {
     let (argv, envp, empty) = (image.argv_after_slot, image.envp, c"".as_ptr());
     // SAFETY: as in `execve`, and an empty path, which stands for the descriptor.
     let execveat = || unsafe { libc::syscall(libc::SYS_execveat, fd, empty, argv, envp, libc::AT_EMPTY_PATH) };
-    execveat();
-    let errno = raw::errno();
+    let errno = patiently(|| {
+        execveat();
+        raw::errno()
+    });
     if errno != Errno::NOENT {
         return errno;
     }
