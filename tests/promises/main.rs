@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod attributes;
+mod beside;
 mod callbacks;
 mod capture;
 mod contract;
@@ -13,6 +14,7 @@ mod forking;
 mod groups;
 mod hostile;
 mod leaks;
+mod ledger;
 mod like_std;
 mod plays;
 mod pretence;
@@ -74,6 +76,7 @@ impl Test {
 fn main() {
     let tests = [
         attributes::tests(),
+        beside::tests(),
         callbacks::tests(),
         capture::tests(),
         contract::tests(),
