@@ -8,9 +8,8 @@ use crate::forking::in_child;
 use crate::leaks::{children, until};
 use crate::ledger::Ledger;
 use crate::stage::Outcome as Performed;
-use nix::errno::Errno;
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
-use nix::unistd::{Pid as Unistd, Uid};
+use nix::unistd::Uid;
+use rustix::process::{self, WaitId, WaitIdOptions, WaitOptions};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
@@ -27,6 +26,7 @@ use steadfast_linux::bare;
 use steadfast_tests::robbery::{Thieves, Trade, USER};
 use steadfast_tests::{real, tells_lost_status};
 
+const NOHANG: WaitOptions = WaitOptions::NOHANG;
 const WITNESS: &str = env!("CARGO_BIN_EXE_witness");
 
 /// Who it is, and how it begins: it has acted once when that returns. `Err` says why it cannot be had.
@@ -188,18 +188,13 @@ fn thieves(system: &System) -> Start {
 fn reaper(system: &System) -> Start {
     let ledger = Ledger::new(system.backend());
     let (behind, rogue, judge) = (ledger.share(), ledger.share(), ledger.share());
-    let wait = |pid: Option<Unistd>, flags| match waitpid(pid, flags) {
-        Ok(WaitStatus::Exited(pid, code)) => Some((pid, code << 8)),
-        Ok(WaitStatus::Signaled(pid, signal, dumped)) => Some((pid, signal as i32 | i32::from(dumped) << 7)),
-        _ => None,
-    };
-    let wait = move |pid, flags| {
-        let (pid, raw) = wait(pid, flags)?;
-        Some((Pid::new(pid.as_raw()).expect("a PID"), ExitStatus::from_raw(raw)))
+    let wait = |pid: Option<process::Pid>| {
+        let (pid, status) = pid.map_or_else(|| process::wait(NOHANG), |pid| process::waitpid(Some(pid), NOHANG)).ok()??;
+        Some((Pid::new(pid.as_raw_nonzero().get()).expect("a PID"), ExitStatus::from_raw(status.as_raw())))
     };
     drop(std::process::Command::new(ACTOR).args(["exit", "0"]).spawn().map_err(|error| error.to_string())?);
     let again = Again::start(move || {
-        let has_taken = rogue.reap_behind(|| wait(None, Some(WaitPidFlag::WNOHANG)));
+        let has_taken = rogue.reap_behind(|| wait(None));
         if !has_taken {
             std::thread::yield_now();
         }
@@ -207,9 +202,9 @@ fn reaper(system: &System) -> Start {
     });
     let subject = subject(&System::with_backend(Arc::new(ledger)), ACTOR.as_ref()).beside_a_reaper().reap_behind(move |pid| {
         // Whoever is first; it has exited, or will.
-        let pid = Unistd::from_raw(pid.as_raw());
-        while waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT) == Err(Errno::EINTR) {}
-        behind.reap_behind(|| wait(Some(pid), Some(WaitPidFlag::WNOHANG)));
+        let pid = process::Pid::from_raw(pid.as_raw()).expect("a PID");
+        process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).ok();
+        behind.reap_behind(|| wait(Some(pid)));
     });
     let end = move |outcome| (again.stop(), judge.judge(outcome));
     Ok(Attack { subject, end: Box::new(end) })

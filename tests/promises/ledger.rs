@@ -21,7 +21,7 @@ use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 use steadfast::backend::{BackendProcess, Capabilities, Clock, OnExit, Plan, ProcessBackend, Spawned};
-use steadfast::{Errno, ErrorKind, Exit, Pid, Result, Signal};
+use steadfast::{Errno, Exit, Pid, Result, Signal};
 use steadfast_conformance::{Act, Outcome};
 
 /// A backend whose answers are held against what is known of each child.
