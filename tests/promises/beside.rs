@@ -187,6 +187,7 @@ fn thieves(system: &System) -> Start {
 /// Takes whatever has ended; and there is always somebody, for it begins with a child of its own.
 fn reaper(system: &System) -> Start {
     let ledger = Ledger::new(system.backend());
+    ledger.hear_panics();
     let (behind, rogue, judge) = (ledger.share(), ledger.share(), ledger.share());
     let wait = |pid: Option<process::Pid>| {
         let (pid, status) = pid.map_or_else(|| process::wait(NOHANG), |pid| process::waitpid(Some(pid), NOHANG)).ok()??;

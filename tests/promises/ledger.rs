@@ -39,6 +39,8 @@ struct Book {
     /// Lives of which it was said that the status is lost.
     lost: Vec<usize>,
     wrong: Vec<String>,
+    /// What threads of the scenario panicked with, in their order.
+    panics: Vec<String>,
 }
 
 struct Life {
@@ -58,6 +60,17 @@ struct Life {
 impl Ledger {
     pub(crate) fn new(backend: &Arc<dyn ProcessBackend>) -> Ledger {
         Ledger { backend: Arc::clone(backend), book: Arc::default() }
+    }
+
+    /// From now on it hears of panics too.
+    pub(crate) fn hear_panics(&self) {
+        let (book, usual) = (Arc::clone(&self.book), std::panic::take_hook());
+        std::panic::set_hook(Box::new(move |info| {
+            let text = info.payload().downcast_ref::<String>().cloned();
+            let text = text.or_else(|| info.payload().downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            lock(&book).panics.push(text.unwrap_or_default());
+            usual(info);
+        }));
     }
 
     /// Another one with the same book.
@@ -88,17 +101,22 @@ impl Ledger {
         }
         match outcome {
             _ if !book.wrong.is_empty() => Outcome::Failed(book.wrong.join("\n")),
-            Outcome::Failed(seen) if is_of_a_lost_child(&seen) && book.lives.iter().any(|life| life.is_reaped) => Outcome::Passed,
+            Outcome::Failed(_) if book.breaks_off() => Outcome::Passed,
             outcome => outcome,
         }
     }
 }
 
-fn is_of_a_lost_child(seen: &str) -> bool {
-    ["NoChild", "ProcessDone"].iter().any(|kind| seen.contains(kind))
-}
-
 impl Book {
+    /// Whether the scenario ended for no other reason than that a child was lost: a thread of it, and then whoever relied on that thread.
+    fn breaks_off(&self) -> bool {
+        let is_of_a_lost_child = |seen: &String| ["NoChild", "ProcessDone", "ECHILD"].iter().any(|kind| seen.contains(kind));
+        let follows = |seen: &String| ["a scoped thread panicked", "Err` value: Any"].iter().any(|text| seen.contains(text));
+        let was_taken = self.lives.iter().any(|life| life.is_reaped);
+        let (lost, others): (Vec<_>, Vec<_>) = self.panics.iter().partition(|seen| is_of_a_lost_child(seen));
+        was_taken && !lost.is_empty() && others.into_iter().all(follows)
+    }
+
     fn born(&mut self, pid: Pid, code: Option<i32>) -> usize {
         let life = self.lives.len();
         self.lives.push(Life { pid, code, sent: Vec::new(), end: None, is_reaped: false, is_abandoned: false });
