@@ -1,4 +1,6 @@
-//! Random sequences of operations: against a model of the contract, and on two backends at once.
+//! Random sequences of operations: against a model of the contract, beside a reaper too, and on two backends at once.
+//!
+//! Longer than other files: the model is one table, and whoever performs, predicts and follows must agree on every row of it.
 
 use crate::report::{Promise, promise};
 use crate::subject::Actor;
