@@ -31,9 +31,9 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 /// Tells that it was called, and panics; and so does the end of what it panics with, and its own.
-struct Bad(mpsc::Sender<u64>);
+pub(crate) struct Bad(mpsc::Sender<u64>);
 
-struct Worse;
+pub(crate) struct Worse;
 
 impl Bad {
     fn called(&self, token: u64) {
@@ -67,7 +67,7 @@ impl Wake for Bad {
     }
 }
 
-fn bad() -> (Arc<Bad>, mpsc::Receiver<u64>) {
+pub(crate) fn bad() -> (Arc<Bad>, mpsc::Receiver<u64>) {
     let (sender, called) = mpsc::channel();
     (Arc::new(Bad(sender)), called)
 }

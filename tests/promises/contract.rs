@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use steadfast::mock::{Kernel, Script};
 use steadfast::{Door, Pid, Probe, System};
-use steadfast_conformance::{Act, Outcome, Subject, promises, same_answers};
+use steadfast_conformance::{Act, Outcome, Promise, Subject, promises, same_answers};
 pub(crate) use steadfast_tests::tells_lost_status;
 
 /// The child program of all tests.
@@ -36,16 +36,10 @@ pub(crate) fn tests() -> Vec<Test> {
             let name = format!("contract: {backend}: {}", promise.name);
             let check = move || match subject() {
                 Err(reason) => Performed::Skipped(reason),
-                Ok(subject) => match promise.check(&subject) {
-                    Outcome::Passed => Performed::Passed,
-                    Outcome::Skipped(reason) => Performed::Skipped(reason.to_owned()),
-                    Outcome::Failed(seen) => panic!("{seen}"),
-                },
+                Ok(subject) => performed(promise.check(&subject)),
             };
-            // A foreign process is one whose parent is outside, which in a namespace of one's own there is not.
-            let foreign = promise.name.contains("not our child");
             let test = Test::that_may_skip(name, check);
-            tests.push(if foreign || backend.starts_with("mock") { test } else { test.in_namespace() });
+            tests.push(if backend.starts_with("mock") { test } else { in_its_place(&promise, test) });
         }
     }
     for (index, (one, a)) in BACKENDS.iter().enumerate() {
@@ -64,6 +58,21 @@ pub(crate) fn tests() -> Vec<Test> {
         }
     }
     tests
+}
+
+/// What became of a promise, as what became of a test.
+pub(crate) fn performed(outcome: Outcome) -> Performed {
+    match outcome {
+        Outcome::Passed => Performed::Passed,
+        Outcome::Skipped(reason) => Performed::Skipped(reason.to_owned()),
+        Outcome::Failed(seen) => panic!("{seen}"),
+    }
+}
+
+/// A promise of a real backend is tested in a namespace, but for a foreign process, which is one whose parent is outside: in a namespace
+/// of one's own there is none.
+pub(crate) fn in_its_place(promise: &Promise, test: Test) -> Test {
+    if promise.name.contains("not our child") { test } else { test.in_namespace() }
 }
 
 fn pidfd(door: Door) -> Result<Subject, String> {

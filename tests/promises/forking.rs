@@ -37,7 +37,7 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 /// The child of a fork, which has to come to a good end. If it hangs, it is killed.
-fn in_child(check: impl FnOnce()) {
+pub(crate) fn in_child(check: impl FnOnce()) {
     let pid = bare::fork(|| {
         nix::unistd::alarm::set(60);
         check();

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod attributes;
+mod beside;
 mod callbacks;
 mod capture;
 mod contract;
@@ -13,6 +14,7 @@ mod forking;
 mod groups;
 mod hostile;
 mod leaks;
+mod ledger;
 mod like_std;
 mod limits;
 mod plays;
@@ -76,6 +78,7 @@ impl Test {
 fn main() {
     let tests = [
         attributes::tests(),
+        beside::tests(),
         callbacks::tests(),
         capture::tests(),
         contract::tests(),

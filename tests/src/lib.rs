@@ -5,6 +5,7 @@ pub mod filter;
 pub mod profiles;
 pub mod robbery;
 
+use nix::errno::Errno;
 use std::path::Path;
 use std::sync::Arc;
 use steadfast::{Pid, Probe, System};
@@ -19,7 +20,9 @@ pub fn real(system: &System, actor: &Path, foreigner: impl Fn() -> Pid + Send + 
     let subject = Subject::new(Arc::clone(system.backend()), actor)
         .reap_behind(|pid| {
             let pid = nix::unistd::Pid::from_raw(pid.as_raw());
-            nix::sys::wait::waitpid(pid, None).expect("it is our child, and nobody else's");
+            // A handler of the program's may interrupt it.
+            let reaped = std::iter::repeat_with(|| nix::sys::wait::waitpid(pid, None)).find(|seen| *seen != Err(Errno::EINTR));
+            reaped.expect("endless").expect("it is our child, and nobody else's");
         })
         .foreigner(foreigner);
     // Only where the PIDs are ours alone, and may be chosen.

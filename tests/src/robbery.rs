@@ -76,26 +76,13 @@ pub fn beside_thieves(
     if !Uid::effective().is_root() {
         return Err("only root can start programs as another user".into());
     }
-    SECRET.store(VALUE, Ordering::SeqCst);
-    let vault = memfd_create("vault", MFdFlags::MFD_CLOEXEC).map_err(|errno| format!("memfd_create: {errno}"))?;
-    let mailbox = File::from(memfd_create("mailbox", MFdFlags::MFD_CLOEXEC).map_err(|errno| format!("memfd_create: {errno}"))?);
-    // All of it is there, or a look would read less.
-    mailbox.set_len(4096).map_err(|error| error.to_string())?;
-    let say_next = || {
-        let next = next_pid()?.to_ne_bytes();
-        mailbox.write_all_at(&next, NEXT_PID * 8).map_err(|error| error.to_string())
-    };
-    say_next()?;
-    let thieves = Thieves::start(rob, &vault, &mailbox, trades)?;
+    let thieves = Thieves::start(rob, trades)?;
     for _ in 0..spawns {
         // The next one is a child of ours, or of nobody.
-        say_next()?;
+        thieves.learn_next()?;
         start()?;
     }
-    let intact = SECRET.load(Ordering::SeqCst) == VALUE;
-    let booty = thieves.caught(&mailbox)?;
-    // Once is enough, whatever the thief believes.
-    Ok(Booty { written: booty.written.max(u64::from(!intact)), ..booty })
+    thieves.caught()
 }
 
 fn next_pid() -> Result<u64, String> {
@@ -104,45 +91,73 @@ fn next_pid() -> Result<u64, String> {
     text.trim().parse::<u64>().map(|last| last + 1).map_err(|error| format!("{FILE}: {error}"))
 }
 
-struct Thieves(Vec<Child>);
+/// Thieves at work.
+pub struct Thieves {
+    thieves: Vec<Child>,
+    mailbox: File,
+    /// What the thieves of descriptors want.
+    _vault: OwnedFd,
+}
 
 impl Thieves {
-    fn start(rob: &Path, vault: &OwnedFd, mailbox: &File, trades: &[Trade]) -> Result<Thieves, String> {
-        let inode = fstat(vault).map_err(|errno| format!("fstat: {errno}"))?.st_ino;
-        let mut thieves = Thieves(Vec::new());
+    /// Sets them to work: when this returns, each has tried once. `rob` as for [`beside_thieves`].
+    ///
+    /// # Errors
+    /// If it cannot be arranged, with the reason.
+    pub fn start(rob: &Path, trades: &[Trade]) -> Result<Thieves, String> {
+        SECRET.store(VALUE, Ordering::SeqCst);
+        let vault = memfd_create("vault", MFdFlags::MFD_CLOEXEC).map_err(|errno| format!("memfd_create: {errno}"))?;
+        let mailbox = memfd_create("mailbox", MFdFlags::MFD_CLOEXEC).map_err(|errno| format!("memfd_create: {errno}"))?;
+        let inode = fstat(&vault).map_err(|errno| format!("fstat: {errno}"))?.st_ino;
+        let numbers = [SECRET.as_ptr().addr() as u64, vault.as_raw_fd() as u64, inode];
+        let mut all = Thieves { thieves: Vec::new(), mailbox: File::from(mailbox), _vault: vault };
+        // All of it is there, or a look would read less.
+        all.mailbox.set_len(4096).map_err(|error| error.to_string())?;
+        all.learn_next()?;
         for (index, trade) in trades.iter().enumerate() {
-            let address = SECRET.as_ptr().addr();
-            let numbers = [index as u64, address as u64, vault.as_raw_fd() as u64, inode];
             let mut command = Command::new(rob);
-            command.arg("thief").arg(format!("{trade:?}")).args(numbers.map(|number| number.to_string()));
-            command.fd(MAILBOX, mailbox.try_clone().map_err(|error| error.to_string())?).parent_death_signal(Signal::KILL);
+            command.arg("thief").arg(format!("{trade:?}")).arg(index.to_string()).args(numbers.map(|number| number.to_string()));
+            command.fd(MAILBOX, all.mailbox.try_clone().map_err(|error| error.to_string())?).parent_death_signal(Signal::KILL);
             command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
-            thieves.0.push(command.spawn().map_err(|error| error.to_string())?);
+            all.thieves.push(command.spawn().map_err(|error| error.to_string())?);
         }
         // They have begun when each has tried once.
-        for (index, thief) in thieves.0.iter().enumerate() {
-            while counts(mailbox, index as u64)?[0] == 0 {
+        for (index, thief) in all.thieves.iter().enumerate() {
+            while counts(&all.mailbox, index as u64)?[0] == 0 {
                 if let Some(status) = thief.try_wait().map_err(|error| error.to_string())? {
                     return Err(format!("a thief has gone: {status}"));
                 }
                 std::thread::yield_now();
             }
         }
-        Ok(thieves)
+        Ok(all)
+    }
+
+    /// Tells them which PID comes next.
+    ///
+    /// # Errors
+    /// The file that could not be read.
+    pub fn learn_next(&self) -> Result<(), String> {
+        self.mailbox.write_all_at(&next_pid()?.to_ne_bytes(), NEXT_PID * 8).map_err(|error| error.to_string())
     }
 
     /// Ends them, and counts.
-    fn caught(self, mailbox: &File) -> Result<Booty, String> {
+    ///
+    /// # Errors
+    /// What a wait for them said.
+    pub fn caught(&self) -> Result<Booty, String> {
         let mut all = Booty::default();
-        for (index, thief) in self.0.into_iter().enumerate() {
+        for (index, thief) in self.thieves.iter().enumerate() {
             thief.kill().and_then(|()| thief.wait()).map_err(|error| error.to_string())?;
-            let [attempts, read, written, taken] = counts(mailbox, index as u64)?;
+            let [attempts, read, written, taken] = counts(&self.mailbox, index as u64)?;
             all.attempts += attempts;
             all.read += read;
             all.written += written;
             all.taken += taken;
         }
-        Ok(all)
+        let intact = SECRET.load(Ordering::SeqCst) == VALUE;
+        // Once is enough, whatever the thief believes.
+        Ok(Booty { written: all.written.max(u64::from(!intact)), ..all })
     }
 }
 
@@ -175,7 +190,10 @@ pub fn thief(words: &[&str]) -> Result<(), String> {
     let mut bytes = [0; 8];
     loop {
         mailbox.read_exact_at(&mut bytes, NEXT_PID * 8).map_err(|error| error.to_string())?;
-        let Ok(pid) = Pid::new(u64::from_ne_bytes(bytes) as i32) else { continue };
+        let Ok(next) = Pid::new(u64::from_ne_bytes(bytes) as i32) else { continue };
+        // Now and then the victim itself, which is there all the time; a killer leaves it alone.
+        let victim = (counts[0] % 16 == 15 && trade != Trade::Killer).then(|| Pid::new(nix::unistd::getppid().as_raw()).ok());
+        let pid = victim.flatten().unwrap_or(next);
         counts[0] += 1;
         match trade {
             Trade::Memory => {

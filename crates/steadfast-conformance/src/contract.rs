@@ -5,7 +5,7 @@ use crate::{Act, Subject};
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
-use steadfast_core::{Errno, Error, ErrorKind, Pid, Plan, PlanStdio, Process, Result, Signal, Stage};
+use steadfast_core::{BackendProcess, Errno, Error, ErrorKind, Exit, Pid, Plan, PlanStdio, Process, Result, Signal, Stage};
 
 pub(crate) const PROMISES: &[Promise] = &[
     promise("signal: running: it is delivered", signal_running),
@@ -125,14 +125,23 @@ fn signal_ignored(subject: &Subject) {
 }
 
 /// The backend's own object, which looks without reaping, tells when it is a zombie.
-fn until_zombie(subject: &Subject, process: &Process) {
-    let found = subject.backend.find(process.pid()).unwrap();
-    assert!(found.wait_exited(None).unwrap().is_some());
+pub(crate) fn until_zombie(subject: &Subject, pid: Pid) {
+    until_exited(&*subject.backend.find(pid).unwrap());
+}
+
+/// `EINTR` is the caller's to deal with, if the program handles signals.
+fn until_exited(process: &dyn BackendProcess) -> Exit {
+    loop {
+        match process.wait_exited(None) {
+            Err(error) if error.errno() == Some(Errno::INTR) => {}
+            answer => return answer.unwrap().unwrap(),
+        }
+    }
 }
 
 fn signal_zombie(subject: &Subject) {
     let actor = subject.act(Act::Exit(3));
-    until_zombie(subject, &actor);
+    until_zombie(subject, actor.pid());
     actor.signal(Signal::TERM).unwrap();
     actor.kill().unwrap();
     assert_eq!(actor.wait().unwrap().code(), Some(3));
@@ -284,7 +293,7 @@ fn wait_timeout(subject: &Subject) {
     actor.close_stdin();
     assert_eq!(actor.wait_timeout(Duration::MAX).unwrap().unwrap().code(), Some(6));
     let zombie = subject.act(Act::Exit(1));
-    until_zombie(subject, &zombie);
+    until_zombie(subject, zombie.pid());
     assert_eq!(zombie.wait_timeout(Duration::ZERO).unwrap().unwrap().code(), Some(1));
 }
 
@@ -352,7 +361,7 @@ fn find_own(subject: &Subject) {
 
 fn find_zombie(subject: &Subject) {
     let actor = subject.act(Act::Exit(2));
-    until_zombie(subject, &actor);
+    until_zombie(subject, actor.pid());
     let found = subject.find(&actor);
     found.kill().unwrap();
     assert_eq!(found.try_wait().unwrap().unwrap().code(), Some(2));
@@ -383,8 +392,8 @@ fn run(subject: &Subject) {
 fn reap_twice(subject: &Subject) {
     let actor = subject.act(Act::Exit(4));
     let found = subject.backend.find(actor.pid()).unwrap();
-    assert_eq!(found.wait_exited(None).unwrap().unwrap().status.code(), Some(4));
-    assert_eq!(found.wait_exited(None).unwrap().unwrap().status.code(), Some(4));
+    assert_eq!(until_exited(&*found).status.code(), Some(4));
+    assert_eq!(until_exited(&*found).status.code(), Some(4));
     assert_eq!(found.reap().unwrap().unwrap().status.code(), Some(4));
     assert_eq!(found.reap().unwrap_err().errno(), Some(Errno::CHILD));
 }

@@ -1,6 +1,6 @@
 //! Threads, recycled PIDs, and what drops and releases leave behind.
 
-use crate::contract::{each_wait_is_lost, kind};
+use crate::contract::{each_wait_is_lost, kind, until_zombie};
 use crate::report::{Promise, Skip, promise, promise_if};
 use crate::{Act, Subject};
 use std::os::unix::process::ExitStatusExt;
@@ -202,7 +202,7 @@ fn drop_running(subject: &Subject) {
 fn drop_exited(subject: &Subject) {
     let mut actor = subject.act(Act::Exit(0));
     let pid = actor.pid();
-    assert!(subject.backend.find(pid).unwrap().wait_exited(None).unwrap().is_some());
+    until_zombie(subject, pid);
     let done = subject.act(Act::Exit(0));
     done.wait().unwrap();
     drop(std::mem::replace(&mut actor.process, done.process.clone()));

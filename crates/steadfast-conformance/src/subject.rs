@@ -18,12 +18,21 @@ pub struct Subject {
     pub(crate) foreigner: Option<Arrange<(), Pid>>,
     pub(crate) next_pid: Option<Arrange<Pid, ()>>,
     pub(crate) tells_lost_status: bool,
+    pub(crate) is_beside_a_reaper: bool,
 }
 
 impl Subject {
     /// A backend, and the program that is its actor.
     pub fn new(backend: Arc<dyn ProcessBackend>, actor: impl Into<OsString>) -> Subject {
-        Subject { backend, actor: actor.into(), reap_behind: None, foreigner: None, next_pid: None, tells_lost_status: false }
+        Subject {
+            backend,
+            actor: actor.into(),
+            reap_behind: None,
+            foreigner: None,
+            next_pid: None,
+            tells_lost_status: false,
+            is_beside_a_reaper: false,
+        }
     }
 
     /// With a way to reap an exited child behind the handle's back, as a `waitpid(-1)` elsewhere in the program does; it waits
@@ -48,6 +57,13 @@ impl Subject {
     /// Whether the kernel under it tells how a process ended that somebody else has reaped.
     pub fn tells_lost_status(mut self, tells: bool) -> Subject {
         self.tells_lost_status = tells;
+        self
+    }
+
+    /// Beside somebody who reaps every child as soon as it has ended. The random sequences allow for it; the other promises expect that
+    /// nobody does, and what it means that one breaks off with a lost status the caller must judge.
+    pub fn beside_a_reaper(mut self) -> Subject {
+        self.is_beside_a_reaper = true;
         self
     }
 

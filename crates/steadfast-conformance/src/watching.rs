@@ -1,5 +1,6 @@
 //! Being told of an exit, and of what other threads do with a handle.
 
+use crate::contract::until_zombie;
 use crate::report::{Promise, Skip, promise, promise_if};
 use crate::{Act, Subject};
 use std::sync::{Arc, Mutex};
@@ -70,7 +71,7 @@ fn told_of_exit(subject: &Subject) {
 fn told_at_once(subject: &Subject) {
     let (ear, watcher) = Ear::new(subject);
     let zombie = subject.act(Act::Exit(0));
-    assert!(subject.backend.find(zombie.pid()).unwrap().wait_exited(None).unwrap().is_some());
+    until_zombie(subject, zombie.pid());
     zombie.watch_exit(&watcher, 1).unwrap();
     ear.until(1);
     // The backend is asked once; this one core knows.

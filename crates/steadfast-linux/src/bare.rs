@@ -1,13 +1,15 @@
-//! The least that a spawn can be: `clone`, `execve`, `waitid`, and nothing checked: what the benchmark compares with. And a fork, for tests.
+//! The least that a spawn can be: `clone`, `execve`, `waitid`, and nothing checked: what the benchmark compares with. And a fork and a storm of signals, for tests.
 
 use crate::raw;
 use crate::stack::Stack;
 use crate::wait::{self, Blocking, Reaping, Target};
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
+use std::mem;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::process::ExitStatus;
 use std::ptr;
-use steadfast_core::{Errno, Pid};
+use std::sync::atomic::{AtomicU64, Ordering};
+use steadfast_core::{Errno, Pid, Signal};
 
 unsafe extern "C" {
     static environ: *const *const c_char;
@@ -104,4 +106,34 @@ pub fn fork(run: impl FnOnce() -> i32) -> Result<Pid, Errno> {
         }
         pid => Pid::new(pid).map_err(|_| raw::errno()),
     }
+}
+
+/// How often the handler of [`interrupt_by`] has run.
+static INTERRUPTED: AtomicU64 = AtomicU64::new(0);
+
+extern "C" fn count(_: c_int) {
+    INTERRUPTED.fetch_add(1, Ordering::Relaxed);
+}
+
+/// From now on the signal interrupts calls, which are not restarted: a handler without `SA_RESTART`, which the crates for handlers do not
+/// offer. What counts how often it has run.
+///
+/// # Errors
+/// `EINVAL` (sigaction(2)).
+pub fn interrupt_by(signal: Signal) -> Result<&'static AtomicU64, Errno> {
+    // SAFETY: all zeros are an action: no flags, an empty mask.
+    let mut action: libc::sigaction = unsafe { mem::zeroed() };
+    action.sa_sigaction = count as extern "C" fn(c_int) as usize;
+    // SAFETY: the handler does nothing but add to an atomic; the old action is not asked for.
+    raw::check(unsafe { libc::sigaction(signal.as_raw(), &raw const action, ptr::null_mut()) }.into())?;
+    Ok(&INTERRUPTED)
+}
+
+/// Sends a signal to one thread of this process.
+///
+/// # Errors
+/// `ESRCH`: there is no such thread (any more).
+pub fn signal_thread(thread: i32, signal: Signal) -> Result<(), Errno> {
+    let numbers = [std::process::id() as c_long, c_long::from(thread), c_long::from(signal.as_raw())];
+    raw::call(libc::SYS_tgkill, numbers).map(drop)
 }

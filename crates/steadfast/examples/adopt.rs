@@ -2,12 +2,11 @@
 //!
 //! `cargo run -p steadfast --example adopt -- PID`; without a PID it starts a `sleep` through std and adopts that.
 //!
-//! Only a parent learns how its child ended. For any other process there is `with_handle`: a pidfd becomes readable when its
-//! process ends, whoever the parent is.
+//! A parent waits for the status. Whoever is none waits until the process is gone, that is until its parent has waited for it; then the
+//! kernel tells the status to whoever has a pidfd (Linux 6.15).
 
-use rustix::event::{PollFd, PollFlags, poll};
 use std::process::ExitCode;
-use steadfast::{Error, ErrorKind, Pid, Process, System};
+use steadfast::{Error, ErrorKind, Process, System};
 
 fn main() -> ExitCode {
     match run() {
@@ -31,20 +30,7 @@ fn run() -> Result<(), Error> {
     println!("waiting for {} by {}", process.pid(), System::current()?.backend_name());
     match process.wait() {
         Ok(status) => println!("{}: {status}", process.pid()),
-        Err(error) if error.kind() == ErrorKind::NoChild => wait_for_a_stranger(&process, process.pid())?,
-        Err(error) => return Err(error),
-    }
-    Ok(())
-}
-
-fn wait_for_a_stranger(process: &Process, pid: Pid) -> Result<(), Error> {
-    let ready = process.with_handle(|pidfd| {
-        let mut fds = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
-        // Interrupted by a signal: once more.
-        while poll(&mut fds, None) == Err(rustix::io::Errno::INTR) {}
-    });
-    match ready {
-        Ok(()) | Err(Error::ProcessDone { .. }) => println!("{pid}: gone; only its parent knows how it ended"),
+        Err(error) if error.kind() == ErrorKind::NoChild => println!("{}: {}", process.pid(), process.wait_gone()?),
         Err(error) => return Err(error),
     }
     Ok(())
