@@ -110,7 +110,11 @@ impl Ledger {
 impl Book {
     /// Whether the scenario ended for no other reason than that a child was lost: a thread of it, and then whoever relied on that thread.
     fn breaks_off(&self) -> bool {
-        let is_of_a_lost_child = |seen: &String| ["NoChild", "ProcessDone", "ECHILD"].iter().any(|kind| seen.contains(kind));
+        let is_of_a_lost_child = |seen: &String| {
+            ["NoChild", "No child processes", "ProcessDone", "it has already finished", "ECHILD"]
+                .iter()
+                .any(|kind| seen.contains(kind))
+        };
         let follows = |seen: &String| ["a scoped thread panicked", "Err` value: Any"].iter().any(|text| seen.contains(text));
         let was_taken = self.lives.iter().any(|life| life.is_reaped);
         let (lost, others): (Vec<_>, Vec<_>) = self.panics.iter().partition(|seen| is_of_a_lost_child(seen));

@@ -191,7 +191,7 @@ fn gone_child(subject: &Subject) {
     assert_eq!(actor.wait_gone_timeout(Duration::from_millis(2)).unwrap(), None);
     actor.close_stdin();
     let gone = actor.wait_gone().unwrap();
-    assert_eq!(gone.status().unwrap().code(), Some(21));
+    assert_eq!(gone.status().expect("told, or else NoChild").code(), Some(21));
     assert_eq!(actor.wait_gone_timeout(Duration::ZERO).unwrap(), Some(gone));
     assert_eq!(actor.wait().unwrap().code(), Some(21));
     assert_eq!(gone.to_string(), actor.wait().unwrap().to_string());

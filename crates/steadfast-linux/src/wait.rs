@@ -52,11 +52,12 @@ pub enum Reaping {
 /// 5.4.
 pub fn waitid(target: Target<'_>, blocking: Blocking, reaping: Reaping) -> Result<Option<Exit>, Errno> {
     let seen = call(target, blocking, Reaping::Leave)?;
-    match (seen, target) {
-        (Some(_), _) if reaping == Reaping::Leave => Ok(seen),
-        (Some(exit), Target::Any) => call(Target::Pid(exit.pid), Blocking::Now, reaping),
-        (Some(_), _) => call(target, Blocking::Now, reaping),
-        (None, _) => Ok(None),
+    let (Some(exit), Reaping::Reap) = (seen, reaping) else { return Ok(seen) };
+    let target = if let Target::Any = target { Target::Pid(exit.pid) } else { target };
+    match call(target, Blocking::Now, Reaping::Reap) {
+        // Somebody else was quicker; it is the status all the same.
+        Err(Errno::CHILD) => Ok(seen),
+        answer => answer,
     }
 }
 

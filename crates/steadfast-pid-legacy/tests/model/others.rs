@@ -27,6 +27,10 @@ pub(crate) mod start_time {
 
     pub(crate) struct StartTime;
 
+    pub(crate) fn is_traced(_: Pid) -> bool {
+        unreachable!("waitid works here")
+    }
+
     impl StartTime {
         pub(crate) fn of(_: Pid) -> Result<StartTime> {
             unreachable!("nobody is looked for here")
@@ -43,6 +47,12 @@ pub(crate) mod collect {
     use steadfast_core::{Errno, Exit, Pid};
 
     pub(crate) struct Collector;
+
+    pub(crate) enum Found {
+        Ours,
+        Traced,
+        Stranger,
+    }
 
     #[allow(dead_code, reason = "waitid works here")]
     pub(crate) enum State {
@@ -64,11 +74,11 @@ pub(crate) mod collect {
             unreachable!("waitid works here")
         }
 
-        pub(crate) fn wait_until(&self, _: Option<Instant>, _: impl Fn() -> bool) -> Result<Option<Exit>, Errno> {
+        pub(crate) fn wait_until(&self, _: Option<Instant>, _: impl Fn() -> Found) -> Result<Option<Exit>, Errno> {
             unreachable!("waitid works here")
         }
 
-        pub(crate) fn take(&self, _: impl Fn() -> bool) -> Result<Option<Exit>, Errno> {
+        pub(crate) fn take(&self, _: impl Fn() -> Found) -> Result<Option<Exit>, Errno> {
             unreachable!("waitid works here")
         }
     }
