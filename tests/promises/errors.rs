@@ -91,7 +91,7 @@ fn missing(system: &System) {
 fn file(bytes: &[u8]) -> (tempfile::TempDir, std::path::PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("program");
-    let mut file = File::options().write(true).create(true).mode(0o755).open(&path).unwrap();
+    let mut file = File::options().write(true).create_new(true).mode(0o755).open(&path).unwrap();
     file.write_all(bytes).unwrap();
     (dir, path)
 }

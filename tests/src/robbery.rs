@@ -287,7 +287,11 @@ impl Scene {
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
             if self.is_dumpable {
-                scope.spawn(|| while !over.load(Ordering::SeqCst) && set_dumpable(true).is_ok() {});
+                scope.spawn(|| {
+                    while !over.load(Ordering::SeqCst) && set_dumpable(true).is_ok() {
+                        std::hint::spin_loop();
+                    }
+                });
             }
             let booty = beside_thieves(rob, self.trades, spawns, &mut start);
             over.store(true, Ordering::SeqCst);

@@ -4,15 +4,15 @@
 //! the end of the streams blocks as long as any process has them open, a grandchild too; so who must return in time watches the
 //! child besides.
 
+mod watch;
+
 use crate::pipe::{End, ROOM};
-use crate::wait::Alarm;
 use crate::{ExitStatus, Output, Process, System};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-use steadfast_core::{Errno, Error, Lent, Result};
+use steadfast_core::{Errno, Error, Result};
+use watch::{LOOK, Watch, has_exited};
 
 /// How to read what a child writes: how long, how much, and what then.
 ///
@@ -393,86 +393,9 @@ fn read_real(
     }
 }
 
-/// How often a child is looked at, if nothing tells of its exit.
-const LOOK: Duration = Duration::from_millis(10);
-
 struct Seen {
     readable: Vec<usize>,
     exited: bool,
-}
-
-/// How the exit is noticed: by a descriptor that is polled with the pipes; the pidfd or, where there is none, one that the backend's call
-/// makes readable.
-enum Watch<'a> {
-    Pidfd(&'a Process, Lent),
-    Alarm(&'a Process, Arc<Alarm>),
-    /// There is neither a descriptor nor a thread to be had: it is looked at from time to time.
-    Looks(&'a Process),
-    /// It is over already.
-    Over,
-}
-
-impl<'a> Watch<'a> {
-    fn new(process: &'a Process) -> Result<Watch<'a>> {
-        match process.lend() {
-            Ok(lent) => Ok(Watch::Pidfd(process, lent)),
-            Err(Error::NoHandle { .. }) => {
-                let alarm = Alarm::new("a child whose output is read").and_then(|alarm| {
-                    process.watch_exit(&alarm.watcher(), 0)?;
-                    Ok(alarm)
-                });
-                match alarm {
-                    Ok(alarm) => Ok(Watch::Alarm(process, alarm)),
-                    Err(error) if error.is_of_the_moment() => Ok(Watch::Looks(process)),
-                    Err(error) => Err(error),
-                }
-            }
-            // Somebody else has waited for it.
-            Err(Error::ProcessDone { .. }) => Ok(Watch::Over),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn fd(&self) -> Option<BorrowedFd<'_>> {
-        match self {
-            Watch::Pidfd(_, lent) => Some(lent.as_fd()),
-            Watch::Alarm(_, alarm) => Some(alarm.fd()),
-            Watch::Looks(_) | Watch::Over => None,
-        }
-    }
-
-    /// Whether it has exited, now that the descriptor is readable.
-    fn exited(&self) -> Result<bool> {
-        match self {
-            Watch::Over => Ok(true),
-            Watch::Pidfd(process, _) | Watch::Looks(process) => has_exited(process),
-            Watch::Alarm(process, alarm) => {
-                alarm.reset();
-                let is_over = has_exited(process)?;
-                if !is_over {
-                    process.watch_exit(&alarm.watcher(), 0)?;
-                }
-                Ok(is_over)
-            }
-        }
-    }
-}
-
-impl Drop for Watch<'_> {
-    fn drop(&mut self) {
-        if let Watch::Alarm(process, alarm) = self {
-            process.unwatch(&alarm.watcher(), 0);
-        }
-    }
-}
-
-/// Looks; one that is gone without a status counts: nothing more will come from it.
-fn has_exited(process: &Process) -> Result<bool> {
-    match process.try_wait() {
-        Ok(status) => Ok(status.is_some()),
-        Err(Error::NoChild { .. }) => Ok(true),
-        Err(error) => Err(error),
-    }
 }
 
 /// Waits for bytes, an end, the exit, or until the time is up.
@@ -566,7 +489,7 @@ mod tests {
     use super::*;
 
     fn kept<'a>(limit: usize, pieces: impl IntoIterator<Item = &'a [u8]>) -> CapturedStream {
-        let mut kept = CapturedStream::default();
+        let mut kept = CapturedStream { complete: true, ..CapturedStream::default() };
         kept.set_limit(Some(limit));
         for piece in pieces {
             kept.room().extend(piece);
@@ -589,6 +512,8 @@ mod tests {
         let short = kept(10, [&b"12345678"[..]]);
         assert_eq!((short.to_vec(), short.omitted(), short.to_string()), (b"12345678".to_vec(), 0, "12345678".into()));
         assert_eq!(kept(2, [&b"abc"[..]]).to_string(), "a\n[… 1 bytes left out …]\nc");
+        let cut_off = CapturedStream { complete: false, ..short };
+        assert_eq!(cut_off.to_string(), "12345678\n[… not read to its end …]\n");
     }
 
     #[test]

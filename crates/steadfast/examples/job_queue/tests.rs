@@ -227,5 +227,5 @@ fn the_classic_one_waits_twice_and_takes_a_strangers_status() {
         run_to_the_end(sim, &queue);
     });
     assert_eq!(kind, "panic", "{report}");
-    assert!(report.contains("NoChild"), "{report}");
+    assert!(report.contains("No child processes"), "{report}");
 }

@@ -1,0 +1,85 @@
+//! [`Watch`]: how the exit of a child is noticed while its output is read.
+
+use crate::Process;
+use crate::wait::Alarm;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Duration;
+use steadfast_core::{Error, Lent, Result};
+
+/// How the exit is noticed: by a descriptor that is polled with the pipes; the pidfd or, where there is none, one that the backend's call
+/// makes readable.
+pub(super) enum Watch<'a> {
+    Pidfd(&'a Process, Lent),
+    Alarm(&'a Process, Arc<Alarm>),
+    /// There is neither a descriptor nor a thread to be had: it is looked at from time to time.
+    Looks(&'a Process),
+    /// It is over already.
+    Over,
+}
+
+impl<'a> Watch<'a> {
+    pub(super) fn new(process: &'a Process) -> Result<Watch<'a>> {
+        match process.lend() {
+            Ok(lent) => Ok(Watch::Pidfd(process, lent)),
+            Err(Error::NoHandle { .. }) => {
+                let alarm = Alarm::new("a child whose output is read").and_then(|alarm| {
+                    process.watch_exit(&alarm.watcher(), 0)?;
+                    Ok(alarm)
+                });
+                match alarm {
+                    Ok(alarm) => Ok(Watch::Alarm(process, alarm)),
+                    Err(error) if error.is_of_the_moment() => Ok(Watch::Looks(process)),
+                    Err(error) => Err(error),
+                }
+            }
+            // Somebody else has waited for it.
+            Err(Error::ProcessDone { .. }) => Ok(Watch::Over),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Watch::Pidfd(_, lent) => Some(lent.as_fd()),
+            Watch::Alarm(_, alarm) => Some(alarm.fd()),
+            Watch::Looks(_) | Watch::Over => None,
+        }
+    }
+
+    /// Whether it has exited, now that the descriptor is readable.
+    pub(super) fn exited(&self) -> Result<bool> {
+        match self {
+            Watch::Over => Ok(true),
+            Watch::Pidfd(process, _) | Watch::Looks(process) => has_exited(process),
+            Watch::Alarm(process, alarm) => {
+                alarm.reset();
+                let is_over = has_exited(process)?;
+                if !is_over {
+                    process.watch_exit(&alarm.watcher(), 0)?;
+                }
+                Ok(is_over)
+            }
+        }
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        if let Watch::Alarm(process, alarm) = self {
+            process.unwatch(&alarm.watcher(), 0);
+        }
+    }
+}
+
+/// Looks; one that is gone without a status counts: nothing more will come from it.
+pub(super) fn has_exited(process: &Process) -> Result<bool> {
+    match process.try_wait() {
+        Ok(status) => Ok(status.is_some()),
+        Err(Error::NoChild { .. }) => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+/// How often a child is looked at, if nothing tells of its exit.
+pub(super) const LOOK: Duration = Duration::from_millis(10);
