@@ -1,0 +1,256 @@
+//! What a handle makes of its backend's answers: which of them end it, which are passed on, and which call is made at all.
+#![forbid(unsafe_code)]
+
+use std::os::fd::BorrowedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use steadfast_core::sync::Scheduler;
+use steadfast_core::{
+    BackendProcess, Capabilities, Clock, Errno, Error, ErrorKind, Exit, OnExit, Pid, Plan, Process, ProcessBackend, Result,
+    Signal, Spawned, Watcher,
+};
+
+/// How it answers. `None`: with what is usual, and an exit with code 7.
+#[derive(Default)]
+struct Answers {
+    /// To `wait_exited`, `reap` and `collect`.
+    wait: Mutex<Option<Errno>>,
+    /// It runs.
+    runs: Mutex<bool>,
+    /// To signals.
+    signal: Mutex<Option<Errno>>,
+    leads_no_group: bool,
+    is_exact: bool,
+    generation: AtomicU32,
+    calls: Mutex<Vec<&'static str>>,
+}
+
+impl Answers {
+    fn calls(&self) -> Vec<&'static str> {
+        std::mem::take(&mut self.calls.lock().unwrap())
+    }
+
+    fn answer(&self, call: &'static str) -> Result<Option<Exit>> {
+        self.calls.lock().unwrap().push(call);
+        match *self.wait.lock().unwrap() {
+            Some(errno) => Err(Error::on_process(call, Pid::MAX, errno)),
+            None if *self.runs.lock().unwrap() => Ok(None),
+            None => Ok(Some(Exit::new(Pid::MAX, ExitStatus::from_raw(7 << 8)))),
+        }
+    }
+}
+
+struct Answering(Arc<Answers>);
+
+impl BackendProcess for Answering {
+    fn signal(&self, _: Signal) -> Result<()> {
+        self.0.calls.lock().unwrap().push("signal");
+        match *self.0.signal.lock().unwrap() {
+            Some(errno) => Err(Error::on_process("kill", Pid::MAX, errno)),
+            None => Ok(()),
+        }
+    }
+    fn signal_group(&self, signal: Signal) -> Result<bool> {
+        self.signal(signal).map(|()| !self.0.leads_no_group)
+    }
+    fn wait_exited(&self, _: Option<Instant>) -> Result<Option<Exit>> {
+        self.0.answer("wait")
+    }
+    fn reap(&self) -> Result<Option<Exit>> {
+        self.0.answer("reap")
+    }
+    fn collect(&self) -> Result<Exit> {
+        self.0.answer("collect").map(|exit| exit.expect("it has exited"))
+    }
+    fn on_exit(self: Arc<Self>, _: OnExit) -> Result<()> {
+        self.0.calls.lock().unwrap().push("on_exit");
+        Ok(())
+    }
+    fn handle(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+    fn abandon(self: Arc<Self>) {
+        self.0.calls.lock().unwrap().push("abandon");
+    }
+}
+
+impl Clock for Answering {
+    fn now(&self) -> Instant {
+        #[allow(clippy::disallowed_methods, reason = "this is a clock")]
+        Instant::now()
+    }
+    fn sleep_until(&self, _: Instant) {}
+    fn scheduler(&self) -> Option<Arc<dyn Scheduler>> {
+        None
+    }
+}
+
+impl ProcessBackend for Answering {
+    fn capabilities(&self) -> Capabilities {
+        let capabilities = Capabilities::new("answering");
+        if self.0.is_exact { capabilities.find_is_exact() } else { capabilities }
+    }
+    fn clock(&self) -> &dyn Clock {
+        self
+    }
+    fn generation(&self) -> u32 {
+        self.0.generation.load(Ordering::SeqCst)
+    }
+    fn spawn(&self, _: &Plan) -> Result<Spawned> {
+        let process = Arc::new(Answering(Arc::clone(&self.0)));
+        Ok(Spawned { pid: Pid::MAX, process, pipes: [None, None, None], pidfd: None })
+    }
+    fn find(&self, _: Pid) -> Result<Arc<dyn BackendProcess>> {
+        Ok(Arc::new(Answering(Arc::clone(&self.0))))
+    }
+}
+
+fn plan() -> Plan {
+    Plan::builder("x").build().unwrap()
+}
+
+fn backend(answers: Answers) -> (Arc<Answers>, Arc<dyn ProcessBackend>) {
+    let answers = Arc::new(answers);
+    (Arc::clone(&answers), Arc::new(Answering(answers)))
+}
+
+fn spawned(answers: Answers) -> (Arc<Answers>, Process) {
+    let (answers, backend) = backend(answers);
+    (answers, Process::spawn(&backend, &plan()).unwrap().0)
+}
+
+fn found(answers: Answers) -> (Arc<Answers>, Process) {
+    let (answers, backend) = backend(answers);
+    (answers, Process::find(&backend, Pid::MAX).unwrap())
+}
+
+fn refusing(errno: Errno) -> Answers {
+    Answers { wait: Mutex::new(Some(errno)), ..Answers::default() }
+}
+
+#[test]
+fn run_says_that_a_status_is_lost_and_leaves_a_child_that_could_not_be_waited_for_to_the_background() {
+    let (answers, backend) = backend(refusing(Errno::CHILD));
+    assert_eq!(Process::run(&backend, &plan()).unwrap_err().kind(), ErrorKind::NoChild);
+    assert_eq!(answers.calls(), ["collect"]);
+    *answers.wait.lock().unwrap() = Some(Errno::PERM);
+    assert_eq!(Process::run(&backend, &plan()).unwrap_err().errno(), Some(Errno::PERM));
+    assert_eq!(answers.calls(), ["collect", "abandon"]);
+    *answers.wait.lock().unwrap() = None;
+    assert_eq!(Process::run(&backend, &plan()).unwrap().status.code(), Some(7));
+    assert_eq!(answers.calls(), ["collect"]);
+}
+
+#[test]
+fn a_lost_status_ends_the_handle_of_a_child_and_of_nobody_else() {
+    let (answers, child) = spawned(refusing(Errno::CHILD));
+    assert_eq!(child.wait().unwrap_err().kind(), ErrorKind::NoChild);
+    assert!(!child.is_running());
+    answers.calls();
+    assert_eq!(child.kill().unwrap_err().kind(), ErrorKind::ProcessDone);
+    assert_eq!(child.wait().unwrap_err().kind(), ErrorKind::NoChild);
+    drop(child);
+    assert_eq!(answers.calls(), Vec::<&str>::new());
+
+    let (answers, stranger) = found(refusing(Errno::CHILD));
+    assert_eq!(stranger.wait().unwrap_err().kind(), ErrorKind::NoChild);
+    assert!(stranger.is_running());
+    stranger.kill().unwrap();
+    assert_eq!(answers.calls(), ["wait", "signal"]);
+}
+
+#[test]
+fn another_error_of_a_wait_is_passed_on_and_ends_nothing() {
+    for (answers, process) in [spawned(refusing(Errno::PERM)), found(refusing(Errno::PERM))] {
+        for error in [process.wait().unwrap_err(), process.try_wait().unwrap_err()] {
+            assert_eq!(error.errno(), Some(Errno::PERM));
+        }
+        assert!(process.is_running() && process.exit().is_none() && process.status().is_none());
+        *answers.wait.lock().unwrap() = None;
+        assert_eq!(process.wait().unwrap().code(), Some(7));
+        assert_eq!((process.exit().unwrap().pid, process.status().unwrap().code()), (Pid::MAX, Some(7)));
+    }
+}
+
+#[test]
+fn every_way_to_wait_gives_the_status_or_that_it_runs() {
+    type Way = fn(&Process) -> Option<ExitStatus>;
+    let ways: [Way; 3] = [
+        |process| process.try_wait().unwrap(),
+        |process| process.wait_timeout(Duration::ZERO).unwrap(),
+        |process| process.wait_deadline(process.backend().clock().now()).unwrap(),
+    ];
+    for way in ways {
+        let (answers, child) = spawned(Answers { runs: Mutex::new(true), ..Answers::default() });
+        assert_eq!(way(&child), None);
+        *answers.runs.lock().unwrap() = false;
+        assert_eq!(way(&child).unwrap().code(), Some(7));
+    }
+}
+
+#[test]
+fn signals_reach_the_backend_and_its_answers_get_their_meaning() {
+    let (answers, process) = spawned(Answers::default());
+    process.signal(Signal::TERM).unwrap();
+    process.kill().unwrap();
+    process.signal_group(Signal::TERM).unwrap();
+    process.kill_group().unwrap();
+    assert_eq!(answers.calls(), ["signal"; 4]);
+    for (errno, kind) in [(Errno::PERM, ErrorKind::System), (Errno::SRCH, ErrorKind::ProcessDone)] {
+        *answers.signal.lock().unwrap() = Some(errno);
+        for error in [process.signal(Signal::TERM).unwrap_err(), process.signal_group(Signal::TERM).unwrap_err()] {
+            assert_eq!(error.kind(), kind);
+        }
+    }
+    let (_, alone) = spawned(Answers { leads_no_group: true, ..Answers::default() });
+    assert_eq!(alone.signal_group(Signal::TERM).unwrap_err().kind(), ErrorKind::NoGroup);
+    assert_eq!(alone.kill_group().unwrap_err().kind(), ErrorKind::NoGroup);
+    alone.signal(Signal::TERM).unwrap();
+}
+
+#[test]
+fn a_look_reaps_at_once_only_who_cannot_be_another() {
+    let (answers, child) = spawned(Answers::default());
+    assert_eq!(child.try_wait().unwrap().unwrap().code(), Some(7));
+    assert_eq!(answers.calls(), ["reap"]);
+    let (answers, process) = found(Answers { is_exact: true, ..Answers::default() });
+    assert_eq!(process.try_wait().unwrap().unwrap().code(), Some(7));
+    assert_eq!(answers.calls(), ["reap"]);
+    let (answers, process) = found(Answers::default());
+    assert_eq!(process.try_wait().unwrap().unwrap().code(), Some(7));
+    // Behind the look that asks whether it still is the one.
+    assert_eq!(answers.calls(), ["wait", "reap"]);
+}
+
+struct Nobody;
+
+impl Watcher for Nobody {
+    fn notify(&self, _: u64) {}
+}
+
+#[test]
+fn a_look_of_a_watcher_is_a_look() {
+    let watcher: Arc<dyn Watcher> = Arc::new(Nobody);
+    let (answers, child) = spawned(Answers { runs: Mutex::new(true), ..Answers::default() });
+    child.watch_exit(&watcher, 1).unwrap();
+    assert_eq!(child.try_wait_unwatched(&watcher, 1).unwrap(), None);
+    assert!(child.is_running());
+    *answers.runs.lock().unwrap() = false;
+    assert_eq!(child.try_wait_unwatched(&watcher, 1).unwrap().unwrap().code(), Some(7));
+    assert!(!child.is_running());
+}
+
+#[test]
+fn in_the_child_of_a_fork_it_is_nobodys_child() {
+    let (answers, child) = spawned(Answers { runs: Mutex::new(true), ..Answers::default() });
+    assert!(child.is_here());
+    answers.generation.store(1, Ordering::SeqCst);
+    assert!(!child.is_here());
+    child.kill().unwrap();
+    assert_eq!(answers.calls(), ["signal"]);
+    drop(child);
+    assert_eq!(answers.calls(), Vec::<&str>::new());
+}
