@@ -21,6 +21,7 @@ mod errno;
 mod error;
 mod exit;
 mod lock;
+mod pauses;
 mod pid;
 mod plan;
 mod process;
@@ -32,6 +33,7 @@ pub use contain::contain;
 pub use errno::Errno;
 pub use error::{Error, ErrorKind, Stage};
 pub use exit::{Exit, Rusage};
+pub use pauses::Pauses;
 pub use pid::Pid;
 pub use plan::{
     Attributes, Capability, Disposition, Hook, IdMap, Limit, Namespaces, Plan, PlanBuilder, PlanStdio, Resource, Scheduling,

@@ -7,7 +7,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use steadfast_core::{Clock, Errno, Exit, Pid};
+use steadfast_core::{Clock, Errno, Exit, Pauses, Pid};
 use steadfast_linux::{SystemClock, wait4_now};
 
 pub(crate) struct Collector {
@@ -59,18 +59,15 @@ impl Collector {
 
     /// `found`: who has the number now, asked before each look, which reaps them.
     pub(crate) fn wait_until(&self, deadline: Option<Instant>, found: impl Fn() -> Found + Copy) -> Result<Option<Exit>, Errno> {
-        let mut pause = Duration::from_micros(250);
+        let mut pauses = Pauses::new(Duration::from_micros(250), Duration::from_millis(20));
         loop {
             if let Some(exit) = self.look(found)? {
                 return Ok(Some(exit));
             }
-            let next = SystemClock.now() + pause;
-            match deadline {
-                Some(deadline) if deadline <= SystemClock.now() => return Ok(None),
-                Some(deadline) => SystemClock.sleep_until(deadline.min(next)),
-                None => SystemClock.sleep_until(next),
+            if deadline.is_some_and(|deadline| deadline <= SystemClock.now()) {
+                return Ok(None);
             }
-            pause = (pause * 2).min(Duration::from_millis(20));
+            pauses.sleep(&SystemClock, deadline);
         }
     }
 

@@ -10,7 +10,7 @@ use crate::watch::{Watch, thread_errno};
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
-use steadfast_core::{BackendProcess, Clock, Errno, Error, Exit, OnExit, Pid, Result, Signal, contain};
+use steadfast_core::{BackendProcess, Clock, Errno, Error, Exit, OnExit, Pauses, Pid, Result, Signal, contain};
 
 pub(crate) struct LegacyProcess {
     pid: Pid,
@@ -108,14 +108,13 @@ impl LegacyProcess {
 
     /// Waits for the exit. A stop of a child that we trace ends the call too, and would again at once: there is no event for its end.
     fn wait_for_ever(&self, reaping: Reaping) -> Result<Option<Exit>, Errno> {
-        let mut pause = Duration::from_millis(1);
+        let mut pauses = Pauses::new(Duration::from_millis(1), Duration::from_millis(50));
         loop {
             let exit = waitid(Target::Pid(self.pid), Blocking::Block, reaping)?;
             if exit.is_some() {
                 return Ok(exit);
             }
-            SystemClock.sleep_until(SystemClock.now() + pause);
-            pause = (pause * 2).min(Duration::from_millis(50));
+            pauses.sleep(&SystemClock, None);
         }
     }
 
@@ -133,15 +132,13 @@ impl LegacyProcess {
     }
 
     fn look_until(&self, deadline: Instant) -> Result<Option<Exit>, Errno> {
-        let mut pause = Duration::from_millis(1);
+        let mut pauses = Pauses::new(Duration::from_millis(1), Duration::from_millis(20));
         loop {
             let seen = self.look()?;
-            let now = SystemClock.now();
-            if seen.is_some() || deadline <= now {
+            if seen.is_some() || deadline <= SystemClock.now() {
                 return Ok(seen);
             }
-            SystemClock.sleep_until(deadline.min(now + pause));
-            pause = (pause * 2).min(Duration::from_millis(20));
+            pauses.sleep(&SystemClock, Some(deadline));
         }
     }
 
@@ -156,17 +153,15 @@ impl LegacyProcess {
 
     /// Calls when the process is over, without an event that says so: looks from time to time, until nobody has the handle any more.
     fn tell_by_looking(self: &Arc<Self>, tell: OnExit) -> Result<(), Errno> {
-        const LONGEST: Duration = Duration::from_millis(50);
         let process = Arc::downgrade(self);
         let run = move || {
-            let mut pause = Duration::from_millis(1);
+            let mut pauses = Pauses::new(Duration::from_millis(1), Duration::from_millis(50));
             while let Some(process) = process.upgrade() {
                 if process.is_over() {
                     return contain(tell);
                 }
                 drop(process);
-                SystemClock.sleep_until(SystemClock.now() + pause);
-                pause = (pause * 2).min(LONGEST);
+                pauses.sleep(&SystemClock, None);
             }
         };
         spawn_quiet_thread("steadfast-watch", run).map_err(thread_errno)

@@ -7,7 +7,7 @@ use crate::os::{Blocking, Condvar, Mutex, MutexGuard, Reaping, SystemClock, Targ
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
-use steadfast_core::{Clock, Errno, OnExit, Pid, contain};
+use steadfast_core::{Clock, Errno, OnExit, Pauses, Pid, contain};
 
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
@@ -89,15 +89,12 @@ impl Watch {
 /// Returns once it has exited, or is no child of ours; not because a look was refused for the moment, which says neither, nor because of
 /// a stop of a child that we trace.
 fn until_over(pid: Pid) {
-    let mut pause = Duration::from_millis(1);
+    let mut pauses = Pauses::new(Duration::from_millis(1), Duration::from_millis(50));
     loop {
         match waitid(Target::Pid(pid), Blocking::Block, Reaping::Leave) {
             Ok(Some(_)) | Err(Errno::CHILD) => return,
             Err(Errno::INTR) => {}
-            Ok(None) | Err(_) => {
-                SystemClock.sleep_until(SystemClock.now() + pause);
-                pause = (pause * 2).min(Duration::from_millis(50));
-            }
+            Ok(None) | Err(_) => pauses.sleep(&SystemClock, None),
         }
     }
 }

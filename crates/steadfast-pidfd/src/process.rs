@@ -5,11 +5,15 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use steadfast_core::{BackendProcess, Clock, Errno, Error, Exit, OnExit, Pid, Result, Signal, contain};
+use steadfast_core::{BackendProcess, Clock, Errno, Error, Exit, OnExit, Pauses, Pid, Result, Signal, contain};
 use steadfast_linux::{
     Blocking, Reaping, SystemClock, Target, kill_group, pidfd_exit_status, pidfd_is_taken, pidfd_send_signal, pidfd_signal_group,
     waitid,
 };
+
+/// Between two looks, where no event tells.
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_millis(50);
 
 pub(crate) struct PidfdProcess {
     pid: Pid,
@@ -49,13 +53,12 @@ impl PidfdProcess {
 
     /// Reaps it, however long that takes.
     pub(crate) fn reap_when_exited(&self) {
-        let mut pause = Duration::from_millis(1);
+        let mut pauses = Pauses::new(SHORTEST, LONGEST);
         while !self.is_reaped(Blocking::Block) {
             // It may run still: see `wait_exited_until`.
             _ = self.poll(None);
             // Refused for the moment, and there is no event that says for how long.
-            SystemClock.sleep_until(SystemClock.now() + pause);
-            pause = (pause * 2).min(Duration::from_millis(50));
+            pauses.sleep(&SystemClock, None);
         }
     }
 
@@ -96,7 +99,7 @@ impl PidfdProcess {
     }
 
     fn wait_exited_until(&self, deadline: Option<Instant>) -> Result<Option<Exit>, Errno> {
-        let mut pause = Duration::from_millis(1);
+        let mut pauses = Pauses::new(SHORTEST, LONGEST);
         let blocking = if deadline.is_none() { Blocking::Block } else { Blocking::Now };
         loop {
             // Look first: this is where a process that is not our child is told apart, and a deadline in the past still learns
@@ -112,8 +115,7 @@ impl PidfdProcess {
             if self.poll(left)? && self.waitid(Blocking::Now, Reaping::Leave)?.is_none() {
                 // Exited, but not for us yet: a debugger traces it and has to collect it first (ptrace(2)). There is no event for
                 // that.
-                SystemClock.sleep_until(SystemClock.now() + left.unwrap_or(pause).min(pause));
-                pause = (pause * 2).min(Duration::from_millis(50));
+                pauses.sleep(&SystemClock, deadline);
             }
         }
     }

@@ -7,7 +7,7 @@ use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
-use steadfast_core::{Error, PipeEnd, Result, Signal};
+use steadfast_core::{Error, Pauses, PipeEnd, Result, Signal};
 
 /// A process that was spawned: a [`Process`], which it derefs to, and the pipes.
 ///
@@ -157,21 +157,18 @@ impl Child {
 
     /// What was read so far, for this call alone; `None`: another one has it at the deadline.
     fn lock_captured(&self, system: &System, deadline: Option<Instant>) -> Option<MutexGuard<'_, Kept>> {
-        let mut pause = Duration::from_micros(100);
+        let mut pauses = Pauses::new(Duration::from_micros(100), Duration::from_millis(10));
         loop {
             match self.captured.try_lock() {
                 Ok(guard) => return Some(guard),
                 Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
                 Err(TryLockError::WouldBlock) => {}
             }
-            let now = system.now();
-            if deadline.is_some_and(|deadline| deadline <= now) {
+            if deadline.is_some_and(|deadline| deadline <= system.now()) {
                 return None;
             }
             // A lock knows no deadline and no simulated time.
-            let next = now + pause;
-            system.sleep(deadline.map_or(next, |deadline| deadline.min(next)).saturating_duration_since(now));
-            pause = (pause * 2).min(Duration::from_millis(10));
+            pauses.sleep(system.backend().clock(), deadline);
         }
     }
 
