@@ -11,7 +11,7 @@ use std::fs::{self, File};
 use std::io::{Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use steadfast::{
-    Capability, Command, Disposition, Errno, Error, IdMap, Limit, Namespaces, Resource, Scheduling, Signal, SignalSet, Stage,
+    Capability, Command, Disposition, Errno, Error, IdMap, Limit, MountPropagation, Namespaces, Resource, Scheduling, Signal, SignalSet, Stage,
     Stdio, System,
 };
 
@@ -31,6 +31,10 @@ pub(crate) fn tests() -> Vec<Test> {
         root("namespaces: born in new ones, process 1 of its PID namespace", namespaces),
         root("uid_map, gid_map: IDs inside; setgroups denied first", maps),
         root("unshare: other namespaces, mounts private", unshare),
+        Test::that_may_skip("attribute: mount_propagation: what is mounted inside does not show outside, unless asked for", || {
+            as_root(propagation)
+        })
+        .in_namespace(),
         Test::that_may_skip("attribute: cgroup: born there, or joins", cgroup),
         any("fd: circles, chains, and a number beyond", fd_circles),
         any("fd: beside the standard streams, and instead of them", fd_streams),
@@ -212,6 +216,26 @@ fn unshare(system: &System) {
     assert_ne!(text.lines().next().unwrap(), ours);
     assert!(!text.contains(" shared:"), "{text}");
     assert_eq!(said(system, sh("cat /proc/self/uid_map").unshare(Namespaces::USER)), "");
+}
+
+/// Here all mounts are shared first, as where systemd is.
+fn propagation(system: &System) {
+    let run = |command: &mut Command| assert!(system.spawn(command).unwrap().wait().unwrap().success());
+    run(&mut sh("mount --make-rshared /"));
+    let mounted = || fs::read_to_string("/proc/self/mountinfo").unwrap().matches(" /mnt ").count();
+    let (before, mount) = (mounted(), || sh("mount -t tmpfs inside /mnt"));
+    run(mount().namespaces(Namespaces::MOUNT));
+    run(mount().unshare(Namespaces::MOUNT));
+    run(mount().namespaces(Namespaces::MOUNT).mount_propagation(MountPropagation::Slave));
+    let user = Namespaces::USER | Namespaces::MOUNT;
+    run(mount().namespaces(user).uid_map([IdMap { inside: 0, outside: 0, count: 1 }]));
+    assert_eq!(mounted(), before);
+    let is_slave = "grep -q 'master:' /proc/self/mountinfo";
+    run(sh(is_slave).unshare(Namespaces::MOUNT).mount_propagation(MountPropagation::Slave));
+    run(sh(&format!("! {is_slave}")).namespaces(Namespaces::MOUNT));
+    run(mount().namespaces(Namespaces::MOUNT).mount_propagation(MountPropagation::Unchanged));
+    assert_eq!(mounted(), before + 1);
+    run(&mut sh("umount /mnt; mount --make-rprivate /"));
 }
 
 /// A cgroup of our own, removed with this.

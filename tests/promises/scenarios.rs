@@ -7,7 +7,8 @@ use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use steadfast::mock::{Kernel, Script, Simulated};
-use steadfast::{Child, Command, ErrorKind, Pid, Process, Signal, Stdio, System};
+use std::time::Duration;
+use steadfast::{Child, Command, ErrorKind, Pid, Process, Signal, Stdio, System, WaitSet, wait_any};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -21,6 +22,9 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("adopt: a child of std's, running and waited for", || each_system(adopt)),
         Test::new("kill_on_drop: kills; without it the child goes on", || each_system(kill_on_drop)),
         Test::new("rusage: CPU time and memory are counted", || each_system(rusage)),
+        Test::new("rusage: the peak of a big child is exact, that of a small child of a big parent only a bound", || {
+            each_system(peak_memory);
+        }),
         Test::new("enter: the system is current on this thread, innermost first, until dropped", enter),
         Test::new("SIGCHLD ignored: NoChild or the true status, never a made-up one", || each_system(sigchld_ignored)),
         Test::new("EINTR: signals do not end a wait", || each_system(interrupted)),
@@ -188,9 +192,42 @@ fn rusage(system: &System) {
     child.wait().unwrap();
     let exit = child.exit().unwrap();
     assert_eq!(exit.pid, child.pid());
-    let used = exit.rusage;
+    let used = exit.rusage.unwrap();
     assert!(used.user_time + used.system_time > std::time::Duration::ZERO, "{used:?}");
-    assert!(used.max_rss > 100 * 1024 && used.minor_faults > 0, "{used:?}");
+    assert!(used.max_rss.bytes() > 100 * 1024 && used.minor_faults > 0, "{used:?}");
+}
+
+/// The kernel carries the spawner's peak over into the child's.
+fn peak_memory(system: &System) {
+    const BIG: u64 = 150 << 20;
+    let peak = |process: &Process| process.exit().unwrap().rusage.unwrap().max_rss;
+    let big = || system.spawn(Command::new("dd").args(["if=/dev/zero", "of=/dev/null", "bs=300M", "count=1", "status=none"])).unwrap();
+    let ways: [fn(&Child); 4] = [
+        |child| assert!(child.wait().unwrap().success()),
+        |child| assert!(child.wait_timeout(Duration::from_secs(60)).unwrap().is_some()),
+        |child| assert!(wait_any(&[child.process()], None).unwrap().is_some()),
+        |child| {
+            let set = WaitSet::new();
+            set.add((), child).unwrap();
+            assert!(set.wait().is_some());
+        },
+    ];
+    for wait in ways {
+        let child = big();
+        wait(&child);
+        let own = peak(child.process());
+        assert!(own.exact().is_some_and(|bytes| bytes > 2 * BIG), "{own}");
+    }
+    // Of one that somebody else has spawned, perhaps somebody big, it is not known.
+    let adopted = system.adopt(std::process::Command::new("true").spawn().unwrap()).unwrap();
+    adopted.wait().unwrap();
+    assert_eq!(peak(adopted.process()).exact(), None);
+    let hog = vec![1_u8; BIG as usize];
+    let child = system.spawn(&Command::new("true")).unwrap();
+    child.wait().unwrap();
+    drop(std::hint::black_box(hog));
+    let bound = peak(child.process());
+    assert!(bound.exact().is_none() && bound.bytes() > BIG, "{bound}");
 }
 
 fn enter() {

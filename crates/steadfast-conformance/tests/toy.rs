@@ -144,7 +144,7 @@ impl ProcessBackend for Toy {
             None,
         ];
         let process = Arc::new(ToyProcess { table: Arc::clone(&self.table), pid, bug: self.bug });
-        Ok(Spawned { pid, process, pipes, pidfd: None })
+        Ok(Spawned { pid, process, spawner_peak: 0, pipes, pidfd: None })
     }
 
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {

@@ -137,6 +137,9 @@ pub struct Spawned {
     pub pid: Pid,
     /// The process.
     pub process: Arc<dyn BackendProcess>,
+    /// The largest resident set that the spawner itself has had so far, in bytes, once the program has been executed; 0 if that has no
+    /// influence on what is told of the child's. See [`MaxRss`](crate::MaxRss).
+    pub spawner_peak: u64,
     /// The caller's ends of the pipes that the plan asked for: stdin, stdout, stderr.
     pub pipes: [Option<PipeEnd>; 3],
     /// The pidfd that the plan asked for: close-on-exec, and the caller's own.

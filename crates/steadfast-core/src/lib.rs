@@ -32,11 +32,11 @@ pub use backend::{BackendProcess, Capabilities, Clock, OnExit, PipeEnd, PipeRead
 pub use contain::contain;
 pub use errno::Errno;
 pub use error::{Error, ErrorKind, Stage};
-pub use exit::{Exit, Rusage};
+pub use exit::{Exit, MaxRss, Rusage};
 pub use pauses::Pauses;
 pub use pid::Pid;
 pub use plan::{
-    Attributes, Capability, Disposition, Hook, IdMap, Limit, Namespaces, Plan, PlanBuilder, PlanStdio, Resource, Scheduling,
+    Attributes, Capability, Disposition, Hook, IdMap, Limit, MountPropagation, Namespaces, Plan, PlanBuilder, PlanStdio, Resource, Scheduling,
     SignalSet,
 };
 pub use process::{Gone, Lent, Process, Watcher};

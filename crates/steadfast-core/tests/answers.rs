@@ -101,7 +101,7 @@ impl ProcessBackend for Answering {
     }
     fn spawn(&self, _: &Plan) -> Result<Spawned> {
         let process = Arc::new(Answering(Arc::clone(&self.0)));
-        Ok(Spawned { pid: Pid::MAX, process, pipes: [None, None, None], pidfd: None })
+        Ok(Spawned { pid: Pid::MAX, spawner_peak: 0, process, pipes: [None, None, None], pidfd: None })
     }
     fn find(&self, _: Pid) -> Result<Arc<dyn BackendProcess>> {
         Ok(Arc::new(Answering(Arc::clone(&self.0))))

@@ -147,7 +147,7 @@ impl ProcessBackend for Scripted {
 
     fn spawn(&self, _: &Plan) -> Result<Spawned> {
         let process = Arc::new(Scripted(Arc::clone(&self.0)));
-        Ok(Spawned { pid: Pid::MAX, process, pipes: [None, None, None], pidfd: None })
+        Ok(Spawned { pid: Pid::MAX, spawner_peak: 0, process, pipes: [None, None, None], pidfd: None })
     }
 
     fn find(&self, _: Pid) -> Result<Arc<dyn BackendProcess>> {

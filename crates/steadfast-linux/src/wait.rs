@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use steadfast_core::{Errno, Exit, Pid, Rusage};
+use steadfast_core::{Errno, Exit, MaxRss, Pid, Rusage};
 
 /// Whether `waitid(2)` does not take `__WALL`: before Linux 4.7, and in QEMU's user mode, where no child is without an exit signal.
 static NO_WALL: AtomicBool = AtomicBool::new(false);
@@ -79,7 +79,7 @@ pub(crate) fn call(target: Target<'_>, blocking: Blocking, reaping: Reaping) -> 
     // SAFETY: siginfo_t is integers and pointers, for which all zero is a value. It must be zero: with nothing to report,
     // QEMU's user mode leaves it as it was.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    let mut usage = no_usage();
+    let mut usage = untold();
     let mut ask = |options: c_int| {
         // SAFETY: `info` and `usage` are room for what the kernel writes, and live through the call.
         unsafe { libc::syscall(libc::SYS_waitid, kind, id, &raw mut info, options, &raw mut usage) }
@@ -108,7 +108,7 @@ pub(crate) fn call(target: Target<'_>, blocking: Blocking, reaping: Reaping) -> 
     let Ok(pid) = Pid::new(pid) else { return Ok(None) };
     // SAFETY: as above.
     let status = unsafe { info.si_status() };
-    Ok(Some(Exit::new(pid, exit_status(info.si_code, status)).with_rusage(rusage(&usage))))
+    Ok(Some(with_usage(Exit::new(pid, exit_status(info.si_code, status)), &usage)))
 }
 
 /// Reaps the child `pid` if it has exited: `wait4(2)` with `WNOHANG`, for where a filter takes `waitid` away. A stop of a child that this
@@ -161,14 +161,14 @@ pub(crate) fn reap_by(pidfd: BorrowedFd<'_>) -> Result<Option<Exit>, Errno> {
 
 fn wait4(pid: i32, options: c_int) -> Result<Option<Exit>, Errno> {
     let mut status: c_int = 0;
-    let mut usage = no_usage();
+    let mut usage = untold();
     // SAFETY: `status` and `usage` are room for what the kernel writes, and live through the call.
     let answer: c_long = unsafe { libc::syscall(libc::SYS_wait4, pid, &raw mut status, options, &raw mut usage) };
     match raw::check(answer)? {
         0 => Ok(None),
         _ if libc::WIFSTOPPED(status) => Ok(None),
         reaped if reaped == c_long::from(pid) => {
-            Ok(Pid::new(pid).ok().map(|pid| Exit::new(pid, ExitStatus::from_raw(status)).with_rusage(rusage(&usage))))
+            Ok(Pid::new(pid).ok().map(|pid| with_usage(Exit::new(pid, ExitStatus::from_raw(status)), &usage)))
         }
         _ => Err(Errno::NOSYS),
     }
@@ -183,25 +183,40 @@ fn exit_status(code: c_int, status: c_int) -> ExitStatus {
     })
 }
 
-fn no_usage() -> libc::rusage {
+/// A usage that nobody can have: with this in it, the kernel has told nothing.
+fn untold() -> libc::rusage {
     // SAFETY: rusage is integers, for which all zero is a value.
-    unsafe { std::mem::zeroed() }
+    let zero: libc::rusage = unsafe { std::mem::zeroed() };
+    libc::rusage { ru_maxrss: -1, ..zero }
+}
+
+fn with_usage(exit: Exit, usage: &libc::rusage) -> Exit {
+    if usage.ru_maxrss == untold().ru_maxrss { exit } else { exit.with_rusage(rusage(usage)) }
+}
+
+/// The largest resident set that this process has had so far, in bytes.
+pub(crate) fn own_peak() -> u64 {
+    let mut usage = untold();
+    // SAFETY: `usage` is room for what the kernel writes.
+    let answer = raw::check(unsafe { libc::syscall(libc::SYS_getrusage, libc::RUSAGE_SELF, &raw mut usage) });
+    // In doubt as big as any.
+    if answer.is_err() || usage.ru_maxrss <= 0 { u64::MAX } else { usage.ru_maxrss as u64 * 1024 }
 }
 
 fn rusage(usage: &libc::rusage) -> Rusage {
     let time = |t: libc::timeval| Duration::from_secs(t.tv_sec.max(0) as u64) + Duration::from_micros(t.tv_usec.max(0) as u64);
     let count = |n: c_long| n.max(0) as u64;
-    Rusage {
-        user_time: time(usage.ru_utime),
-        system_time: time(usage.ru_stime),
-        max_rss: count(usage.ru_maxrss) * 1024,
-        minor_faults: count(usage.ru_minflt),
-        major_faults: count(usage.ru_majflt),
-        blocks_in: count(usage.ru_inblock),
-        blocks_out: count(usage.ru_oublock),
-        voluntary_switches: count(usage.ru_nvcsw),
-        involuntary_switches: count(usage.ru_nivcsw),
-    }
+    let mut told = Rusage::default();
+    told.user_time = time(usage.ru_utime);
+    told.system_time = time(usage.ru_stime);
+    told.max_rss = MaxRss::AtMost(count(usage.ru_maxrss) * 1024);
+    told.minor_faults = count(usage.ru_minflt);
+    told.major_faults = count(usage.ru_majflt);
+    told.blocks_in = count(usage.ru_inblock);
+    told.blocks_out = count(usage.ru_oublock);
+    told.voluntary_switches = count(usage.ru_nvcsw);
+    told.involuntary_switches = count(usage.ru_nivcsw);
+    told
 }
 
 #[cfg(test)]
@@ -215,6 +230,15 @@ mod tests {
         assert_eq!(exit_status(libc::CLD_KILLED, 9).signal(), Some(9));
         let dumped = exit_status(libc::CLD_DUMPED, 11);
         assert_eq!((dumped.signal(), dumped.core_dumped()), (Some(11), true));
+    }
+
+    #[test]
+    fn what_nobody_told_is_not_zero() {
+        let exit = Exit::new(Pid::MAX, ExitStatus::from_raw(0));
+        assert_eq!(with_usage(exit, &untold()).rusage, None);
+        let told = libc::rusage { ru_maxrss: 7, ..untold() };
+        assert_eq!(with_usage(exit, &told).rusage.unwrap().max_rss, MaxRss::AtMost(7 << 10));
+        assert!((1 << 20..1 << 40).contains(&own_peak()));
     }
 
     #[test]

@@ -116,7 +116,7 @@ impl ProcessBackend for MockBackend {
             stderr.map(read),
         ];
         let pid = Pid::new(born.who.pid)?;
-        Ok(Spawned { pid, process: self.process(pid, born.id, born.who, None), pipes, pidfd: None })
+        Ok(Spawned { pid, spawner_peak: 0, process: self.process(pid, born.id, born.who, None), pipes, pidfd: None })
     }
 
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {

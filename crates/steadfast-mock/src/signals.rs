@@ -308,6 +308,8 @@ impl World {
         let pid = Pid::new(process.pid).ok().filter(|_| process.life == Life::Zombie)?;
         let status = std::os::unix::process::ExitStatusExt::from_raw(process.status);
         let user_time = std::time::Duration::from_nanos(process.user_time + process.children_time);
-        Some(Exit::new(pid, status).with_rusage(Rusage { user_time, ..Rusage::default() }))
+        let mut rusage = Rusage::default();
+        rusage.user_time = user_time;
+        Some(Exit::new(pid, status).with_rusage(rusage))
     }
 }

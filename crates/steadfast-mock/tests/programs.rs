@@ -265,7 +265,7 @@ fn computing_uses_cpu_time_and_stopping_holds_it_up() {
     sleep(&kernel, ms(1000));
     process.signal(Signal::CONT).unwrap();
     process.wait().unwrap();
-    assert_eq!(process.exit().unwrap().rusage.user_time, ms(50));
+    assert_eq!(process.exit().unwrap().rusage.unwrap().user_time, ms(50));
     assert_eq!(kernel.now(), ms(1150));
 }
 

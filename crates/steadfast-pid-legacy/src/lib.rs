@@ -98,7 +98,7 @@ impl ProcessBackend for PidLegacyBackend {
         let identity = Identity::Child(Birth::of(child.pid, earliest));
         let process = self.held(child.pid, identity);
         let pipes = child.pipes.map(|end| end.map(PipeEnd::Fd));
-        Ok(Spawned { pid: child.pid, process, pipes, pidfd: None })
+        Ok(Spawned { pid: child.pid, process, spawner_peak: child.spawner_peak, pipes, pidfd: None })
     }
 
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {

@@ -61,7 +61,7 @@ impl ProcessBackend for PidfdBackend {
             failed(plan, errno)
         })?;
         let pipes = child.pipes.map(|end| end.map(PipeEnd::Fd));
-        Ok(Spawned { pid: child.pid, process, pipes, pidfd: wish })
+        Ok(Spawned { pid: child.pid, process, spawner_peak: child.spawner_peak, pipes, pidfd: wish })
     }
 
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {

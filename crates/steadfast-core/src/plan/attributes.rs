@@ -1,6 +1,6 @@
 //! [`Attributes`]: what a new process is to be, beyond program, arguments, environment and streams.
 
-use crate::{Capability, Disposition, IdMap, Limit, Namespaces, Resource, Scheduling, Signal, SignalSet};
+use crate::{Capability, Disposition, IdMap, Limit, MountPropagation, Namespaces, Resource, Scheduling, Signal, SignalSet};
 use once_cell::race::OnceBox;
 use std::any::Any;
 use std::fmt;
@@ -50,6 +50,8 @@ pub struct Attributes {
     pub namespaces: Namespaces,
     /// Namespaces that it moves into before it executes the program (unshare(2)).
     pub unshare: Namespaces,
+    /// What becomes of the mounts in a new mount namespace, be it of `namespaces` or of `unshare`.
+    pub mount_propagation: MountPropagation,
     /// User IDs of the new user namespace.
     pub uid_map: Vec<IdMap>,
     /// Group IDs of the new user namespace.

@@ -1,7 +1,7 @@
 //! What contradicts itself in a plan: found before anything is tried, with both sides named.
 
 use super::{PlanBuilder, PlanStdio};
-use crate::{Attributes, Disposition, Limit, Namespaces, Scheduling, Signal};
+use crate::{Attributes, Disposition, Limit, MountPropagation, Namespaces, Scheduling, Signal};
 
 /// What is wrong, and what to do; `None`: nothing.
 pub(super) fn conflict(plan: &PlanBuilder) -> Option<String> {
@@ -71,6 +71,10 @@ fn namespaces(a: &Attributes) -> Option<String> {
     }
     if a.namespaces.contains(Namespaces::TIME) {
         return Some("namespaces(Namespaces::TIME): the kernel refuses it to a child that shares memory: use unshare".into());
+    }
+    let has_mounts = a.namespaces.contains(Namespaces::MOUNT) || a.unshare.contains(Namespaces::MOUNT);
+    if a.mount_propagation != MountPropagation::Private && !has_mounts {
+        return Some("mount_propagation without Namespaces::MOUNT: add it to namespaces or unshare".into());
     }
     let both = a.namespaces.and(a.unshare);
     (!both.is_empty()).then(|| format!("namespaces and unshare both name {both}: drop one"))
@@ -172,6 +176,7 @@ mod tests {
             ),
             (Attributes { namespaces: Namespaces::TIME, ..base() }, &["TIME", "unshare"]),
             (Attributes { namespaces: Namespaces::NET, unshare: Namespaces::NET, ..base() }, &["namespaces", "unshare", "NET"]),
+            (Attributes { mount_propagation: MountPropagation::Slave, ..base() }, &["mount_propagation", "Namespaces::MOUNT"]),
             (Attributes { fds: vec![(5, null()), (5, null())], ..base() }, &["fd 5 and fd 5"]),
             (Attributes { fds: vec![(-1, null())], ..base() }, &["fd -1"]),
             (Attributes { fds: vec![(1, null())], ..base() }, &["stdout (piped)", "fd 1"]),

@@ -5,7 +5,7 @@ mod conflicts;
 mod values;
 
 pub use attributes::{Attributes, Hook};
-pub use values::{Capability, Disposition, IdMap, Limit, Namespaces, Resource, Scheduling, SignalSet};
+pub use values::{Capability, Disposition, IdMap, Limit, MountPropagation, Namespaces, Resource, Scheduling, SignalSet};
 
 use crate::{Error, Result};
 use std::any::Any;

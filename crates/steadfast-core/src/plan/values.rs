@@ -209,6 +209,20 @@ impl fmt::Debug for Namespaces {
     }
 }
 
+/// What becomes of mounts in a new mount namespace, all of them (mount_namespaces(7)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MountPropagation {
+    /// What is mounted inside is not seen outside, nor the other way round (`MS_PRIVATE`).
+    #[default]
+    Private,
+    /// What is mounted outside is seen inside, and not the other way round (`MS_SLAVE`).
+    Slave,
+    /// As the kernel leaves it: where the caller's mounts are shared, as systemd has them, what is mounted inside is seen outside too; but
+    /// `Slave` if the user namespace is new as well.
+    Unchanged,
+}
+
 /// A range of IDs in a user namespace (user_namespaces(7)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_structs, reason = "a line of a map is these three numbers")]

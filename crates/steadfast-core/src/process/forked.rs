@@ -47,6 +47,7 @@ impl Inner {
             is_exact: self.is_exact,
             may_reap_at_once: false,
             generation,
+            spawner_peak: self.spawner_peak,
             backend: Arc::clone(&self.backend),
             process: process.as_ref().map(Arc::downgrade),
             state: Mutex::new(State { phase, calls: 0, reap_due: false, process, watchers: Watchers::none() }),

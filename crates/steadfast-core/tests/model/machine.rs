@@ -94,7 +94,7 @@ impl ProcessBackend for Identity {
     }
 
     fn spawn(&self, _: &Plan) -> Result<Spawned> {
-        Ok(Spawned { pid: Pid::MAX, process: Arc::new(*self), pipes: [None, None, None], pidfd: None })
+        Ok(Spawned { pid: Pid::MAX, spawner_peak: 0, process: Arc::new(*self), pipes: [None, None, None], pidfd: None })
     }
 
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {

@@ -62,6 +62,9 @@ pub struct Child {
     pub pidfd: Option<OwnedFd>,
     /// Our ends of its pipes: stdin, stdout, stderr.
     pub pipes: [Option<OwnedFd>; 3],
+    /// The largest resident set that this process had had when the program was executed, in bytes: what the kernel tells of the child's peak
+    /// is not below that, see [`MaxRss`](steadfast_core::MaxRss).
+    pub spawner_peak: u64,
 }
 
 /// Starts the program of `plan`; returns once it runs, or a step before has failed.
@@ -152,7 +155,7 @@ pub fn spawn(plan: &Plan, want: WantPidfd, door: Door) -> Result<Child, Error> {
         return Err(failed(Stage::Pidfd, Errno::SRCH));
     }
     let pid = Pid::new(child.pid).map_err(|_| clone_failed(Errno::RANGE))?;
-    Ok(Child { pid, pidfd: child.pidfd, pipes: streams.into_ours() })
+    Ok(Child { pid, pidfd: child.pidfd, pipes: streams.into_ours(), spawner_peak: crate::wait::own_peak() })
 }
 
 /// Whether the child can be in our memory until it executes.

@@ -50,7 +50,7 @@ impl ProcessBackend for Number {
 
     fn spawn(&self, _: &Plan) -> Result<Spawned> {
         let process = LegacyProcess::new(Pid::MAX, Identity::Child(Birth), WaitCall::Waitid);
-        Ok(Spawned { pid: Pid::MAX, process: Arc::new(process), pipes: [None, None, None], pidfd: None })
+        Ok(Spawned { pid: Pid::MAX, spawner_peak: 0, process: Arc::new(process), pipes: [None, None, None], pidfd: None })
     }
 
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {

@@ -7,7 +7,7 @@ use super::Command;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
-use steadfast_core::{Attributes, Capability, Disposition, IdMap, Limit, Namespaces, Resource, Scheduling, Signal, SignalSet};
+use steadfast_core::{Attributes, Capability, Disposition, IdMap, Limit, MountPropagation, Namespaces, Resource, Scheduling, Signal, SignalSet};
 
 impl Command {
     pub(super) fn changed(&mut self) -> &mut Attributes {
@@ -139,7 +139,8 @@ impl Command {
     }
 
     /// Gives birth to it in new namespaces (clone(2), `CLONE_NEW…`). `EPERM` without `CAP_SYS_ADMIN`, but for
-    /// [`Namespaces::USER`], in which it has all capabilities; the stage is `clone into new namespaces`.
+    /// [`Namespaces::USER`], in which it has all capabilities; the stage is `clone into new namespaces`. With [`Namespaces::MOUNT`] all
+    /// its mounts become private, see [`mount_propagation`](Self::mount_propagation).
     ///
     /// ```no_run
     /// use steadfast::{Command, IdMap, Namespaces};
@@ -153,11 +154,23 @@ impl Command {
         self
     }
 
-    /// Moves it into new namespaces just before the program (unshare(2)); with [`Namespaces::MOUNT`] all mounts become private.
+    /// Moves it into new namespaces just before the program (unshare(2)). With [`Namespaces::MOUNT`] all its mounts become private, see
+    /// [`mount_propagation`](Self::mount_propagation).
     /// [`Namespaces::PID`] is then for its children, and on older kernels so is [`Namespaces::TIME`]. `EPERM` as for
     /// [`namespaces`](Self::namespaces).
     pub fn unshare(&mut self, new: Namespaces) -> &mut Command {
         self.changed().unshare = new;
+        self
+    }
+
+    /// What becomes of the mounts in its new mount namespace, whether that comes by [`namespaces`](Self::namespaces) or
+    /// [`unshare`](Self::unshare): [`MountPropagation::Private`] if nothing is said, so that nothing which is mounted inside shows outside
+    /// (clone(2) and unshare(2) leave shared mounts shared; unshare(1) makes them private too).
+    ///
+    /// `EINVAL`, with the stage `mount / as private`, where the caller's root is no mount point, as in a chroot(2): take
+    /// [`MountPropagation::Unchanged`] there.
+    pub fn mount_propagation(&mut self, propagation: MountPropagation) -> &mut Command {
+        self.changed().mount_propagation = propagation;
         self
     }
 

@@ -8,7 +8,7 @@ use std::ffi::{CStr, c_int, c_long, c_void};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
 use std::sync::Arc;
-use steadfast_core::{Attributes, Errno, Namespaces, Scheduling};
+use steadfast_core::{Attributes, Errno, MountPropagation, Namespaces, Scheduling};
 
 /// By writing to `cgroup.procs`, of which 0 means the writer (cgroups(7)): works in both versions.
 pub(super) fn join_cgroup(a: &Attributes) -> Result<(), Failure> {
@@ -47,19 +47,22 @@ fn detach_terminal() -> Result<(), Errno> {
 }
 
 pub(super) fn namespaces(a: &Attributes) -> Result<(), Failure> {
-    if a.unshare.is_empty() {
-        return Ok(());
+    if !a.unshare.is_empty() {
+        syscall(libc::SYS_unshare, [a.unshare.as_raw().into(), 0, 0]).map_err(at(What::Unshare))?;
     }
-    syscall(libc::SYS_unshare, [a.unshare.as_raw().into(), 0, 0]).map_err(at(What::Unshare))?;
-    if a.unshare.contains(Namespaces::MOUNT) {
+    let has_mounts = a.namespaces.contains(Namespaces::MOUNT) || a.unshare.contains(Namespaces::MOUNT);
+    let propagation = match a.mount_propagation {
+        _ if !has_mounts => return Ok(()),
+        MountPropagation::Unchanged => return Ok(()),
+        MountPropagation::Slave => libc::MS_SLAVE,
         // Or else what is mounted inside shows outside, where the root is shared (mount_namespaces(7)).
-        let flags = libc::MS_REC | libc::MS_PRIVATE;
-        let none = ptr::null::<c_void>();
-        // SAFETY: C strings that live for ever; no type and no data are needed to change the propagation.
-        let answer = unsafe { libc::syscall(libc::SYS_mount, c"none".as_ptr(), c"/".as_ptr(), none, flags, none) };
-        raw::check(answer).map_err(at(What::PrivateMounts))?;
-    }
-    Ok(())
+        _ => libc::MS_PRIVATE,
+    };
+    let flags = libc::MS_REC | propagation;
+    let none = ptr::null::<c_void>();
+    // SAFETY: C strings that live for ever; no type and no data are needed to change the propagation.
+    let answer = unsafe { libc::syscall(libc::SYS_mount, c"none".as_ptr(), c"/".as_ptr(), none, flags, none) };
+    raw::check(answer).map_err(at(What::Propagation)).map(drop)
 }
 
 pub(super) fn scheduling(a: &Attributes, prepared: &Prepared<'_>) -> Result<(), Failure> {
