@@ -11,8 +11,8 @@ use std::fs::{self, File};
 use std::io::{Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use steadfast::{
-    Capability, Command, Disposition, Errno, Error, IdMap, Limit, MountPropagation, Namespaces, Resource, Scheduling, Signal, SignalSet, Stage,
-    Stdio, System,
+    Capability, Command, Disposition, Errno, Error, IdMap, Limit, MountPropagation, Namespaces, Resource, Scheduling, Signal,
+    SignalSet, Stage, Stdio, System,
 };
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -31,9 +31,10 @@ pub(crate) fn tests() -> Vec<Test> {
         root("namespaces: born in new ones, process 1 of its PID namespace", namespaces),
         root("uid_map, gid_map: IDs inside; setgroups denied first", maps),
         root("unshare: other namespaces, mounts private", unshare),
-        Test::that_may_skip("attribute: mount_propagation: what is mounted inside does not show outside, unless asked for", || {
-            as_root(propagation)
-        })
+        Test::that_may_skip(
+            "attribute: mount_propagation: what is mounted inside does not show outside, unless asked for",
+            || as_root(propagation),
+        )
         .in_namespace(),
         Test::that_may_skip("attribute: cgroup: born there, or joins", cgroup),
         any("fd: circles, chains, and a number beyond", fd_circles),

@@ -217,7 +217,7 @@ fn forks(system: &System) -> Start {
     let forever = || system.spawn(Command::new(ACTOR).arg("forever").stdout(Stdio::null()).kill_on_drop(true));
     let kept = forever().map_err(|error| error.to_string())?;
     let set = steadfast::WaitSet::new();
-    set.add((), kept.process()).map_err(|error| error.to_string())?;
+    set.add((), kept.process().clone()).map_err(|error| error.to_string())?;
     let again = Again::start(move || {
         in_child(|| {
             assert_eq!(kept.try_wait().unwrap_err().kind(), ErrorKind::NoChild);

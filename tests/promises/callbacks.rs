@@ -83,7 +83,7 @@ fn background_works(scene: &Scene) {
     }
     let foreigner = scene.foreigner();
     let set = WaitSet::new();
-    set.add((), &foreigner).unwrap();
+    set.add((), Process::clone(&foreigner)).unwrap();
     foreigner.kill().unwrap();
     assert!(foreigner.wait_gone_timeout(Duration::from_secs(60)).unwrap().is_some());
     assert!(set.wait_timeout(Duration::from_secs(60)).is_some());
@@ -96,9 +96,9 @@ fn watchers(scene: &Scene) {
     let watcher: Arc<dyn Watcher> = watcher;
     for (key, child) in (0..).zip(&children) {
         child.process().watch_exit(&watcher, key).unwrap();
-        set.add(key, child).unwrap();
+        set.add(key, Process::clone(child)).unwrap();
         child.process().watch_exit(&watcher, 10 + key).unwrap();
-        others.add(key, child).unwrap();
+        others.add(key, Process::clone(child)).unwrap();
     }
     // From now on each is dropped where it is called last.
     drop(watcher);

@@ -84,7 +84,8 @@ fn missing(system: &System) {
     let error = failure(system, &mut Command::new("/no/such"));
     assert_eq!(error.to_string(), "spawn `/no/such`: exec `/no/such`: No such file or directory (os error 2)");
     let io = std::io::Error::from(error);
-    assert_eq!((io.kind(), io.raw_os_error()), (std::io::ErrorKind::NotFound, Some(2)));
+    assert_eq!((io.kind(), Errno::of(&io)), (std::io::ErrorKind::NotFound, Some(Errno::NOENT)));
+    assert!(io.to_string().contains("spawn `"), "{io}");
 }
 
 /// A directory, and an executable file in it.

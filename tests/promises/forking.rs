@@ -192,17 +192,17 @@ fn sets(system: &System) {
     let (found, shell) = foreigner(system);
     let mut set = Some(WaitSet::new());
     let of = |set: &Option<WaitSet<i32>>| -> usize { set.as_ref().unwrap().len() };
-    set.as_ref().unwrap().add(1, first.process()).unwrap();
-    set.as_ref().unwrap().add(2, second.process()).unwrap();
+    set.as_ref().unwrap().add(1, first.process().clone()).unwrap();
+    set.as_ref().unwrap().add(2, second.process().clone()).unwrap();
     // Twice, so that the backend tells.
-    set.as_ref().unwrap().add(3, second.process()).unwrap();
-    set.as_ref().unwrap().add(4, &found).unwrap();
+    set.as_ref().unwrap().add(3, second.process().clone()).unwrap();
+    set.as_ref().unwrap().add(4, Process::clone(&found)).unwrap();
     in_child(|| {
         let own = set.as_ref().unwrap();
         assert_eq!(own.len(), 4);
         assert!(own.wait_timeout(MOMENT).is_none());
         // One of its own, in the parent's set.
-        own.add(5, actor(system, &["exit", "5"]).process()).unwrap();
+        own.add(5, actor(system, &["exit", "5"]).process().clone()).unwrap();
         let exited = own.wait().unwrap();
         assert_eq!((exited.key, exited.status.unwrap().code()), (5, Some(5)));
         assert!(own.remove(&1).is_some());
@@ -267,7 +267,7 @@ async fn wait_for(process: Process) -> Option<i32> {
 fn storm(system: &System) {
     let kept = actor(system, &["forever"]);
     let set = WaitSet::new();
-    set.add((), kept.process()).unwrap();
+    set.add((), kept.process().clone()).unwrap();
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for _ in 0..3 {

@@ -151,7 +151,7 @@ fn gives_up_its_rights() -> Outcome {
         drop(forever(system));
         let child = forever(system);
         assert_eq!(child.wait_timeout(Duration::from_millis(1)).unwrap(), None);
-        set.add(kept.len(), child.process()).unwrap();
+        set.add(kept.len(), child.process().clone()).unwrap();
         let parent = system.find(nix::unistd::getppid().as_raw().try_into().unwrap());
         // In a PID namespace the parent has no number.
         if let Ok(parent) = parent {

@@ -204,7 +204,7 @@ fn limit_of_files(system: &System) {
     let mut running = Vec::new();
     let error = loop {
         match system.spawn(&command) {
-            Ok(child) => match set.add(running.len(), &child) {
+            Ok(child) => match set.add(running.len(), Process::clone(&child)) {
                 Ok(()) => running.push(child),
                 Err(error) => break error,
             },
@@ -242,7 +242,7 @@ fn limit_after_a_set() {
     let spawn = || system.spawn(Command::new(ACTOR).args(["exit", "3"]).stdin(Stdio::null())).unwrap();
     for round in 0..20 {
         let children: Vec<_> = (0..40).map(|_| spawn()).collect();
-        (0..40).for_each(|key| set.add(key, &children[key]).unwrap());
+        (0..40).for_each(|key| set.add(key, Process::clone(&children[key])).unwrap());
         // Many at once.
         until("all have exited", || children.iter().all(|child| is_over(child.pid())));
         setrlimit(Resource::RLIMIT_NOFILE, 120, hard).unwrap();

@@ -255,8 +255,9 @@ fn compare(case: &Case) {
         each_system(|system| {
             let _here = system.enter();
             let ours = (case.ours)(&stage).output().map_err(std::io::Error::from);
-            let ours: Seen =
-                ours.map(|o| (o.status.code(), o.status.signal(), o.stdout, o.stderr)).map_err(|e| (e.kind(), e.raw_os_error()));
+            let ours: Seen = ours
+                .map(|o| (o.status.code(), o.status.signal(), o.stdout, o.stderr))
+                .map_err(|e| (e.kind(), steadfast::Errno::of(&e).map(steadfast::Errno::as_raw)));
             seen.borrow_mut().push((system.backend_name(), ours));
         });
         for (backend, ours) in seen.into_inner() {

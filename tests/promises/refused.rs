@@ -187,7 +187,7 @@ fn set_keeps_it(scene: &Scene) {
     for is_refused_to_the_end in [true, false] {
         will.refuse_watches(true);
         let (set, mut child) = (WaitSet::new(), child(scene, &system, 7));
-        set.add(1, &child).unwrap();
+        set.add(1, Process::clone(&child)).unwrap();
         assert!(set.try_wait().is_none());
         assert_eq!(set.len(), 1);
         thread::scope(|scope| {
@@ -205,9 +205,9 @@ fn set_keeps_it(scene: &Scene) {
     // Two of one process do not keep each other awake, and what others do with it is told.
     will.refuse_watches(true);
     let (set, child) = (WaitSet::new(), child(scene, &system, 8));
-    set.add(1, &child).unwrap();
+    set.add(1, Process::clone(&child)).unwrap();
     will.refuse_watches(false);
-    set.add(2, &child).unwrap();
+    set.add(2, Process::clone(&child)).unwrap();
     will.refuse_watches(true);
     assert!(set.try_wait().is_none());
     child.kill().unwrap();
@@ -224,7 +224,7 @@ fn set_looks_again(scene: &Scene) {
         let set = WaitSet::new();
         let mut children: Vec<Child> = (0..3).map(|code| child(scene, &system, code)).collect();
         for (key, child) in (0..).zip(&children) {
-            set.add(key, child).unwrap();
+            set.add(key, Process::clone(child)).unwrap();
         }
         will.looks.store(refusals, Ordering::SeqCst);
         for child in &mut children {
@@ -241,12 +241,12 @@ fn set_is_as_before(scene: &Scene) {
     let (system, will) = refusing(scene, Will::default());
     let set = WaitSet::new();
     let [mut one, other] = [1, 2].map(|code| child(scene, &system, code));
-    set.add(1, &one).unwrap();
+    set.add(1, Process::clone(&one)).unwrap();
     will.refuse_watches(true);
-    assert_eq!(set.add(2, &other).unwrap_err().errno(), Some(Errno::MFILE));
+    assert_eq!(set.add(2, Process::clone(&other)).unwrap_err().errno(), Some(Errno::MFILE));
     assert!(set.len() == 1 && !set.contains(&2));
     will.refuse_watches(false);
-    set.add(2, &other).unwrap();
+    set.add(2, Process::clone(&other)).unwrap();
     one.stdin = None;
     assert_eq!(set.wait().unwrap().status.unwrap().code(), Some(1));
     drop(other);
@@ -258,7 +258,7 @@ fn set_is_as_before(scene: &Scene) {
     will.refuse_watches(true);
     let third = child(scene, &system, 3);
     thread::scope(|scope| {
-        let adds = scope.spawn(|| set.add(3, &third).unwrap_err());
+        let adds = scope.spawn(|| set.add(3, Process::clone(&third)).unwrap_err());
         refusals.recv().unwrap();
         let (sender, thread) = mpsc::channel();
         let waits = scope.spawn(|| {
@@ -278,7 +278,7 @@ fn set_in_a_loop(scene: &Scene) {
     let (system, will) = refusing(scene, Will::with_descriptors());
     will.refuse_watches(true);
     let (set, mut child) = (WaitSet::new(), child(scene, &system, 7));
-    set.add(1, &child).unwrap();
+    set.add(1, Process::clone(&child)).unwrap();
     for _ in 0..5 {
         assert!(is_readable(&set, Duration::from_secs(60)));
         assert_eq!(set.ready().count(), 0);
@@ -448,7 +448,7 @@ fn leave_zombies(system: &System, what: &str) {
         let set = WaitSet::new();
         for key in 0..3 {
             let child = spawn();
-            while let Err(error) = set.add(key, &child) {
+            while let Err(error) = set.add(key, Process::clone(&child)) {
                 assert!(error.is_of_the_moment(), "{what}: {error}");
             }
         }

@@ -6,8 +6,8 @@ use crate::errors::each_system;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
-use steadfast::mock::{Kernel, Script, Simulated};
 use std::time::Duration;
+use steadfast::mock::{Kernel, Script, Simulated};
 use steadfast::{Child, Command, ErrorKind, Pid, Process, Signal, Stdio, System, WaitSet, wait_any};
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -201,14 +201,15 @@ fn rusage(system: &System) {
 fn peak_memory(system: &System) {
     const BIG: u64 = 150 << 20;
     let peak = |process: &Process| process.exit().unwrap().rusage.unwrap().max_rss;
-    let big = || system.spawn(Command::new("dd").args(["if=/dev/zero", "of=/dev/null", "bs=300M", "count=1", "status=none"])).unwrap();
+    let big =
+        || system.spawn(Command::new("dd").args(["if=/dev/zero", "of=/dev/null", "bs=300M", "count=1", "status=none"])).unwrap();
     let ways: [fn(&Child); 4] = [
         |child| assert!(child.wait().unwrap().success()),
         |child| assert!(child.wait_timeout(Duration::from_secs(60)).unwrap().is_some()),
         |child| assert!(wait_any(&[child.process()], None).unwrap().is_some()),
         |child| {
             let set = WaitSet::new();
-            set.add((), child).unwrap();
+            set.add((), Process::clone(child)).unwrap();
             assert!(set.wait().is_some());
         },
     ];

@@ -48,7 +48,7 @@ const WAYS: &[(&str, Way)] = &[
     ("wait_any", |_, child| wait_any(&[child.process()], None).unwrap().unwrap().status.unwrap()),
     ("a set", |_, child| {
         let set = WaitSet::new();
-        set.add((), &child).unwrap();
+        set.add((), child.process().clone()).unwrap();
         set.wait().unwrap().status.unwrap()
     }),
     ("capture", |_, child| child.capture(&Capture::new().timeout(LONG)).unwrap().status.unwrap()),
@@ -109,7 +109,7 @@ fn looked_at(system: &System) {
     assert_eq!(child.try_wait().unwrap(), None);
     assert_eq!(child.wait_timeout(Duration::from_millis(1)).unwrap(), None);
     let set = WaitSet::new();
-    set.add((), &child).unwrap();
+    set.add((), child.process().clone()).unwrap();
     assert!(set.try_wait().is_none());
     assert!(set.wait_timeout(Duration::from_millis(1)).is_none());
     drop(set);

@@ -48,6 +48,7 @@ const PROMISES: &[Promise] = &[
     ("set: who is not our child is reported when it is gone", foreign),
     ("set: threads share it, and each exit goes to one of them", shared),
     ("set: one that is dropped leaves its handles alone, and no zombie", dropped),
+    ("set: a child that it was given is its own: alive in it, back with its exit, and killed with it if it is to be", owned),
     ("any: the first of a few, by its index", any),
     ("any: handles that are done or released, no handle, no time", any_over),
 ];
@@ -157,7 +158,7 @@ fn all_exits(scene: &Scene) {
             if key % 6 == 0 {
                 scene.until_zombie(child.process());
             }
-            set.add(key, &child).unwrap();
+            set.add(key, Process::clone(&child)).unwrap();
         }
         assert_eq!(set.len(), 30);
         let mut seen = Vec::new();
@@ -175,14 +176,14 @@ fn all_exits(scene: &Scene) {
 fn keys(scene: &Scene) {
     let set = WaitSet::new();
     let [mut one, mut other] = [scene.child(1), scene.child(2)];
-    set.add("key", &one).unwrap();
-    let error = set.add("key", &other).unwrap_err();
+    set.add("key", Process::clone(&one)).unwrap();
+    let error = set.add("key", Process::clone(&other)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert!(error.to_string().contains("another process with this key"), "{error}");
     assert_eq!(set.len(), 1);
     assert_eq!(set.remove(&"key").unwrap().pid(), one.pid());
     assert!(set.remove(&"key").is_none() && !set.contains(&"key"));
-    set.add("key", &other).unwrap();
+    set.add("key", Process::clone(&other)).unwrap();
     // Who was removed is not reported, and can be waited for.
     one.stdin = None;
     assert_eq!(one.wait().unwrap().code(), Some(1));
@@ -194,7 +195,7 @@ fn keys(scene: &Scene) {
 fn timeouts(scene: &Scene) {
     let set = WaitSet::new();
     let mut child = scene.child(3);
-    set.add((), &child).unwrap();
+    set.add((), Process::clone(&child)).unwrap();
     for timeout in [Duration::ZERO, Duration::from_nanos(1), Duration::from_micros(700), Duration::from_millis(5)] {
         let start = scene.system.now();
         assert!(set.wait_timeout(timeout).is_none());
@@ -209,7 +210,7 @@ fn ready(scene: &Scene) {
     let set = WaitSet::new();
     let mut children: Vec<Child> = (0..6).map(|code| scene.child(code)).collect();
     for (key, child) in children.iter().enumerate() {
-        set.add(key, child).unwrap();
+        set.add(key, Process::clone(child)).unwrap();
     }
     assert_eq!(set.ready().count(), 0);
     for child in &mut children[2..5] {
@@ -232,9 +233,9 @@ fn done(scene: &Scene) {
     let mut child = scene.child(4);
     child.stdin = None;
     child.wait().unwrap();
-    set.add(1, &child).unwrap();
+    set.add(1, Process::clone(&child)).unwrap();
     assert_eq!(code(set.try_wait().unwrap().status), Some(4));
-    set.add(1, &child).unwrap();
+    set.add(1, Process::clone(&child)).unwrap();
     assert_eq!(code(set.wait().unwrap().status), Some(4));
 }
 
@@ -242,9 +243,9 @@ fn released(scene: &Scene) {
     let set = WaitSet::new();
     let [before, meanwhile, stays] = [5, 6, 7].map(|code| scene.child(code));
     before.release().unwrap();
-    set.add("before", &before).unwrap();
-    set.add("meanwhile", &meanwhile).unwrap();
-    set.add("stays", &stays).unwrap();
+    set.add("before", Process::clone(&before)).unwrap();
+    set.add("meanwhile", Process::clone(&meanwhile)).unwrap();
+    set.add("stays", Process::clone(&stays)).unwrap();
     let exited = set.try_wait().unwrap();
     assert_eq!((exited.key, exited.status.unwrap_err().kind()), ("before", ErrorKind::Released));
     thread::scope(|scope| {
@@ -260,7 +261,7 @@ fn waited_for_elsewhere(scene: &Scene) {
     for _ in 0..20 {
         let set = WaitSet::new();
         let mut child = scene.child(8);
-        set.add((), &child).unwrap();
+        set.add((), Process::clone(&child)).unwrap();
         thread::scope(|scope| {
             let other = child.process().clone();
             let by_set = scope.spawn(|| set.wait().unwrap());
@@ -276,7 +277,7 @@ fn twice(scene: &Scene) {
     let [one, other] = [WaitSet::new(), WaitSet::new()];
     let mut child = scene.child(9);
     for (set, key) in [(&one, "a"), (&one, "b"), (&other, "c")] {
-        set.add(key, &child).unwrap();
+        set.add(key, Process::clone(&child)).unwrap();
     }
     child.stdin = None;
     let mut keys: Vec<_> = [one.wait(), one.wait(), other.wait()]
@@ -295,7 +296,7 @@ fn twice(scene: &Scene) {
 fn lost(scene: &Scene) {
     let set = WaitSet::new();
     let mut child = scene.child(10);
-    set.add((), &child).unwrap();
+    set.add((), Process::clone(&child)).unwrap();
     child.stdin = None;
     (scene.reap_behind)(child.pid());
     match set.wait().unwrap().status {
@@ -307,7 +308,7 @@ fn lost(scene: &Scene) {
 fn foreign(scene: &Scene) {
     let set = WaitSet::new();
     let process = scene.foreigner();
-    set.add((), &process).unwrap();
+    set.add((), Process::clone(&process)).unwrap();
     assert!(set.wait_timeout(Duration::from_millis(5)).is_none());
     process.kill().unwrap();
     match set.wait().unwrap().status {
@@ -317,12 +318,42 @@ fn foreign(scene: &Scene) {
     assert_eq!(process.kill().unwrap_err().kind(), ErrorKind::ProcessDone);
 }
 
+fn owned(scene: &Scene) {
+    let spawn = |args: &[&str]| {
+        let mut command = Command::new(&scene.actor);
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::null()).kill_on_drop(true);
+        scene.system.spawn(&command).expect("the actor can be spawned")
+    };
+    let set = WaitSet::new();
+    set.add(1, spawn(&["until-eof", "7"])).unwrap();
+    set.add(2, spawn(&["forever"])).unwrap();
+    // Its stdin has been closed, as by any wait.
+    let exited = set.wait().unwrap();
+    assert_eq!((exited.key, code(exited.status)), (1, Some(7)));
+    assert_eq!(exited.child.map(|child| child.pid()), Some(exited.process.pid()));
+    let running = set.remove(&2).unwrap();
+    assert_eq!(running.try_wait().unwrap(), None);
+    let handle = Process::clone(&running);
+    set.add(3, running.into_child().expect("it was given as one")).unwrap();
+    // One that is not taken is dropped.
+    let refused = spawn(&["forever"]);
+    let its_handle = refused.process().clone();
+    assert_eq!(set.add(3, refused).unwrap_err().kind(), ErrorKind::InvalidInput);
+    assert_eq!(its_handle.wait().unwrap().signal(), Some(9));
+    assert_eq!(handle.try_wait().unwrap(), None);
+    drop(set);
+    assert_eq!(handle.wait().unwrap().signal(), Some(9));
+    let set = WaitSet::new();
+    set.add((), handle).unwrap();
+    assert!(set.wait().unwrap().child.is_none());
+}
+
 fn shared(scene: &Scene) {
     const MANY: u8 = 60;
     let set = WaitSet::new();
     let children: Vec<Child> = (0..MANY).map(|code| scene.child(code)).collect();
     for (key, child) in (0..).zip(&children) {
-        set.add(key, child).unwrap();
+        set.add(key, Process::clone(child)).unwrap();
     }
     let started = Barrier::new(4);
     let mut keys = thread::scope(|scope| {
@@ -343,8 +374,8 @@ fn dropped(scene: &Scene) {
     let set = WaitSet::new();
     let [mut kept, given] = [11, 12].map(|code| scene.child(code));
     let pid = given.pid();
-    set.add(1, &kept).unwrap();
-    set.add(2, &given).unwrap();
+    set.add(1, Process::clone(&kept)).unwrap();
+    set.add(2, Process::clone(&given)).unwrap();
     drop(given);
     drop(set);
     scene.until_gone(pid);
@@ -399,16 +430,16 @@ fn unlike() {
     let [mock, real] = [simulated(Kernel::backend, true), real(System::pid_legacy(), false)];
     let [simulated, child] = [mock.child(1), real.child(1)];
     let set = WaitSet::new();
-    set.add(1, &child).unwrap();
-    let error = set.add(2, &simulated).unwrap_err();
+    set.add(1, Process::clone(&child)).unwrap();
+    let error = set.add(2, Process::clone(&simulated)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.to_string().contains("not both"), "{error}");
     assert_eq!(set.len(), 1);
     let set = WaitSet::new();
     assert_eq!(set.with_handle(|_| ()).unwrap_err().kind(), ErrorKind::Unsupported);
-    set.add(2, &simulated).unwrap();
+    set.add(2, Process::clone(&simulated)).unwrap();
     assert_eq!(set.with_handle(|_| ()).unwrap_err().kind(), ErrorKind::Unsupported);
-    assert!(set.add(1, &child).is_err());
+    assert!(set.add(1, Process::clone(&child)).is_err());
     assert!(wait_any(&[child.process(), simulated.process()], None).is_err());
 }
 
@@ -424,10 +455,10 @@ fn explored() {
         let set = Arc::new(WaitSet::new());
         for key in 0..4 {
             let program = if key < 3 { "job" } else { "server" };
-            set.add(key, &Command::new(program).spawn().unwrap()).unwrap();
+            set.add(key, Process::clone(&Command::new(program).spawn().unwrap())).unwrap();
         }
         let server = set.remove(&3).unwrap();
-        set.add(3, &server).unwrap();
+        set.add(3, Process::clone(&server)).unwrap();
         let patience = sim.random_time(3 * second);
         let daemon = Process::find(sim.spawn_foreign("server").unwrap()).unwrap();
         let other = daemon.clone();
@@ -462,7 +493,7 @@ fn both_kinds() {
     let scenes = systems.map(|system| real(system, false));
     let set = WaitSet::new();
     for key in 0..40_u8 {
-        set.add(key, &scenes[usize::from(key % 2)].child(key)).unwrap();
+        set.add(key, Process::clone(&scenes[usize::from(key % 2)].child(key))).unwrap();
     }
     let seen: BTreeMap<u8, Option<i32>> =
         std::iter::from_fn(|| set.wait()).map(|exited| (exited.key, code(exited.status))).collect();
@@ -480,7 +511,7 @@ fn others_zombie() -> Outcome {
     std::io::BufRead::read_line(&mut std::io::BufReader::new(shell.stdout.take().unwrap()), &mut line).unwrap();
     let process = System::pidfd().unwrap().find(line.trim().parse().unwrap()).unwrap();
     let set = WaitSet::new();
-    set.add((), &process).unwrap();
+    set.add((), Process::clone(&process)).unwrap();
     process.kill().unwrap();
     // It has exited, and takes signals still; how it has ended is told when it is reaped, and so both wait for that.
     assert_eq!(process.wait_gone_timeout(Duration::from_millis(50)).unwrap(), None);
@@ -508,7 +539,7 @@ fn own_loop() {
         let set = WaitSet::new();
         let mut children: Vec<Child> = (0..20).map(|code| scene.child(code)).collect();
         for (key, child) in (0..).zip(&children) {
-            set.add(key, child).unwrap();
+            set.add(key, Process::clone(child)).unwrap();
         }
         assert!(!is_readable(&set, Duration::ZERO));
         // One at a time, though many are ready: it stays readable as long as one is.
@@ -535,8 +566,8 @@ fn duplicate() {
     let scene = real(system, false);
     let set = WaitSet::new();
     let [mut one, other] = [1, 2].map(|code| scene.child(code));
-    set.add(1, &one).unwrap();
-    set.add(2, &other).unwrap();
+    set.add(1, Process::clone(&one)).unwrap();
+    set.add(2, Process::clone(&other)).unwrap();
     let duplicate = one.with_handle(|fd| fd.try_clone_to_owned().unwrap()).unwrap();
     one.stdin = None;
     assert_eq!(set.wait().unwrap().key, 1);

@@ -81,7 +81,7 @@ fn race(scene: &Scene, rounds: u64, program: &Path, in_sets: usize, acts: &[Act<
             let found = scene.system.find(child.pid()).ok();
             let sets = [WaitSet::new(), WaitSet::new()];
             for set in &sets[..in_sets] {
-                set.add(1, &process).unwrap();
+                set.add(1, Process::clone(&process)).unwrap();
             }
             let round = Round { process, found, sets, child: Mutex::new(Some(child)), number };
             *current.lock().unwrap() = Some(Arc::new(round));
@@ -176,7 +176,7 @@ fn drop_against_wait(scene: &Scene, rounds: u64, programs: &Path) {
         &|round| drop(round.child.lock().unwrap().take()),
         &|round| {
             let set = WaitSet::new();
-            set.add(round.number, &round.process).unwrap();
+            set.add(round.number, Process::clone(&round.process)).unwrap();
             round
                 .process
                 .kill()

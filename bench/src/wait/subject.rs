@@ -109,8 +109,9 @@ pub(crate) fn set(path: &Path) -> Result<Box<dyn Subject>> {
 impl Subject for Set {
     fn start(&mut self, key: usize) -> Result<Pid> {
         let child = self.command.spawn()?;
-        self.set.add(key, &child)?;
-        Ok(child.pid())
+        let pid = child.pid();
+        self.set.add(key, child)?;
+        Ok(pid)
     }
 
     fn take(&mut self, count: usize) -> Result<Vec<usize>> {

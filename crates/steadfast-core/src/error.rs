@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 /// The text says what was asked, which call failed on what, the system's words with the errno, and what to do
 /// about it where that is known. [`Error::kind`] lets a program decide, [`Error::raw_os_error`] gives the errno.
 ///
-/// `From<Error> for std::io::Error` makes `?` work in functions that return [`io::Result`]: an error with an errno
-/// becomes the operating system's error of that number, so that `raw_os_error()` and `kind()` are as std would
-/// give them; one without keeps the whole `Error` inside and has the nearest kind.
+/// `From<Error> for std::io::Error` makes `?` work in functions that return [`io::Result`]. The `Error` is inside, so that whoever prints it
+/// reads the sentence, and [`io::Error::downcast`] gives it back; `kind()` is the one that std has for the errno, or the nearest. An
+/// `io::Error` holds either a number or an error, never both: its own `raw_os_error()` is `None` then, and [`Errno::of`] finds the number
+/// in either.
 ///
 /// `Debug` is the same sentence as `Display`, for that is what a `main` prints that returns an error, and `unwrap`; `{:#?}` has the fields.
 #[derive(Clone, thiserror::Error)]
@@ -260,13 +261,11 @@ impl Error {
 
 impl From<Error> for io::Error {
     fn from(error: Error) -> io::Error {
-        if let (Some(raw), false) = (error.raw_os_error(), matches!(error, Error::Unavailable { .. })) {
-            return io::Error::from_raw_os_error(raw);
-        }
-        let kind = match error.kind() {
-            ErrorKind::ProcessDone => io::ErrorKind::NotFound,
-            ErrorKind::NoHandle | ErrorKind::Unsupported => io::ErrorKind::Unsupported,
-            _ => io::ErrorKind::InvalidInput,
+        let kind = match (error.kind(), error.raw_os_error()) {
+            (ErrorKind::ProcessDone, _) => io::ErrorKind::NotFound,
+            (ErrorKind::NoHandle | ErrorKind::Unsupported, _) => io::ErrorKind::Unsupported,
+            (_, Some(raw)) => io::Error::from_raw_os_error(raw).kind(),
+            (_, None) => io::ErrorKind::InvalidInput,
         };
         io::Error::new(kind, error)
     }
@@ -339,13 +338,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_io_error_keeps_the_errno_and_the_kind() {
+    fn an_io_error_keeps_the_text_the_kind_and_the_errno() {
         let spawn = Error::Spawn { program: "foo".into(), stage: Stage::Chdir { path: "/nope".into() }, source: Errno::NOENT };
-        assert_eq!(spawn.to_string(), "spawn `foo`: chdir to `/nope`: No such file or directory (os error 2)");
+        let text = "spawn `foo`: chdir to `/nope`: No such file or directory (os error 2)";
+        assert_eq!(spawn.to_string(), text);
         let io = io::Error::from(spawn);
-        assert_eq!((io.raw_os_error(), io.kind()), (Some(2), io::ErrorKind::NotFound));
+        assert_eq!((io.to_string().as_str(), io.kind(), Errno::of(&io)), (text, io::ErrorKind::NotFound, Some(Errno::NOENT)));
+        let boxed: Box<dyn std::error::Error> = io.into();
+        assert_eq!(Errno::of(&*boxed), Some(Errno::NOENT));
         let io = io::Error::from(Error::NoChild { pid: Pid::MAX });
-        assert_eq!(io.raw_os_error(), Some(10));
+        assert_eq!((io.kind(), Errno::of(&io)), (io::Error::from_raw_os_error(10).kind(), Some(Errno::CHILD)));
+        assert!(matches!(io.downcast::<Error>(), Ok(Error::NoChild { pid: Pid::MAX })));
+        assert_eq!(Errno::of(&io::Error::from_raw_os_error(5)), Some(Errno::from_raw(5)));
+        assert_eq!(Errno::of(&io::Error::from(Error::Released { pid: Pid::MAX })), None);
     }
 
     #[test]

@@ -30,7 +30,7 @@ impl Exit {
     }
 
     /// The same end, of a child of somebody whose own peak was `peak` bytes when it had executed its program.
-    pub(crate) fn of_spawner(mut self, peak: u64) -> Exit {
+    pub fn of_spawner(mut self, peak: u64) -> Exit {
         if let Some(Rusage { max_rss: max_rss @ MaxRss::AtMost(_), .. }) = &mut self.rusage
             && max_rss.bytes() > peak
         {

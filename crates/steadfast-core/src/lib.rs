@@ -36,8 +36,8 @@ pub use exit::{Exit, MaxRss, Rusage};
 pub use pauses::Pauses;
 pub use pid::Pid;
 pub use plan::{
-    Attributes, Capability, Disposition, Hook, IdMap, Limit, MountPropagation, Namespaces, Plan, PlanBuilder, PlanStdio, Resource, Scheduling,
-    SignalSet,
+    Attributes, Capability, Disposition, Hook, IdMap, Limit, MountPropagation, Namespaces, Plan, PlanBuilder, PlanStdio,
+    Resource, Scheduling, SignalSet,
 };
 pub use process::{Gone, Lent, Process, Watcher};
 pub use signal::Signal;

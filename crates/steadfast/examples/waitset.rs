@@ -32,7 +32,7 @@ fn main() -> Result<(), Error> {
         let time = fastrand::f64() * args.longest;
         let script = format!("sleep {time:.3}; exit {}", if key % 10 == 9 { 1 } else { 0 });
         match Command::new("sh").args(["-c", &script]).spawn() {
-            Ok(child) => set.add(key, &child)?,
+            Ok(child) => set.add(key, child)?,
             Err(error) => {
                 // What runs is waited for all the same.
                 bar.suspend(|| eprintln!("{} children are enough for this machine: {error}", set.len()));

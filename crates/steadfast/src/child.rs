@@ -197,7 +197,7 @@ impl Child {
         System::with_backend(Arc::clone(self.process.backend()))
     }
 
-    fn close_stdin(&self) {
+    pub(crate) fn close_stdin(&self) {
         if let Some(stdin) = &self.stdin {
             stdin.close();
         }

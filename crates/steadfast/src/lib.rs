@@ -34,7 +34,7 @@
 //! | write a backend | [`backend`] |
 //!
 //! Where std says `io::Error`, this crate says [`Error`], which names the call, the process or path, and the errno, and turns into
-//! an `io::Error` at a `?`.
+//! an `io::Error` at a `?`, with std's kind and the same words.
 #![forbid(unsafe_code)]
 
 mod child;
@@ -74,12 +74,12 @@ pub use std::process::{ExitStatus, Output};
 pub use stdio::Stdio;
 pub use steadfast_core::sync;
 pub use steadfast_core::{
-    Capabilities, Capability, Disposition, Errno, Error, ErrorKind, Exit, Gone, IdMap, Limit, MaxRss, MountPropagation, Namespaces, Pid, Resource, Result,
-    Rusage, Scheduling, Signal, SignalSet, Stage,
+    Capabilities, Capability, Disposition, Errno, Error, ErrorKind, Exit, Gone, IdMap, Limit, MaxRss, MountPropagation,
+    Namespaces, Pid, Resource, Result, Rusage, Scheduling, Signal, SignalSet, Stage,
 };
 pub use steadfast_linux::{Answer, Check, CommandExt, Door, Feature, Probe};
 pub use system::{Entered, System};
-pub use wait::{Exited, Ready, WaitSet, wait_any};
+pub use wait::{Exited, Member, Ready, WaitSet, wait_any};
 
 /// For authors of a backend: the traits, and the values that they exchange.
 ///

@@ -7,7 +7,9 @@ use super::Command;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
-use steadfast_core::{Attributes, Capability, Disposition, IdMap, Limit, MountPropagation, Namespaces, Resource, Scheduling, Signal, SignalSet};
+use steadfast_core::{
+    Attributes, Capability, Disposition, IdMap, Limit, MountPropagation, Namespaces, Resource, Scheduling, Signal, SignalSet,
+};
 
 impl Command {
     pub(super) fn changed(&mut self) -> &mut Attributes {

@@ -51,7 +51,7 @@ pub fn wait_any(processes: &[&Process], timeout: Option<Duration>) -> Result<Opt
 fn set_of(processes: &[&Process]) -> Result<WaitSet<usize>> {
     let set = WaitSet::new();
     for (index, process) in processes.iter().enumerate() {
-        set.add(index, process)?;
+        set.add(index, Process::clone(process))?;
     }
     Ok(set)
 }
@@ -146,7 +146,7 @@ fn first_over(
     let (key, process) = processes.iter().enumerate().find(|(_, process)| is_over(process))?;
     let process = Process::clone(process);
     Some(match super::verdict(&process, watcher, key as u64) {
-        Verdict::Over(status) => Some(Exited { key, process, status }),
+        Verdict::Over(status) => Some(Exited { key, child: None, process, status }),
         Verdict::NotYet | Verdict::Refused => None,
     })
 }

@@ -1,6 +1,6 @@
 //! [`Entries`]: what is in a set, by place and by key. Small: a place, and some bytes in a table that holds places only.
 
-use crate::Process;
+use super::member::Member;
 use crate::places::{Places, Token};
 use hashbrown::HashTable;
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -13,7 +13,7 @@ pub(super) struct Entries<K> {
 
 pub(super) struct Entry<K> {
     pub(super) key: K,
-    pub(super) process: Process,
+    pub(super) member: Member,
 }
 
 impl<K> Entries<K> {
@@ -42,9 +42,9 @@ impl<K: Eq + Hash> Entries<K> {
     }
 
     /// Whose key is not in use.
-    pub(super) fn insert(&mut self, key: K, process: Process) -> Token {
+    pub(super) fn insert(&mut self, key: K, member: Member) -> Token {
         let hash = self.hasher.hash_one(&key);
-        let token = self.places.insert(Entry { key, process });
+        let token = self.places.insert(Entry { key, member });
         let (places, hasher) = (&self.places, &self.hasher);
         let hash_of = |index: &u32| key_of(places, *index).map_or(0, |key| hasher.hash_one(key));
         self.by_key.insert_unique(hash, token.index(), hash_of);

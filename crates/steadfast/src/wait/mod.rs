@@ -4,6 +4,7 @@ mod alarm;
 mod any;
 mod entries;
 mod later;
+mod member;
 mod own;
 mod set;
 mod signal;
@@ -15,6 +16,7 @@ use steadfast_core::{Error, Process, Result, Watcher};
 pub(crate) use alarm::Alarm;
 pub use any::wait_any;
 pub(crate) use later::{SHORTEST, longer, soon};
+pub use member::Member;
 pub use set::{Exited, Ready, WaitSet};
 
 /// What a look at a process has come to.

@@ -78,7 +78,7 @@ impl<K> Drop for Own<K> {
         }
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         for (token, entry) in state.entries.all() {
-            entry.process.unwatch(&self.watcher, token.0);
+            entry.member.unwatch(&self.watcher, token.0);
         }
     }
 }

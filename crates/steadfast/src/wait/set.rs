@@ -2,11 +2,12 @@
 
 use super::entries::{Entries, Entry};
 use super::later::Later;
+use super::member::Member;
 use super::own::Own;
 use super::{Verdict, verdict};
 use crate::places::Token;
 use crate::remains::put_away;
-use crate::{ExitStatus, Process};
+use crate::{Child, ExitStatus, Process};
 use std::collections::VecDeque;
 use std::fmt;
 use std::hash::Hash;
@@ -24,12 +25,23 @@ use steadfast_core::{Error, ProcessBackend, Result};
 /// use steadfast::{Command, WaitSet};
 /// let set = WaitSet::new();
 /// for code in [3, 1, 2] {
-///     let child = Command::new("sh").args(["-c", &format!("exit {code}")]).spawn()?;
-///     set.add(code, &child)?;                                        // it is in the set now, even if `child` is dropped
+///     set.add(code, Command::new("sh").args(["-c", &format!("exit {code}")]).spawn()?)?;
 /// }
 /// while let Some(exited) = set.wait() {                               // until the set is empty
 ///     assert_eq!(exited.status?.code(), Some(exited.key));
 /// }
+/// # Ok::<(), steadfast::Error>(())
+/// ```
+///
+/// # What is put in
+/// A [`Child`] becomes the set's own, with its pipes, and its stdin is closed, as by [`Child::wait`]: it comes back with its exit, or by [`remove`](WaitSet::remove), and if it is to be
+/// [killed on drop](crate::Command::kill_on_drop), that is when the set is dropped. To keep the child and have its exit told, put in
+/// another handle, `child.process().clone()`. A reference is not taken, for the child
+/// would be dropped at the end of the line:
+///
+/// ```compile_fail
+/// # let set = steadfast::WaitSet::new();
+/// set.add("server", steadfast::Command::new("server").kill_on_drop(true).spawn()?.process())?;
 /// # Ok::<(), steadfast::Error>(())
 /// ```
 ///
@@ -82,6 +94,8 @@ pub(super) struct State<K> {
 pub struct Exited<K> {
     /// What it was added with.
     pub key: K,
+    /// The child, if it was put in as one: with what it has written into its pipes, and nobody has read.
+    pub child: Option<Box<Child>>,
     /// Its handle, which knows PID and resource usage too ([`exit`](crate::backend::Process::exit)).
     pub process: Process,
     /// How it ended, or why that is unknown.
@@ -94,20 +108,24 @@ impl<K: Eq + Hash> WaitSet<K> {
         WaitSet(Own::new(State::default()))
     }
 
-    /// Puts a process into the set. The set has a handle of its own from now on.
+    /// Puts a process into the set: a [`Child`], or a [`Process`].
     ///
     /// # Errors
     /// [`Error::KeyInUse`] if there is a process with this key already; [`Error::Unsupported`] for a simulated process in a set of real
     /// ones, or the other way round; [`Error::System`] if there are no descriptors or, without pidfds, no threads left (`EMFILE`,
-    /// `ENOSPC`, `EAGAIN`). Then the set is as before.
-    pub fn add(&self, key: K, process: &Process) -> Result<()> {
+    /// `ENOSPC`, `EAGAIN`). Then the set is as before, and what was to be put in is dropped: a child that is needed all the same is kept, and a
+    /// clone of its handle put in.
+    pub fn add(&self, key: K, process: impl Into<Member>) -> Result<()> {
+        let member = process.into();
+        member.close_stdin();
+        let process = &Process::clone(&member);
         self.own().shared.prepare(&**process.backend())?;
         let mut state = self.lock();
         if state.entries.find(&key).is_some() {
             return Err(Error::KeyInUse { pid: process.pid() });
         }
         state.backend.get_or_insert_with(|| Arc::clone(process.backend()));
-        let token = state.entries.insert(key, process.clone());
+        let token = state.entries.insert(key, member);
         drop(state);
         let watched = self.own().shared.add(process, token).and_then(|by_descriptor| match by_descriptor {
             true => {
@@ -118,24 +136,27 @@ impl<K: Eq + Hash> WaitSet<K> {
         });
         if watched.is_err() {
             let mut state = self.lock();
-            state.entries.remove(token);
+            let refused = state.entries.remove(token);
             // Another thread may sleep for this one alone.
             self.tell_sleepers(&state);
+            drop(state);
+            // A child may be killed here.
+            drop(refused);
         }
         watched
     }
 
-    /// Takes the process with this key out of the set, and gives its handle; `None` if there is none, perhaps because its exit was
+    /// Takes the process with this key out of the set, and gives what was put in; `None` if there is none, perhaps because its exit was
     /// reported already.
-    pub fn remove(&self, key: &K) -> Option<Process> {
+    pub fn remove(&self, key: &K) -> Option<Member> {
         let mut state = self.lock();
         let token = state.entries.find(key)?;
         let entry = state.entries.remove(token)?;
         self.tell_sleepers(&state);
         drop(state);
-        entry.process.unwatch(&self.own().watcher, token.0);
-        self.own().shared.remove(&entry.process);
-        Some(entry.process)
+        entry.member.unwatch(&self.own().watcher, token.0);
+        self.own().shared.remove(&entry.member);
+        Some(entry.member)
     }
 
     /// How many processes are in it.
@@ -252,11 +273,11 @@ impl<K: Eq + Hash> WaitSet<K> {
             let mut pidfd = None;
             let verdict = if self.own().shared.has_descriptors() {
                 // Lent, so that it is not closed here.
-                pidfd = entry.process.lend().ok();
-                verdict(&entry.process, &self.own().watcher, token.0)
+                pidfd = entry.member.lend().ok();
+                verdict(&entry.member, &self.own().watcher, token.0)
             } else {
                 // In a simulation even a look lets other threads go on, and they must not find the lock taken.
-                let process = entry.process.clone();
+                let process = Process::clone(&entry.member);
                 drop(state);
                 let verdict = verdict(&process, &self.own().watcher, token.0);
                 state = self.lock();
@@ -264,16 +285,17 @@ impl<K: Eq + Hash> WaitSet<K> {
             };
             if let Verdict::Over(status) = verdict {
                 // Unless another thread has reported it meanwhile.
-                let Some(Entry { key, process }) = state.entries.remove(token) else { continue };
+                let Some(Entry { key, member }) = state.entries.remove(token) else { continue };
                 state.later.hope();
                 self.tell_sleepers(&state);
                 self.hand_over(&state);
                 let to_come = state.ready.len();
                 drop(state);
                 pidfd.into_iter().for_each(|pidfd| put_away(pidfd, to_come));
-                return Some(Exited { key, process, status });
+                let (process, child) = member.into_parts();
+                return Some(Exited { key, child, process, status });
             }
-            let Some(process) = state.entries.get(token).map(|entry| entry.process.clone()) else { continue };
+            let Some(process) = state.entries.get(token).map(|entry| Process::clone(&entry.member)) else { continue };
             drop(state);
             // It will be heard of again, from the backend; unless that is refused, which is not its end.
             let is_watched = matches!(verdict, Verdict::NotYet) && process.watch_exit(&self.own().watcher, token.0).is_ok();
