@@ -5,7 +5,7 @@ use crate::Test;
 use crate::errors::each_system;
 use crate::leaks::{children, descriptors};
 use crate::scenarios::sh;
-use crate::stage::Outcome;
+use crate::stage::{Outcome, row};
 use nix::unistd::{Gid, Uid, setgroups, setuid};
 use std::fs::{self, File};
 use std::io::{Seek, Write};
@@ -190,6 +190,7 @@ fn namespaces(system: &System) {
     let names = [("uts", Namespaces::UTS), ("ipc", Namespaces::IPC), ("net", Namespaces::NET), ("mnt", Namespaces::MOUNT)];
     let ours = |name: &str| fs::read_link(format!("/proc/self/ns/{name}")).unwrap().display().to_string();
     for (name, new) in names {
+        let _row = row(name);
         let theirs = said(system, Command::new("readlink").arg(format!("/proc/self/ns/{name}")).namespaces(new));
         assert_ne!(theirs.trim(), ours(name));
     }
@@ -421,6 +422,7 @@ fn scheduling(system: &System) {
     let mut fifo = cat("/proc/self/stat");
     let policies = [(Scheduling::Fifo(7), "7", "1"), (Scheduling::RoundRobin(3), "3", "2")];
     for (scheduling, priority, policy) in policies {
+        let _row = row(format!("{scheduling:?}"));
         match system.spawn(fifo.scheduling(scheduling).stdout(Stdio::null())).map(|child| child.wait().unwrap()) {
             Ok(_) => {
                 let fields = stat(fifo.scheduling(scheduling));
@@ -530,6 +532,8 @@ fn as_plain_user() -> Outcome {
     System::detect().unwrap();
     // A low nice value and a low hard limit, from which there is no way back.
     setuid(Uid::from_raw(61_234)).unwrap();
+    // To give up a controlling terminal takes no privileges: in a session of its own it has none.
+    _ = nix::unistd::setsid();
     // Or else our own /proc stays root's, as after any change of user.
     nix::sys::prctl::set_dumpable(true).unwrap();
     each_system(|system| {
@@ -558,8 +562,9 @@ fn as_plain_user() -> Outcome {
             (|c| c.current_dir("/proc/1/cwd"), Errno::ACCES, "chdir to `/proc/1/cwd`"),
         ];
         for (set, errno, stage) in cases {
+            let _row = row(stage);
             let mut command = Command::new("/bin/true");
-            let error = system.spawn(set(&mut command)).map(|child| child.wait()).unwrap_err();
+            let error = system.spawn(set(&mut command)).map(|child| child.wait()).expect_err("it takes privileges");
             assert_eq!(error.to_string(), format!("spawn `/bin/true`: {stage}: {errno}"));
         }
         // What takes none: its own IDs, and a user namespace in which it is root.

@@ -3,6 +3,7 @@
 use crate::Test;
 use crate::contract::ACTOR;
 use crate::leaks::each_backend;
+use crate::stage::row;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsRawFd;
@@ -31,6 +32,10 @@ pub(crate) fn tests() -> Vec<Test> {
 /// Runs a check on both real backends through every door that is open.
 pub(crate) fn each_system(check: impl Fn(&System)) {
     for door in steadfast::Probe::once().expect("this machine can be probed").doors() {
+        let check = |system: &System| {
+            let _row = row(format!("{}, {door:?}", system.backend_name()));
+            check(system);
+        };
         check(&System::pid_legacy_through(*door));
         match System::pidfd_through(*door) {
             Ok(system) => check(&system),
@@ -41,6 +46,7 @@ pub(crate) fn each_system(check: impl Fn(&System)) {
 
 fn pids() {
     for raw in [0, -1, -42, i32::MIN, 1 << 22, i32::MAX] {
+        let _row = row(raw);
         let error = Pid::new(raw).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert!(error.to_string().contains(&format!("{raw} is no process ID")), "{error}");
@@ -70,6 +76,7 @@ fn names(system: &System) {
     let error = failure(system, &mut Command::new(""));
     assert!(error.to_string().contains("name is empty"), "{error}");
     for command in [&mut Command::new("a\0b"), Command::new("true").arg("x\0"), Command::new("true").env("A", "\0")] {
+        let _row = row(format!("{command:?}"));
         let error = failure(system, command);
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         assert!(error.to_string().contains("NUL byte"), "{error}");
@@ -100,6 +107,7 @@ fn file(bytes: &[u8]) -> (tempfile::TempDir, std::path::PathBuf) {
 fn no_program(system: &System) {
     let elsewhere = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xf3\xfe\x01\0\0\0";
     for bytes in [&b""[..], elsewhere, b"<html>404</html>\n", b"<!DOCTYPE html>", b"\0\0\0", b"text, and then \0"] {
+        let _row = row(format!("{:?}", String::from_utf8_lossy(bytes)));
         let (_dir, path) = file(bytes);
         let error = failure(system, &mut Command::new(&path));
         assert_eq!(error.errno(), Some(Errno::NOEXEC), "{error}");
@@ -109,6 +117,7 @@ fn no_program(system: &System) {
 
 fn plain_script(system: &System) {
     for text in ["exit 3", "\n# f\u{fc}r alle\nexit 3\n", ":\nexit 3"] {
+        let _row = row(format!("{text:?}"));
         let (_dir, path) = file(text.as_bytes());
         assert_eq!(system.spawn(&Command::new(&path)).unwrap().wait().unwrap().code(), Some(3), "{text}");
     }
@@ -168,6 +177,7 @@ fn unknown_backend() {
     let own = std::env::current_exe().unwrap();
     let system = System::pid_legacy();
     for (value, expected) in [("foo", "STEADFAST_BACKEND=foo: no such backend"), ("", "STEADFAST_BACKEND=: no such")] {
+        let _row = row(format!("STEADFAST_BACKEND={value}"));
         let mut command = Command::new(&own);
         command.env("STEADFAST_TEST", "errors: (detects)").env("STEADFAST_BACKEND", value);
         command.stderr(steadfast::Stdio::piped()).stdout(steadfast::Stdio::null());

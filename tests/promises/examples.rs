@@ -2,7 +2,7 @@
 
 use crate::Test;
 use crate::leaks::children;
-use crate::stage::Outcome;
+use crate::stage::{Outcome, row};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -118,6 +118,7 @@ fn timeout() -> Outcome {
             .output()
             .is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("GNU coreutils"));
         for (args, expected) in CASES {
+            let _row = row(format!("timeout {args:?}"));
             let end = |program| {
                 let status = run(program, args).status.unwrap();
                 status.signal().map_or_else(|| Ok(status.code().unwrap()), Err)

@@ -2,7 +2,7 @@
 
 use crate::Test;
 use crate::contract::{REAL, on};
-use crate::stage::Outcome;
+use crate::stage::{Outcome, row};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::fs::{self, File};
 use steadfast::mock::{Builder, Kernel, Script, Simulated};
@@ -49,6 +49,7 @@ fn same_numbers(real: &System, simulated: &System) -> Outcome {
         ("a group that is not there", lost),
     ];
     for (what, command) in fails {
+        let _row = row(what);
         let [real, simulated] = [real, simulated].map(|system| {
             let first = next_pid(system);
             let errors = [(); 10].map(|()| system.spawn(&command).unwrap_err().to_string());
@@ -95,6 +96,7 @@ fn same_room(real: &System, simulated: fn(&Kernel) -> System) -> Outcome {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     let mut failed = 0;
     for (what, attempt) in ATTEMPTS {
+        let _row = row(what);
         for room in 0..10 {
             let first = next_pid(real);
             setrlimit(Resource::RLIMIT_NOFILE, 100, hard).unwrap();

@@ -3,7 +3,7 @@
 use crate::Test;
 use crate::contract::ACTOR;
 use crate::errors::each_system;
-use crate::stage::Outcome;
+use crate::stage::{Outcome, row};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::collections::BTreeSet;
 use std::fs;
@@ -165,7 +165,10 @@ fn dropped(system: &System) {
 
 /// Both real backends, each once.
 pub(crate) fn each_backend(check: fn(&System)) {
-    [System::pidfd().ok(), Some(System::pid_legacy())].iter().flatten().for_each(check);
+    for system in [System::pidfd().ok(), Some(System::pid_legacy())].iter().flatten() {
+        let _row = row(system.backend_name());
+        check(system);
+    }
 }
 
 fn many_dropped(system: &System) {

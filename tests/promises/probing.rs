@@ -22,6 +22,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("probe: a call that is filtered later fails with its name", filtered_later),
         Test::that_may_skip("probe: after leaving the PID namespace, it does not take the new one down", left_namespace),
         Test::that_may_skip("probe: qemu-x86_64 7.2 gets pid-legacy, and the proof passes", qemu),
+        Test::new("probe: printed, it is the table that the xtask shows: a line for each call and feature, with its mark", printed),
         Test::new("choice: STEADFAST_BACKEND forces a backend", forced),
     ];
     for reply in Reply::all() {
@@ -75,7 +76,7 @@ struct Watch {
 
 fn dispositions() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    status.lines().filter(|line| line.starts_with("Sig") || line.starts_with("ShdPnd")).collect()
+    status.lines().filter(|line| (line.starts_with("Sig") && !line.starts_with("SigQ")) || line.starts_with("ShdPnd")).collect()
 }
 
 impl Watch {
@@ -107,6 +108,21 @@ fn leaves_nothing() {
     assert!(probes.windows(2).all(|pair| pair[0] == pair[1]));
     Probe::features().unwrap();
     watch.saw_nothing();
+}
+
+fn printed() {
+    let probe = Probe::once().unwrap();
+    let text = probe.to_string();
+    let checks = probe.checks.iter().map(|check| (check.name, check.since, check.answer));
+    let features = Probe::features().unwrap().iter().map(|feature| (feature.name, feature.since, feature.answer));
+    for (name, since, answer) in checks.chain(features) {
+        let line = text.lines().find(|line| line.starts_with(&format!("{name} "))).expect(name);
+        let mark = if answer.works() { "✓" } else { "–" };
+        assert!(line.contains(&format!(" {since} ")) && line.ends_with(&format!(" {mark} {answer}")), "{line}");
+    }
+    assert_eq!(text.lines().count(), 2 + probe.checks.len() + Probe::features().unwrap().len(), "{text}");
+    let works = probe.obstacle().is_none();
+    assert_eq!(probe.reason() == "all that pidfd needs works here", works, "{}", probe.reason());
 }
 
 fn not_remembered() {

@@ -145,6 +145,23 @@ pub(crate) fn perform_if_asked(tests: &[Test]) -> Option<i32> {
     })
 }
 
+/// What a test is at: said if it fails there, wherever below.
+#[must_use = "it is said while this lives"]
+pub(crate) struct Row(String);
+
+/// The row of a table, or the backend, that comes next.
+pub(crate) fn row(name: impl std::fmt::Display) -> Row {
+    Row(name.to_string())
+}
+
+impl Drop for Row {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("it was at: {}", self.0);
+        }
+    }
+}
+
 fn leave_namespace(test: &Test) -> i32 {
     // Before: the probe's child would be the new namespace's init.
     System::detect().expect("this machine can be probed");

@@ -5,7 +5,7 @@ use crate::Test;
 use crate::attributes::said;
 use crate::errors::each_system;
 use crate::leaks::{children, descriptors, is_over, until};
-use crate::stage::Outcome;
+use crate::stage::{Outcome, row};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -88,6 +88,7 @@ fn no_terminal(system: &System) {
         ("controlling_terminal", Command::new("/no/such").setsid(true).controlling_terminal(null())),
         ("foreground", Command::new("/no/such").foreground(null())),
     ] {
+        let _row = row(name);
         let error = system.spawn(command).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         let text = error.to_string();
@@ -110,6 +111,7 @@ fn contradictions(system: &System) {
         (|c, _| c.namespaces(Namespaces::NET).unshare(Namespaces::NET), ["namespaces", "unshare"]),
     ];
     for (set, names) in cases {
+        let _row = row(format!("{names:?}"));
         // A program that is missing would be seen after the clone.
         let mut command = Command::new("/no/such");
         let error = system.spawn(set(&mut command, null())).unwrap_err();

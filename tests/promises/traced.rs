@@ -3,7 +3,7 @@
 
 use crate::Test;
 use crate::leaks::{children, each_backend, until};
-use crate::stage::Outcome;
+use crate::stage::{Outcome, row};
 use crate::tasks::runtime;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -140,7 +140,8 @@ fn without_waitid() -> Outcome {
     assert_eq!(call.title(), "waitid in every form");
     call.answer(SeccompAction::Errno(Errno::EPERM as u32));
     let system = System::pid_legacy();
-    for (_, wait) in WAYS {
+    for (name, wait) in WAYS {
+        let _row = row(name);
         stopped(&system, *wait);
     }
     looked_at(&system);

@@ -3,7 +3,6 @@
 use crate::recycle::{self, Counts};
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
-use comfy_table::{Table, presets::NOTHING};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::process::ExitCode;
@@ -94,10 +93,9 @@ fn prove_plain(system: &System) -> Result<(), Error> {
 }
 
 fn reason(probe: &Probe, system: &System) -> String {
-    match (std::env::var_os("STEADFAST_BACKEND"), probe.obstacle()) {
-        (Some(_), _) => format!("STEADFAST_BACKEND={} says so", system.backend_name()),
-        (None, None) => "all that pidfd needs works here".into(),
-        (None, Some(check)) => format!("pidfd needs {}: {}", check.name, check.answer),
+    match std::env::var_os("STEADFAST_BACKEND") {
+        Some(_) => format!("STEADFAST_BACKEND={} says so", system.backend_name()),
+        None => probe.reason(),
     }
 }
 
@@ -151,22 +149,13 @@ fn print(text: &str) {
 }
 
 fn as_text(findings: &Findings) -> String {
-    let Findings { probe, features, took, system, kernel, recycling } = findings;
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_header(["", "since Linux", ""]);
-    for check in &probe.checks {
-        table.add_row([check.name, check.since, &mark(check.answer)]);
-    }
-    table.add_row(["", "", ""]);
-    for feature in *features {
-        table.add_row([feature.name, feature.since, &mark(feature.answer)]);
-    }
-    // Coloured line by line, after the widths are settled.
-    let rows: String = table
+    let Findings { probe, took, system, kernel, recycling, .. } = findings;
+    let rows: String = probe
+        .to_string()
         .lines()
         .map(|line| {
             let style = if line.contains(" ✓ ") { GOOD } else { Style::new() };
-            format!("{style}{}{style:#}\n", line.trim_end())
+            format!("{style} {line}{style:#}\n")
         })
         .collect();
     let recycling = match recycling {
@@ -186,8 +175,4 @@ fn as_text(findings: &Findings) -> String {
         took.as_micros(),
         probe.door,
     )
-}
-
-fn mark(answer: Answer) -> String {
-    if answer.works() { "✓ works".into() } else { format!("– {answer}") }
 }

@@ -15,6 +15,8 @@ use std::sync::{Mutex, PoisonError};
 use steadfast_core::{Errno, Error};
 
 /// What this machine can do.
+///
+/// `Display` is the table of it, a line for each call and each feature: its name, the kernel that brought it, and whether it works.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Probe {
@@ -197,6 +199,14 @@ impl Probe {
         self.checks.iter().find(|check| !check.answer.works())
     }
 
+    /// Why the backend is pidfd, or not, in words.
+    pub fn reason(&self) -> String {
+        match self.obstacle() {
+            None => "all that pidfd needs works here".into(),
+            Some(check) => format!("pidfd needs {}: {}", check.name, check.answer),
+        }
+    }
+
     /// The doors that are open here, the preferred one first.
     pub fn doors(&self) -> &'static [Door] {
         match self.door {
@@ -204,5 +214,26 @@ impl Probe {
             Door::Clone => &[Door::Clone, Door::Fork],
             Door::Fork => &[Door::Fork],
         }
+    }
+}
+
+/// The table. The [features](Probe::features) are asked for if they are not known yet, and left out if they cannot be asked now.
+impl fmt::Display for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let features = Probe::features().unwrap_or_default();
+        let checks: Vec<_> = self.checks.iter().map(|check| (check.name, check.since, check.answer)).collect();
+        let features: Vec<_> = features.iter().map(|feature| (feature.name, feature.since, feature.answer)).collect();
+        let width = checks.iter().chain(&features).map(|(name, ..)| name.len()).max().unwrap_or_default();
+        writeln!(f, "{:width$}  since Linux", "")?;
+        for (part, rows) in [checks, features].into_iter().enumerate() {
+            if part > 0 && !rows.is_empty() {
+                writeln!(f)?;
+            }
+            for (name, since, answer) in rows {
+                let mark = if answer.works() { '✓' } else { '–' };
+                writeln!(f, "{name:width$}  {since:11}  {mark} {answer}")?;
+            }
+        }
+        Ok(())
     }
 }
