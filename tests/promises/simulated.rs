@@ -1,9 +1,10 @@
 //! The facade on the simulated kernel: what programs do with `Command`, `Child` and `Pipeline`, without a process.
 
 use crate::Test;
+use crate::stage::row;
 use std::io::Read;
 use std::time::Duration;
-use steadfast::mock::{Kernel, Script, Simulated};
+use steadfast::mock::{Kernel, ReplayError, Run, Script, Sim, Simulated};
 use steadfast::{Command, ErrorKind, Pipeline, Stdio, System};
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -11,6 +12,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("simulated: a pipeline, with a pipe that is soon full", pipeline),
         Test::new("simulated: one child's stdout is another's stdin", stdout_as_stdin),
         Test::new("simulated: a pipe is given to a process of its own simulation only, and the right way round", wrong_pipes),
+        Test::new("simulated: a run of an exploration belongs to its own system, whatever its thread has entered", entered),
         Test::new("simulated: the last of a pipeline ends early, and those before it by SIGPIPE", ends_early),
     ]
 }
@@ -71,4 +73,35 @@ fn wrong_pipes() {
         let error = system.spawn(command).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     }
+}
+
+fn entered() {
+    let kernel = Kernel::builder().program_with("true", |run: &Run| Script::new().exit(i32::from(run.random(0..10) == 0))).build();
+    let other = Kernel::builder().program("true", Script::new().exit(0)).build();
+    let dir = tempfile::tempdir().unwrap();
+    let replay = dir.path().join("replay");
+    let check = |system: Option<System>| {
+        let _row = row(system.as_ref().map_or("nothing entered", System::backend_name));
+        let _here = system.as_ref().map(System::enter);
+        let current = System::current().unwrap().backend_name();
+        let seeds = [1, 2].map(|jobs| {
+            let test = |sim: &Sim| {
+                assert_eq!(System::current().unwrap().backend_name(), "mock");
+                assert!(Command::new("true").status().unwrap().success());
+                // What is entered in the run counts, until it is left.
+                let elsewhere = other.system().enter();
+                assert!(Command::new("true").status().unwrap().success());
+                drop(elsewhere);
+                assert_eq!(sim.processes(), []);
+            };
+            let failure = kernel.exploration().quiet().file(&replay).jobs(jobs).run(1..=1000, test).unwrap_err();
+            assert_eq!(failure.verdict.kind(), "panic", "{failure}");
+            assert!(matches!(kernel.replay(&replay, test), Err(ReplayError::Failed(_))));
+            failure.seed
+        });
+        assert_eq!(System::current().unwrap().backend_name(), current);
+        seeds
+    };
+    let seeds = check(None);
+    assert_eq!([check(Some(kernel.system())), check(Some(other.system())), check(Some(System::pid_legacy()))], [seeds; 3]);
 }

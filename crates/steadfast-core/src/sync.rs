@@ -95,6 +95,18 @@ pub fn enter(scheduler: Option<Arc<dyn Scheduler>>) -> Entered {
     Entered { id, _not_send: PhantomData }
 }
 
+impl Entered {
+    /// Its number, for [`last_entered`].
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+}
+
+/// The number of the last guard on this thread that lives: whose decision counts.
+pub fn last_entered() -> Option<u64> {
+    ENTERED.with_borrow(|entered| entered.last().map(|(id, _)| *id))
+}
+
 impl Drop for Entered {
     fn drop(&mut self) {
         // By its number, for guards may be dropped in any order; and late in the thread's life there is nothing left to undo.

@@ -2,7 +2,7 @@
 
 use crate::{Child, Command, Process};
 use once_cell::race::OnceBox;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::ffi::OsString;
 use std::fmt;
 use std::sync::Arc;
@@ -29,8 +29,8 @@ pub struct System {
 }
 
 thread_local! {
+    /// With the numbers of what their locks go by.
     static ENTERED: RefCell<Vec<(u64, System)>> = const { RefCell::new(Vec::new()) };
-    static NEXT: Cell<u64> = const { Cell::new(0) };
 }
 
 impl System {
@@ -105,16 +105,20 @@ impl System {
         System { backend }
     }
 
-    /// The one entered on this thread; else the simulation that the thread belongs to, if it was started by an exploration (feature
-    /// `mock`); else [`detect`](System::detect).
+    /// The one entered on this thread; else [`detect`](System::detect). In a run of an exploration (feature `mock`) it is the run's own
+    /// simulation, whatever was entered before the run began.
     ///
     /// # Errors
     /// As [`detect`](System::detect).
     pub fn current() -> Result<System> {
-        let entered = ENTERED.with_borrow(|entered| entered.last().map(|(_, system)| system.clone()));
+        let entered = ENTERED.with_borrow(|entered| entered.last().cloned());
+        // A run enters its simulation too, as far as the locks know.
         #[cfg(feature = "mock")]
-        let entered = entered.or_else(crate::mock::of_this_thread);
-        entered.map_or_else(System::detect, Ok)
+        let entered = match entered {
+            Some((id, _)) if sync::last_entered() == Some(id) => entered,
+            entered => crate::mock::of_this_thread().map(|system| (0, system)).or(entered),
+        };
+        entered.map_or_else(System::detect, |(_, system)| Ok(system))
     }
 
     /// Makes it current on this thread until the guard is dropped, so that code which just calls `Command::new(..).spawn()` can
@@ -132,10 +136,9 @@ impl System {
     /// ```
     #[must_use = "it is current until the guard is dropped, which is now"]
     pub fn enter(&self) -> Entered {
-        let id = NEXT.get();
-        NEXT.set(id + 1);
-        ENTERED.with_borrow_mut(|entered| entered.push((id, self.clone())));
-        Entered { id, _locks: sync::enter(self.backend.clock().scheduler()) }
+        let locks = sync::enter(self.backend.clock().scheduler());
+        ENTERED.with_borrow_mut(|entered| entered.push((locks.id(), self.clone())));
+        Entered { locks }
     }
 
     /// Takes hold of a process that exists, a child of this one or not.
@@ -243,14 +246,13 @@ fn forced() -> Option<OsString> {
 /// While it lives, a [`System`] is current on this thread.
 #[derive(Debug)]
 pub struct Entered {
-    id: u64,
     /// What the locks go by; and it belongs to the thread that entered.
-    _locks: sync::Entered,
+    locks: sync::Entered,
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
         // By its number, for guards may be dropped in any order; and late in the thread's life there is nothing left to undo.
-        _ = ENTERED.try_with(|entered| entered.borrow_mut().retain(|(id, _)| *id != self.id));
+        _ = ENTERED.try_with(|entered| entered.borrow_mut().retain(|(id, _)| *id != self.locks.id()));
     }
 }
