@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use steadfast::backend::{Attributes, BackendProcess, Capabilities, Clock, Plan, ProcessBackend, Spawned, Watcher};
+use steadfast::backend::{Attributes, BackendProcess, Capabilities, Clock, Plan, ProcessBackend, Spawned, Until, Watcher};
 use steadfast::{Command, ErrorKind, Pid, Result, Signal, Stdio, System};
 use steadfast_conformance::{Outcome, Subject, promises};
 use steadfast_linux::bare;
@@ -269,7 +269,7 @@ fn panics(system: &System) -> Start {
         let mut child = here.spawn(command.args(["until-eof", "6"]).stdin(Stdio::piped()).stdout(Stdio::null())).unwrap();
         let (watcher, called) = bad();
         let watcher: Arc<dyn Watcher> = watcher;
-        child.process().watch_exit(&watcher, 6).unwrap();
+        child.process().watch_end(Until::Gone, &watcher, 6).unwrap();
         // From now on it is dropped where it is called.
         drop(watcher);
         child.stdin = None;

@@ -2,14 +2,15 @@
 
 use crate::Test;
 use crate::leaks::until;
+use crate::scene::{Promise, Scene, on_every_backend};
 use crate::tasks::runtime;
-use crate::waiting::{Promise, Scene, on_every_backend};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::pin::Pin;
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
+use steadfast::backend::Until;
 use steadfast::backend::Watcher;
 use steadfast::mock::{Kernel, Script};
 use steadfast::{Child, Command, Process, Result, System, WaitSet, wait_any};
@@ -95,9 +96,9 @@ fn watchers(scene: &Scene) {
     let (watcher, called) = bad();
     let watcher: Arc<dyn Watcher> = watcher;
     for (key, child) in (0..).zip(&children) {
-        child.process().watch_exit(&watcher, key).unwrap();
+        child.process().watch_end(Until::Gone, &watcher, key).unwrap();
         set.add(key, Process::clone(child)).unwrap();
-        child.process().watch_exit(&watcher, 10 + key).unwrap();
+        child.process().watch_end(Until::Gone, &watcher, 10 + key).unwrap();
         others.add(key, Process::clone(child)).unwrap();
     }
     // From now on each is dropped where it is called last.
@@ -225,7 +226,7 @@ fn verdict() {
         kernel.explore(1..=3, |_| {
             let child = Command::new("job").spawn().unwrap();
             let watcher: Arc<dyn Watcher> = Arc::new(Asserts);
-            child.process().watch_exit(&watcher, 7).unwrap();
+            child.process().watch_end(Until::Gone, &watcher, 7).unwrap();
             child.wait().unwrap();
         });
     };

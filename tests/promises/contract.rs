@@ -132,6 +132,7 @@ pub(crate) fn kernel(tells_lost_status: bool) -> Kernel {
         .pid_max(4096)
         .program_with("actor", |run| script(&run.args))
         .program("foreigner", Script::new().run_forever())
+        .program("neglectful", Script::new().spawn("sleeper").write_stdout("\n").read_stdin_to_end().wait_for_children())
         .program("copy", copy())
         .program("noop", Script::new())
         .program("sleeper", Script::new().run_forever())

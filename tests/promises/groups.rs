@@ -1,7 +1,7 @@
 //! Process groups, on every backend: a signal reaches all of one, and never another's.
 
 use crate::Test;
-use crate::waiting::{Promise, Scene, on_every_backend};
+use crate::scene::{Promise, Scene, on_every_backend};
 use seccompiler::{SeccompAction, SeccompCmpOp};
 use std::os::unix::process::ExitStatusExt;
 use steadfast::{Child, Command, Errno, ErrorKind, Pid, Signal, Stdio};

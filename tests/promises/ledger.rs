@@ -20,7 +20,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
-use steadfast::backend::{BackendProcess, Capabilities, Clock, OnExit, Plan, ProcessBackend, Spawned};
+use steadfast::backend::{BackendProcess, Capabilities, Clock, OnExit, Plan, ProcessBackend, Spawned, Until};
 use steadfast::{Errno, Exit, Pid, Result, Signal};
 use steadfast_conformance::{Act, Outcome};
 
@@ -238,8 +238,8 @@ impl BackendProcess for Entry {
         self.note(&mut lock(&self.book), &answer, true);
         answer.map(|exit| exit.expect("it was collected"))
     }
-    fn on_exit(self: Arc<Self>, tell: OnExit) -> Result<()> {
-        Arc::clone(&self.process).on_exit(tell)
+    fn on_exit(self: Arc<Self>, end: Until, tell: OnExit) -> Result<()> {
+        Arc::clone(&self.process).on_exit(end, tell)
     }
     fn handle(&self) -> Option<BorrowedFd<'_>> {
         self.process.handle()

@@ -23,6 +23,7 @@ mod probing;
 mod recycling;
 mod refused;
 mod scenarios;
+mod scene;
 mod simulated;
 mod stage;
 mod storm;

@@ -22,7 +22,10 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("probe: a call that is filtered later fails with its name", filtered_later),
         Test::that_may_skip("probe: after leaving the PID namespace, it does not take the new one down", left_namespace),
         Test::that_may_skip("probe: qemu-x86_64 7.2 gets pid-legacy, and the proof passes", qemu),
-        Test::new("probe: printed, it is the table that the xtask shows: a line for each call and feature, with its mark", printed),
+        Test::new(
+            "probe: printed, it is the table that the xtask shows: a line for each call and feature, with its mark",
+            printed,
+        ),
         Test::new("choice: STEADFAST_BACKEND forces a backend", forced),
     ];
     for reply in Reply::all() {

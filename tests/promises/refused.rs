@@ -2,9 +2,10 @@
 
 use crate::Test;
 use crate::leaks::{children, each_backend, until};
+use crate::scene::{Promise, Scene, on_every_backend};
 use crate::stage::Outcome;
 use crate::tasks::runtime;
-use crate::waiting::{Promise, Scene, is_readable, on_every_backend};
+use crate::waiting::is_readable;
 use rustix::event::{EventfdFlags, eventfd};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
@@ -12,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
-use steadfast::backend::{BackendProcess, Capabilities, Clock, OnExit, Plan, ProcessBackend, Spawned};
+use steadfast::backend::{BackendProcess, Capabilities, Clock, OnExit, Plan, ProcessBackend, Spawned, Until};
 use steadfast::tokio::AsyncProcess;
 use steadfast::{Child, Command, Errno, Error, ErrorKind, Exit, Pid, Process, Result, Signal, Stdio, System, WaitSet, wait_any};
 
@@ -149,7 +150,7 @@ impl BackendProcess for Held {
         self.process.collect()
     }
 
-    fn on_exit(self: Arc<Self>, tell: OnExit) -> Result<()> {
+    fn on_exit(self: Arc<Self>, end: Until, tell: OnExit) -> Result<()> {
         if self.will.watches.load(Ordering::SeqCst) {
             let error = self.will.refused("epoll_ctl", Errno::MFILE);
             if let Some(hold) = self.will.hold.lock().unwrap().take() {
@@ -157,7 +158,7 @@ impl BackendProcess for Held {
             }
             return Err(error);
         }
-        Arc::clone(&self.process).on_exit(tell)
+        Arc::clone(&self.process).on_exit(end, tell)
     }
 
     fn handle(&self) -> Option<BorrowedFd<'_>> {

@@ -76,7 +76,8 @@ fn wrong_pipes() {
 }
 
 fn entered() {
-    let kernel = Kernel::builder().program_with("true", |run: &Run| Script::new().exit(i32::from(run.random(0..10) == 0))).build();
+    let kernel =
+        Kernel::builder().program_with("true", |run: &Run| Script::new().exit(i32::from(run.random(0..10) == 0))).build();
     let other = Kernel::builder().program("true", Script::new().exit(0)).build();
     let dir = tempfile::tempdir().unwrap();
     let replay = dir.path().join("replay");

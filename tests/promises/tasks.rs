@@ -3,7 +3,7 @@
 use crate::Test;
 use crate::contract::ACTOR;
 use crate::leaks::{children, descriptors, until};
-use crate::waiting::{Promise, Scene, on_every_backend};
+use crate::scene::{Promise, Scene, on_every_backend};
 use std::future::{Future, poll_fn};
 use std::os::unix::process::ExitStatusExt;
 use std::pin::{Pin, pin};
@@ -161,14 +161,27 @@ fn foreign(scene: &Scene) {
     runtime().block_on(async {
         let process = scene.foreigner();
         assert_eq!(process.wait_async().await.unwrap_err().kind(), ErrorKind::NoChild);
+        assert!(timeout(Duration::from_millis(3), process.gone()).await.is_err());
         assert!(timeout(Duration::from_millis(3), process.exited()).await.is_err());
         let other = process.clone();
-        let task = tokio::spawn(async move { other.exited().await });
+        let task = tokio::spawn(async move { other.gone().await });
         tokio::task::yield_now().await;
         process.kill().unwrap();
         let gone = task.await.unwrap().unwrap();
         assert_eq!(gone.status().map(|status| status.signal()), scene.tells_lost_status().then_some(Some(9)));
+        assert_eq!(process.gone().await.unwrap(), gone);
         assert_eq!(process.exited().await.unwrap(), gone);
+        let (mut parent, process) = scene.neglected();
+        let other = process.clone();
+        let task = tokio::spawn(async move { other.exited().await });
+        tokio::task::yield_now().await;
+        process.kill().unwrap();
+        assert_eq!(task.await.unwrap().unwrap().status(), None);
+        assert_eq!(process.exited().await.unwrap().status(), None);
+        assert!(timeout(Duration::from_millis(3), process.gone()).await.is_err());
+        parent.stdin = None;
+        process.gone().await.unwrap();
+        parent.wait().unwrap();
     });
 }
 

@@ -1,39 +1,14 @@
 //! Waiting for several processes, on every backend: each of whom is reported once, whatever becomes of its handle.
 
 use crate::Test;
-use crate::contract::{self, ACTOR};
-use crate::stage::Outcome;
+use crate::scene::{Promise, Scene, on_every_backend, real, simulated};
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
-use steadfast::backend::ProcessBackend;
 use steadfast::mock::{Kernel, Script};
-use steadfast::{Child, Command, ErrorKind, ExitStatus, Pid, Process, Stdio, System, WaitSet, wait_any};
-
-/// A backend, and what is around it.
-pub(crate) struct Scene {
-    pub(crate) system: System,
-    actor: OsString,
-    /// Waits for the child and reaps it, behind everybody's back.
-    reap_behind: Box<dyn Fn(Pid)>,
-    foreigner: Box<dyn Fn() -> Pid>,
-    tells_lost_status: bool,
-}
-
-/// A promise's name, and how it is tested.
-pub(crate) type Promise = (&'static str, fn(&Scene));
-
-type Backend = (&'static str, fn() -> Result<Scene, String>);
-
-const BACKENDS: &[Backend] = &[
-    ("pidfd", || Ok(real(System::pidfd().map_err(|error| error.to_string())?, contract::tells_lost_status()))),
-    ("pid-legacy", || Ok(real(System::pid_legacy(), false))),
-    ("mock", || Ok(simulated(Kernel::backend, true))),
-    ("mock-pid-legacy", || Ok(simulated(Kernel::backend_pid_legacy, false))),
-];
+use steadfast::{Child, Command, ErrorKind, ExitStatus, Member, Process, Stdio, System, WaitSet, wait_any};
 
 const PROMISES: &[Promise] = &[
     ("set: each exit is reported once, with its key, until it is empty", all_exits),
@@ -46,6 +21,7 @@ const PROMISES: &[Promise] = &[
     ("set: one handle under two keys, and in two sets", twice),
     ("set: a lost status is no success", lost),
     ("set: who is not our child is reported when it is gone", foreign),
+    ("set, wait_exited, wait_gone: a zombie of somebody else's has exited, and is not gone", others_zombie),
     ("set: threads share it, and each exit goes to one of them", shared),
     ("set: one that is dropped leaves its handles alone, and no zombie", dropped),
     ("set: a child that it was given is its own: alive in it, back with its exit, and killed with it if it is to be", owned),
@@ -58,87 +34,9 @@ pub(crate) fn tests() -> Vec<Test> {
     tests.push(Test::new("waiting: real and simulated processes do not mix", unlike));
     tests.push(Test::new("waiting: a set between threads, in 2,000 orders", explored));
     tests.push(Test::new("waiting: a set of both real backends", both_kinds));
-    tests.push(Test::that_may_skip(
-        "waiting: a zombie of somebody else's is not gone, where its status will be told",
-        others_zombie,
-    ));
     tests.push(Test::new("waiting: the set's descriptor in a loop of one's own", own_loop));
     tests.push(Test::new("waiting: a duplicate of a pidfd does not keep the set awake", duplicate));
     tests
-}
-
-/// Each of these on each backend, in whatever surroundings.
-pub(crate) fn on_every_backend<P: Copy + Send + Sync>(
-    what: &str,
-    promises: &'static [(&'static str, P)],
-    check: fn(&Scene, P),
-) -> Vec<Test> {
-    let all = BACKENDS.iter().flat_map(|backend| promises.iter().map(move |promise| (backend, promise)));
-    all.map(|((backend, scene), (name, promise))| {
-        Test::that_may_skip(format!("{what}: {backend}: {name}"), move || match scene() {
-            Err(reason) => Outcome::Skipped(reason),
-            Ok(scene) => {
-                check(&scene, *promise);
-                Outcome::Passed
-            }
-        })
-    })
-    .collect()
-}
-
-fn real(system: System, tells_lost_status: bool) -> Scene {
-    let reap_behind = Box::new(|pid: Pid| {
-        let pid = nix::unistd::Pid::from_raw(pid.as_raw());
-        nix::sys::wait::waitpid(pid, None).expect("it is our child, and nobody else's");
-    });
-    Scene { system, actor: ACTOR.into(), reap_behind, foreigner: Box::new(contract::foreigner), tells_lost_status }
-}
-
-fn simulated(backend: fn(&Kernel) -> Arc<dyn ProcessBackend>, tells_lost_status: bool) -> Scene {
-    let kernel = contract::kernel(tells_lost_status);
-    let (system, reaper) = (System::with_backend(backend(&kernel)), kernel.clone());
-    let reap_behind = Box::new(move |pid| {
-        let process = reaper.backend().find(pid).expect("it is there");
-        process.wait_exited(None).expect("it is our child");
-        process.reap().expect("it has exited");
-    });
-    let foreigner = Box::new(move || kernel.spawn_foreign("foreigner").expect("there is such a program"));
-    Scene { system, actor: "actor".into(), reap_behind, foreigner, tells_lost_status }
-}
-
-impl Scene {
-    /// The one child program.
-    pub(crate) fn actor(&self) -> &OsString {
-        &self.actor
-    }
-
-    /// A process that is not our child.
-    pub(crate) fn foreigner(&self) -> Process {
-        self.system.find((self.foreigner)()).unwrap()
-    }
-
-    pub(crate) fn tells_lost_status(&self) -> bool {
-        self.tells_lost_status
-    }
-
-    /// A child that exits with this code when it is dropped, or its stdin.
-    pub(crate) fn child(&self, code: u8) -> Child {
-        let mut command = Command::new(&self.actor);
-        command.args(["until-eof", &code.to_string()]).stdin(Stdio::piped()).stdout(Stdio::null());
-        self.system.spawn(&command).expect("the actor can be spawned")
-    }
-
-    /// Looks at the child as somebody else, until it has exited.
-    pub(crate) fn until_zombie(&self, process: &Process) {
-        let found = self.system.backend().find(process.pid()).unwrap();
-        assert!(found.wait_exited(None).unwrap().is_some());
-    }
-
-    fn until_gone(&self, pid: Pid) {
-        while self.system.find(pid).is_ok() {
-            self.system.sleep(Duration::from_millis(1));
-        }
-    }
 }
 
 fn code(status: steadfast::Result<ExitStatus>) -> Option<i32> {
@@ -500,28 +398,34 @@ fn both_kinds() {
     assert_eq!(seen, (0..40).map(|key| (key, Some(key.into()))).collect());
 }
 
-fn others_zombie() -> Outcome {
-    if !contract::tells_lost_status() {
-        return Outcome::Skipped("the kernel does not tell a status that somebody else has collected".into());
-    }
-    // A shell waits for its children when it is told to: here, when its input has a line.
-    let script = format!("'{ACTOR}' forever >/dev/null & echo $!; read line; wait");
-    let mut shell = Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(shell.stdout.take().unwrap()), &mut line).unwrap();
-    let process = System::pidfd().unwrap().find(line.trim().parse().unwrap()).unwrap();
+fn others_zombie(scene: &Scene) {
+    let (mut parent, process) = scene.neglected();
     let set = WaitSet::new();
-    set.add((), Process::clone(&process)).unwrap();
+    set.add("exited", Member::exit_of(process.clone())).unwrap();
+    set.add("gone", process.clone()).unwrap();
+    assert_eq!(process.wait_exited_timeout(Duration::ZERO).unwrap(), None);
+    assert!(set.wait_timeout(Duration::from_millis(2)).is_none());
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| process.wait_exited().unwrap());
+        process.kill().unwrap();
+        assert_eq!(waiter.join().unwrap().status(), None);
+    });
+    let exited = set.wait().unwrap();
+    assert_eq!((exited.key, exited.status.unwrap_err().kind()), ("exited", ErrorKind::NoChild));
+    assert_eq!(process.wait_exited_timeout(Duration::ZERO).unwrap().unwrap().status(), None);
+    set.add("exited again", Member::exit_of(scene.system.find(process.pid()).unwrap())).unwrap();
+    assert_eq!(set.wait().unwrap().key, "exited again");
+    // It takes signals still, and has its number; and nobody says how it has ended.
     process.kill().unwrap();
-    // It has exited, and takes signals still; how it has ended is told when it is reaped, and so both wait for that.
     assert_eq!(process.wait_gone_timeout(Duration::from_millis(50)).unwrap(), None);
     assert!(set.wait_timeout(Duration::from_millis(50)).is_none());
-    process.kill().unwrap();
-    std::io::Write::write_all(shell.stdin.as_mut().unwrap(), b"now\n").unwrap();
-    assert_eq!(process.wait_gone().unwrap().status().unwrap().signal(), Some(9));
-    assert_eq!(set.wait().unwrap().status.unwrap().signal(), Some(9));
-    shell.wait().unwrap();
-    Outcome::Passed
+    parent.stdin = None;
+    let gone = process.wait_gone().unwrap();
+    assert_eq!(gone.status().map(|status| status.signal()), scene.tells_lost_status.then_some(Some(9)));
+    let exited = set.wait().unwrap();
+    assert_eq!((exited.key, exited.status.ok()), ("gone", gone.status()));
+    assert_eq!(process.kill().unwrap_err().kind(), ErrorKind::ProcessDone);
+    assert!(parent.wait().unwrap().success());
 }
 
 pub(crate) fn is_readable(set: &WaitSet<u8>, timeout: Duration) -> bool {

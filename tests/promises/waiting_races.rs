@@ -4,7 +4,7 @@
 
 use crate::Test;
 use crate::leaks::{children, until};
-use crate::waiting::{Scene, on_every_backend};
+use crate::scene::{Scene, on_every_backend};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::sync::{Arc, Barrier, Mutex};

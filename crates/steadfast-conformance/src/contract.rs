@@ -24,7 +24,9 @@ pub(crate) const PROMISES: &[Promise] = &[
     promise_if("wait: not our child: NoChild at once, and it can still be signalled", has_foreigner, wait_foreign),
     promise("wait_gone: our child: the status, as often as one asks", gone_child),
     promise_if("wait_gone: not our child: when it is gone, with the status if the kernel tells", has_foreigner, gone_foreign),
-    promise("wait_gone: done and released", gone_over),
+    promise("wait_gone, wait_exited: done and released", gone_over),
+    promise("wait_exited: our child: the status, and it is reaped", exited_child),
+    promise_if("wait_exited: not our child: when it has exited, and not before", has_foreigner, exited_foreign),
     promise("try_wait: running: None", try_wait_running),
     promise("wait_timeout: it looks at least once, and no timeout is too long", wait_timeout),
     promise_if("with_handle: running: lends the pidfd", lends_handle, with_handle_running),
@@ -207,7 +209,7 @@ fn gone_foreign(subject: &Subject) {
         let gone = waiter.join().unwrap();
         match gone.status() {
             Some(status) => assert_eq!(status.signal(), Some(9)),
-            None => assert_eq!(gone.to_string(), "gone, status unknown"),
+            None => assert_eq!(gone.to_string(), "ended, status unknown"),
         }
         assert_eq!(gone.status().is_some(), subject.tells_lost_status);
         assert_eq!(process.wait_gone().unwrap(), gone);
@@ -218,6 +220,32 @@ fn gone_foreign(subject: &Subject) {
 fn gone_over(subject: &Subject) {
     assert_eq!(done(subject).wait_gone().unwrap().status().unwrap().code(), Some(7));
     assert_eq!(kind(released(subject).wait_gone()), ErrorKind::Released);
+    assert_eq!(done(subject).wait_exited().unwrap().status().unwrap().code(), Some(7));
+    assert_eq!(kind(released(subject).wait_exited()), ErrorKind::Released);
+}
+
+fn exited_child(subject: &Subject) {
+    let mut actor = subject.act(Act::UntilEof(22));
+    assert_eq!(actor.wait_exited_timeout(Duration::ZERO).unwrap(), None);
+    assert_eq!(actor.wait_exited_timeout(Duration::from_millis(2)).unwrap(), None);
+    actor.close_stdin();
+    assert_eq!(actor.wait_exited().unwrap().status().expect("told, or else NoChild").code(), Some(22));
+    assert_eq!(actor.exit().unwrap().status.code(), Some(22));
+}
+
+fn exited_foreign(subject: &Subject) {
+    let pid = (subject.foreigner.as_ref().unwrap())(());
+    let process = Process::find(&subject.backend, pid).unwrap();
+    assert_eq!(process.wait_exited_timeout(Duration::ZERO).unwrap(), None);
+    assert_eq!(process.wait_exited_timeout(Duration::from_millis(2)).unwrap(), None);
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| process.wait_exited().unwrap());
+        process.kill().unwrap();
+        // Known, if its parent was quick.
+        assert!(waiter.join().unwrap().status().is_none_or(|status| status.signal() == Some(9)));
+    });
+    assert!(process.wait_exited_timeout(Duration::ZERO).unwrap().is_some());
+    process.wait_gone().unwrap();
 }
 
 fn wait_running(subject: &Subject) {

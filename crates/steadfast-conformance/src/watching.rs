@@ -6,16 +6,16 @@ use crate::{Act, Subject};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use steadfast_core::sync::Bell;
-use steadfast_core::{Process, Watcher};
+use steadfast_core::{Process, Until, Watcher};
 
 pub(crate) const PROMISES: &[Promise] = &[
-    promise("watch_exit: told when it can be waited for, and not before", told_of_exit),
-    promise("watch_exit: a zombie, a handle that is done or released: told at once", told_at_once),
-    promise("watch_exit: each of many watchers is told once", told_once_each),
-    promise("watch_exit: dropped handles are told nothing, and nothing is left", told_nothing),
+    promise("watch_end: told when it can be waited for, and not before", told_of_exit),
+    promise("watch_end: a zombie, a handle that is done or released: told at once", told_at_once),
+    promise("watch_end: each of many watchers is told once", told_once_each),
+    promise("watch_end: dropped handles are told nothing, and nothing is left", told_nothing),
     promise("watch: told when another thread has waited or released", told_of_others),
     promise("unwatch: not told", not_told),
-    promise_if("watch_exit: not our child: told when it is gone", has_foreigner, told_of_foreign),
+    promise_if("watch_end: not our child: told when it has exited, and when it is gone", has_foreigner, told_of_foreign),
 ];
 
 fn has_foreigner(subject: &Subject) -> Skip {
@@ -57,7 +57,7 @@ fn told_of_exit(subject: &Subject) {
     for _ in 0..20 {
         let (ear, watcher) = Ear::new(subject);
         let mut actor = subject.act(Act::UntilEof(3));
-        actor.watch_exit(&watcher, 7).unwrap();
+        actor.watch_end(Until::Gone, &watcher, 7).unwrap();
         assert_eq!(ear.heard(), []);
         assert_eq!(actor.try_wait().unwrap(), None);
         actor.close_stdin();
@@ -72,18 +72,18 @@ fn told_at_once(subject: &Subject) {
     let (ear, watcher) = Ear::new(subject);
     let zombie = subject.act(Act::Exit(0));
     until_zombie(subject, zombie.pid());
-    zombie.watch_exit(&watcher, 1).unwrap();
+    zombie.watch_end(Until::Gone, &watcher, 1).unwrap();
     ear.until(1);
     // The backend is asked once; this one core knows.
-    zombie.watch_exit(&watcher, 2).unwrap();
+    zombie.watch_end(Until::Gone, &watcher, 2).unwrap();
     assert_eq!(ear.heard(), [1, 2]);
     zombie.wait().unwrap();
-    zombie.watch_exit(&watcher, 3).unwrap();
+    zombie.watch_end(Until::Gone, &watcher, 3).unwrap();
     zombie.watch(&watcher, 4);
     let released = subject.act(Act::Forever);
     let other = subject.find(&released);
     released.release().unwrap();
-    released.watch_exit(&watcher, 5).unwrap();
+    released.watch_end(Until::Gone, &watcher, 5).unwrap();
     released.watch(&watcher, 6);
     assert_eq!(ear.heard(), [1, 2, 3, 4, 5, 6]);
     other.kill().unwrap();
@@ -95,7 +95,7 @@ fn told_once_each(subject: &Subject) {
     let found = subject.find(&actor);
     for token in 0..20 {
         let process: &Process = if token % 2 == 0 { &actor } else { &found };
-        process.watch_exit(&watcher, token).unwrap();
+        process.watch_end(Until::Gone, &watcher, token).unwrap();
     }
     actor.close_stdin();
     ear.until(20);
@@ -110,9 +110,9 @@ fn told_nothing(subject: &Subject) {
     done.wait().unwrap();
     let pid = actor.pid();
     let found = subject.find(&actor);
-    found.watch_exit(&watcher, 1).unwrap();
+    found.watch_end(Until::Gone, &watcher, 1).unwrap();
     drop(found);
-    actor.watch_exit(&watcher, 2).unwrap();
+    actor.watch_end(Until::Gone, &watcher, 2).unwrap();
     // Not through `Actor`, which waits.
     drop(std::mem::replace(&mut actor.process, done.process.clone()));
     actor.close_stdin();
@@ -130,7 +130,7 @@ fn told_of_others(subject: &Subject) {
     let actor = subject.act(Act::Forever);
     let other = subject.find(&actor);
     actor.watch(&watcher, 2);
-    actor.watch_exit(&watcher, 3).unwrap();
+    actor.watch_end(Until::Gone, &watcher, 3).unwrap();
     actor.release().unwrap();
     ear.until(3);
     assert_eq!(ear.heard(), [1, 2, 3]);
@@ -142,8 +142,8 @@ fn not_told(subject: &Subject) {
     let (other_ear, other_watcher) = Ear::new(subject);
     let mut actor = subject.act(Act::UntilEof(0));
     for token in [1, 2] {
-        actor.watch_exit(&watcher, token).unwrap();
-        actor.watch_exit(&other_watcher, token).unwrap();
+        actor.watch_end(Until::Gone, &watcher, token).unwrap();
+        actor.watch_end(Until::Gone, &other_watcher, token).unwrap();
     }
     actor.unwatch(&watcher, 1);
     actor.unwatch(&other_watcher, 2);
@@ -159,10 +159,14 @@ fn told_of_foreign(subject: &Subject) {
     let (ear, watcher) = Ear::new(subject);
     let pid = (subject.foreigner.as_ref().unwrap())(());
     let process = Process::find(&subject.backend, pid).unwrap();
-    process.watch_exit(&watcher, 1).unwrap();
+    process.watch_end(Until::Gone, &watcher, 1).unwrap();
+    process.watch_end(Until::Exited, &watcher, 2).unwrap();
     assert_eq!(ear.heard(), []);
+    assert!(!process.was_told_of(Until::Exited) && !process.was_told_of(Until::Gone));
     process.kill().unwrap();
-    ear.until(1);
+    ear.until(2);
+    assert_eq!(ear.heard(), [1, 2]);
+    assert!(process.was_told_of(Until::Exited) && process.was_told_of(Until::Gone));
     assert_eq!(process.wait_gone().unwrap().status().is_some(), subject.tells_lost_status);
     assert!(!process.is_running());
 }

@@ -15,7 +15,7 @@ use steadfast_conformance::{Act, Outcome, Subject, run};
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
     BackendProcess, Capabilities, Clock, Errno, Error, Exit, OnExit, Pid, PipeEnd, PipeRead, PipeWrite, Plan, ProcessBackend,
-    Result, Signal, Spawned, Stage,
+    Result, Signal, Spawned, Stage, Until,
 };
 
 /// What a careless author might get wrong.
@@ -237,7 +237,7 @@ impl BackendProcess for ToyProcess {
         exit.ok_or_else(|| Error::on_process("wait", self.pid, Errno::CHILD))
     }
 
-    fn on_exit(self: Arc<Self>, tell: OnExit) -> Result<()> {
+    fn on_exit(self: Arc<Self>, _: Until, tell: OnExit) -> Result<()> {
         if self.bug == Bug::TellsTooEarly {
             tell();
             return Ok(());

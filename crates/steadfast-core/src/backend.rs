@@ -92,9 +92,8 @@ pub trait BackendProcess: Send + Sync {
     /// As [`wait_exited`](Self::wait_exited).
     fn collect(&self) -> Result<Exit>;
 
-    /// Calls `tell` once, when the process has exited: a child, as soon as [`wait_exited`](Self::wait_exited) would not block any
-    /// more; one that is not the caller's child, once it is gone. At once, if it is. Asked at most once of each object, unless it has
-    /// failed.
+    /// Calls `tell` once, when the process has come to this end; at once, if it has. For a child both ends are one: as soon as
+    /// [`wait_exited`](Self::wait_exited) would not block any more. Asked at most once of each object for each end, unless it has failed.
     ///
     /// `tell` may be called on any thread, also before this returns. It neither blocks nor calls the backend; but a backend must
     /// not hold a lock that it needs for [`Clock::scheduler`]'s methods, which `tell` may use. If the object is dropped before, nobody
@@ -105,7 +104,7 @@ pub trait BackendProcess: Send + Sync {
     ///
     /// # Errors
     /// `EMFILE`, `EAGAIN` and the like, if it takes a descriptor or a thread that is not to be had.
-    fn on_exit(self: Arc<Self>, tell: OnExit) -> Result<()>;
+    fn on_exit(self: Arc<Self>, end: Until, tell: OnExit) -> Result<()>;
 
     /// Lends the descriptor that stands for the process, if this backend has one.
     fn handle(&self) -> Option<BorrowedFd<'_>>;
@@ -114,6 +113,16 @@ pub trait BackendProcess: Send + Sync {
     /// (`EINTR`, `EPERM`, `EAGAIN`) is tried again, after a while, until it succeeds or says `ECHILD`. Such a child may be what is taken
     /// over: one that has exited, whose [`reap`](Self::reap) was refused.
     fn abandon(self: Arc<Self>);
+}
+
+/// When a process that is not the caller's child counts as over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(clippy::exhaustive_enums, reason = "a process exits, and is gone")]
+pub enum Until {
+    /// Once its code has run to its end, all of its threads': what is left is a zombie, until its parent waits for it.
+    Exited,
+    /// Once its parent has waited for it, and its PID is free.
+    Gone,
 }
 
 /// What is called when a process has exited. A panic in it ends at the backend ([`contain`](crate::contain)).

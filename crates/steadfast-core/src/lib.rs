@@ -28,7 +28,7 @@ mod process;
 mod signal;
 pub mod sync;
 
-pub use backend::{BackendProcess, Capabilities, Clock, OnExit, PipeEnd, PipeRead, PipeWrite, ProcessBackend, Spawned};
+pub use backend::{BackendProcess, Capabilities, Clock, OnExit, PipeEnd, PipeRead, PipeWrite, ProcessBackend, Spawned, Until};
 pub use contain::contain;
 pub use errno::Errno;
 pub use error::{Error, ErrorKind, Stage};

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
     BackendProcess, Capabilities, Clock, Errno, Error, ErrorKind, Exit, OnExit, Pid, Plan, Process, ProcessBackend, Result,
-    Signal, Spawned, Watcher,
+    Signal, Spawned, Until, Watcher,
 };
 
 /// How it answers. `None`: with what is usual, and an exit with code 7.
@@ -65,7 +65,7 @@ impl BackendProcess for Answering {
     fn collect(&self) -> Result<Exit> {
         self.0.answer("collect").map(|exit| exit.expect("it has exited"))
     }
-    fn on_exit(self: Arc<Self>, _: OnExit) -> Result<()> {
+    fn on_exit(self: Arc<Self>, _: Until, _: OnExit) -> Result<()> {
         self.0.calls.lock().unwrap().push("on_exit");
         Ok(())
     }
@@ -235,7 +235,7 @@ impl Watcher for Nobody {
 fn a_look_of_a_watcher_is_a_look() {
     let watcher: Arc<dyn Watcher> = Arc::new(Nobody);
     let (answers, child) = spawned(Answers { runs: Mutex::new(true), ..Answers::default() });
-    child.watch_exit(&watcher, 1).unwrap();
+    child.watch_end(Until::Gone, &watcher, 1).unwrap();
     assert_eq!(child.try_wait_unwatched(&watcher, 1).unwrap(), None);
     assert!(child.is_running());
     *answers.runs.lock().unwrap() = false;

@@ -10,7 +10,7 @@ use std::time::Instant;
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
     BackendProcess, Capabilities, Clock, Errno, Error, ErrorKind, Exit, OnExit, Pid, Plan, Process, ProcessBackend, Result,
-    Signal, Spawned, Watcher,
+    Signal, Spawned, Until, Watcher,
 };
 
 /// What was called, in order, and what holds the next call of a kind back.
@@ -100,7 +100,7 @@ impl BackendProcess for Scripted {
         Ok(exit())
     }
 
-    fn on_exit(self: Arc<Self>, tell: OnExit) -> Result<()> {
+    fn on_exit(self: Arc<Self>, _: Until, tell: OnExit) -> Result<()> {
         self.0.note("on_exit");
         held(&self.0.hold_on_exit);
         if std::mem::take(&mut *self.0.refuse_on_exit.lock().unwrap()) {
@@ -323,7 +323,7 @@ fn watched(process: &Process) -> Receiver<u64> {
     let (sender, told) = channel();
     for token in 0..5 {
         let watcher: Arc<dyn Watcher> = Arc::new(Touchy(sender.clone(), token));
-        process.watch_exit(&watcher, token).unwrap();
+        process.watch_end(Until::Gone, &watcher, token).unwrap();
     }
     told
 }
@@ -341,7 +341,7 @@ fn watchers_that_panic_keep_nobody_from_being_told() {
     let (sender, told) = channel();
     let watcher: Arc<dyn Watcher> = Arc::new(Touchy(sender, 0));
     process.watch(&watcher, 1);
-    process.watch_exit(&watcher, 3).unwrap();
+    process.watch_end(Until::Gone, &watcher, 3).unwrap();
     drop(watcher);
     assert_eq!(told.iter().collect::<Vec<_>>(), [1, 3]);
 }
@@ -382,20 +382,20 @@ fn a_watch_that_is_refused_disturbs_nobody_but_those_who_rely_on_it() {
     let refuse = || *script.refuse_on_exit.lock().unwrap() = true;
     process.watch(&watcher, 1);
     refuse();
-    assert_eq!(process.watch_exit(&watcher, 2).unwrap_err().errno(), Some(Errno::MFILE));
+    assert_eq!(process.watch_end(Until::Gone, &watcher, 2).unwrap_err().errno(), Some(Errno::MFILE));
     assert_eq!(told.try_iter().count(), 0, "two who are refused would wake each other for ever");
     // While it is asked another one comes, and is told that it has to ask again.
     refuse();
     let (is_there, go_on) = hold(&script.hold_on_exit);
     std::thread::scope(|scope| {
-        let asks = scope.spawn(|| process.watch_exit(&watcher, 3).unwrap_err());
+        let asks = scope.spawn(|| process.watch_end(Until::Gone, &watcher, 3).unwrap_err());
         is_there.recv().unwrap();
-        process.watch_exit(&watcher, 4).unwrap();
+        process.watch_end(Until::Gone, &watcher, 4).unwrap();
         go_on.send(()).unwrap();
         asks.join().unwrap();
     });
     assert_eq!(told.try_iter().collect::<Vec<_>>(), [1, 4]);
-    process.watch_exit(&watcher, 5).unwrap();
+    process.watch_end(Until::Gone, &watcher, 5).unwrap();
     script.tell.lock().unwrap().take().unwrap()();
     assert_eq!(told.try_iter().collect::<Vec<_>>(), [5]);
     assert_eq!(script.count("on_exit"), 3);

@@ -146,6 +146,21 @@ pub(crate) fn reap_quiet(pid: i32) {
     _ = until_reaped(|| wait4(pid, libc::__WCLONE));
 }
 
+/// Whether this is a child of ours that has not executed a program: it has no exit signal, which it would have got then. Waits until it is a
+/// zombie, and leaves it so: for one that runs no more, but may not have come to its end yet.
+pub(crate) fn dies_quietly(pid: i32) -> bool {
+    let options = libc::WEXITED | libc::WNOWAIT | libc::__WCLONE;
+    let no_info = std::ptr::null_mut::<libc::siginfo_t>();
+    let no_usage = std::ptr::null_mut::<libc::rusage>();
+    loop {
+        // SAFETY: neither null is written.
+        match raw::check(unsafe { libc::syscall(libc::SYS_waitid, libc::P_PID, pid, no_info, options, no_usage) }) {
+            Err(Errno::INTR) => {}
+            answer => return answer == Ok(0),
+        }
+    }
+}
+
 /// Reaps the process behind a pidfd, however long that takes.
 pub(crate) fn reap_by(pidfd: BorrowedFd<'_>) -> Result<Option<Exit>, Errno> {
     until_reaped(|| {

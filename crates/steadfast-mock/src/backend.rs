@@ -299,10 +299,10 @@ impl BackendProcess for MockProcess {
         exit.ok_or_else(|| self.failed("waitid")(Errno::CHILD))
     }
 
-    fn on_exit(self: Arc<Self>, tell: OnExit) -> Result<()> {
+    fn on_exit(self: Arc<Self>, end: steadfast_core::Until, tell: OnExit) -> Result<()> {
         self.kernel.call(|world| {
             let id = self.target(world).map_or(self.id, |slot| world.table.id(slot));
-            world.tell(id, tell);
+            world.tell(id, end, tell);
         });
         Ok(())
     }

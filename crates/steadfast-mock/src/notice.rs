@@ -6,11 +6,11 @@ use crate::world::World;
 use std::collections::HashMap;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use steadfast_core::{Exit, OnExit, Pid};
+use steadfast_core::{Exit, OnExit, Pid, Until};
 
 #[derive(Default)]
 pub(crate) struct Notices {
-    waiting: HashMap<Id, Vec<OnExit>>,
+    waiting: HashMap<Id, Vec<(Until, OnExit)>>,
     /// Those that are due. They are called when the lock of the world is not held, for they come back to the scheduler.
     due: Vec<OnExit>,
     /// Of processes that are gone, and that somebody has a pidfd of: how they ended, and how many pidfds there are.
@@ -31,34 +31,40 @@ impl Notices {
         std::mem::take(&mut self.due)
     }
 
-    fn fall_due(&mut self, id: Id) {
-        if !self.waiting.is_empty() {
-            self.due.extend(self.waiting.remove(&id).unwrap_or_default());
+    /// Those who wait for one of these ends.
+    fn fall_due(&mut self, id: Id, ends: &[Until]) {
+        let Some(waiting) = self.waiting.get_mut(&id) else { return };
+        self.due.extend(waiting.extract_if(.., |(end, _)| ends.contains(end)).map(|(_, tell)| tell));
+        if waiting.is_empty() {
+            self.waiting.remove(&id);
         }
     }
 }
 
 impl World {
-    /// Calls when the process is a zombie of the program under test, or gone.
-    pub(crate) fn tell(&mut self, id: Id, tell: OnExit) {
-        let is_over = self.table.by_id(id).is_none_or(|slot| self.exit_of(slot).is_ok_and(|exit| exit.is_some()));
-        if is_over { self.notices.due.push(tell) } else { self.notices.waiting.entry(id).or_default().push(tell) }
+    /// Calls when the process has come to this end.
+    pub(crate) fn tell(&mut self, id: Id, end: Until, tell: OnExit) {
+        let is_over = self.table.by_id(id).is_none_or(|slot| self.exit(slot).is_some() && self.ends_at_exit(slot).contains(&end));
+        if is_over { self.notices.due.push(tell) } else { self.notices.waiting.entry(id).or_default().push((end, tell)) }
+    }
+
+    /// The ends that a zombie has come to: of a child of the program under test, both.
+    fn ends_at_exit(&self, slot: Slot) -> &'static [Until] {
+        if self.table[slot].parent == CALLER { &[Until::Exited, Until::Gone] } else { &[Until::Exited] }
     }
 
     /// It has become a zombie.
     pub(crate) fn notice_exit(&mut self, slot: Slot) {
         let id = self.table.id(slot);
         self.threads.wake(For::Process(id));
-        if self.table[slot].parent == CALLER {
-            self.notices.fall_due(id);
-        }
+        self.notices.fall_due(id, self.ends_at_exit(slot));
     }
 
     /// It is about to be gone.
     pub(crate) fn notice_release(&mut self, slot: Slot) {
         let id = self.table.id(slot);
         self.threads.wake(For::Process(id));
-        self.notices.fall_due(id);
+        self.notices.fall_due(id, &[Until::Exited, Until::Gone]);
         let process = &self.table[slot];
         if let (true, Ok(pid)) = (self.setup().tells_lost_status && process.handles > 0, Pid::new(process.pid)) {
             let exit = Exit::new(pid, ExitStatus::from_raw(process.status));

@@ -5,12 +5,14 @@
 //! (`waitpid(-1)`, `SIGCHLD` ignored): then the number is free while we believe it ours. So it is asked before each call whether the
 //! number still is a child's (`waitid`), and one that was born before our handle (`/proc`, where it is to be had).
 //!
-//! **For a process that was found** the start time is remembered and compared before each call; it is `ProcessDone` when it has
-//! changed.
+//! **For a process that was found** a file of `/proc/PID` is kept open, which belongs to it and to no later process of its number; it is
+//! `ProcessDone` when that says so. It takes a descriptor for each such handle, or two.
 //!
-//! One window stays open for both, for a child only if other code reaps it: between the comparison and the `kill(2)` behind it, some
-//! microseconds, the process may end, be reaped, and its number be handed out again. No call takes a number *and* a start time; only a
-//! pidfd closes that.
+//! One window stays open, for a child only if other code reaps it: between the look and the `kill(2)` behind it, some
+//! microseconds, the process may end, be reaped, and its number be handed out again. Where `pidfd_send_signal` works on a directory
+//! of `/proc` (since Linux 5.1; it may be that only `pidfd_open` is missing, or filtered) a found process has no such window: the
+//! kernel itself knows whom the directory means. (A child could have an open file too, from its birth on. It would be a descriptor for each
+//! child, and two calls for each spawn, against code that reaps what is not its own.)
 //!
 //! | file | holds |
 //! | --- | --- |
@@ -18,13 +20,15 @@
 //! | `process.rs` | one process: signal, wait, reap |
 //! | `watch.rs` | waiting with a timeout: a thread per waited process |
 //! | `collect.rs`, `siblings.rs` | waiting where `waitid` is filtered; what handles of one process share there |
-//! | `start_time.rs`, `birth.rs` | who a number was when we found it, or when the child was born |
+//! | `life.rs` | a process that was found, as `/proc` holds it |
+//! | `start_time.rs`, `birth.rs` | what `/proc` says of a number; whether it can be the child that was born |
 //! | `orphans.rs` | children whose handles were dropped |
 //! | `os.rs` | what a model of the system can be put in the place of |
 #![forbid(unsafe_code)]
 
 mod birth;
 mod collect;
+mod life;
 mod orphans;
 mod os;
 mod process;
@@ -33,8 +37,8 @@ mod start_time;
 mod watch;
 
 use birth::Birth;
+use life::Life;
 use process::{Identity, LegacyProcess};
-use start_time::StartTime;
 use std::sync::Arc;
 use steadfast_core::{BackendProcess, Capabilities, Clock, Errno, Error, Pid, PipeEnd, Plan, ProcessBackend, Result, Spawned};
 use steadfast_linux::{Door, SystemClock, WantPidfd};
@@ -44,6 +48,7 @@ use steadfast_linux::{Door, SystemClock, WantPidfd};
 pub struct PidLegacyBackend {
     door: Door,
     wait_call: WaitCall,
+    signal_call: SignalCall,
 }
 
 /// How this backend waits.
@@ -55,10 +60,19 @@ pub enum WaitCall {
     Wait4,
 }
 
+/// How this backend signals a process that was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignalCall {
+    /// `kill(2)`, by the number, just after a look.
+    Kill,
+    /// `pidfd_send_signal(2)`, through its directory in `/proc`, since Linux 5.1: the process that was found, or nobody.
+    PidfdSendSignal,
+}
+
 impl PidLegacyBackend {
-    /// A backend that makes children through `door` and waits by `wait_call`; the probe knows which of them work.
-    pub fn new(door: Door, wait_call: WaitCall) -> PidLegacyBackend {
-        PidLegacyBackend { door, wait_call }
+    /// A backend that makes children through `door`, waits by `wait_call` and signals by `signal_call`; the probe knows which of them work.
+    pub fn new(door: Door, wait_call: WaitCall, signal_call: SignalCall) -> PidLegacyBackend {
+        PidLegacyBackend { door, wait_call, signal_call }
     }
 
     fn held(&self, pid: Pid, identity: Identity) -> Arc<LegacyProcess> {
@@ -108,7 +122,7 @@ impl ProcessBackend for PidLegacyBackend {
         };
         match known {
             Some(known) => Ok(known),
-            None => Ok(self.held(pid, Identity::Found(StartTime::of(pid)?))),
+            None => Ok(self.held(pid, Identity::Found(Life::of(pid, self.signal_call)?))),
         }
     }
 }

@@ -3,14 +3,15 @@
 use crate::WaitCall;
 use crate::birth::Birth;
 use crate::collect::{Collector, Found, State};
+use crate::life::Life;
 use crate::os::{Blocking, Mutex, Reaping, SystemClock, Target, generation, kill, kill_group, spawn_quiet_thread, waitid};
 use crate::siblings;
-use crate::start_time::{self, StartTime};
+use crate::start_time;
 use crate::watch::{Watch, thread_errno};
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
-use steadfast_core::{BackendProcess, Clock, Errno, Error, Exit, OnExit, Pauses, Pid, Result, Signal, contain};
+use steadfast_core::{BackendProcess, Clock, Errno, Error, Exit, OnExit, Pauses, Pid, Result, Signal, Until, contain};
 
 pub(crate) struct LegacyProcess {
     pid: Pid,
@@ -22,7 +23,7 @@ pub(crate) struct LegacyProcess {
 
 /// What tells it from a later process of its number.
 pub(crate) enum Identity {
-    Found(StartTime),
+    Found(Life),
     /// Its number is its own until it is reaped: by us, unless other code does it.
     Child(Birth),
 }
@@ -70,7 +71,7 @@ impl LegacyProcess {
         let Waiting::Wait4(collector) = &self.waiting else { return false };
         match collector.state() {
             State::Waitable => matches!(self.looks_the_same(), Ok(true)),
-            State::Collected(_) => StartTime::of(self.pid).is_err(),
+            State::Collected(_) => start_time::check_leads(self.pid).is_err(),
             State::Taken => false,
         }
     }
@@ -78,7 +79,7 @@ impl LegacyProcess {
     /// Whether whoever has the number can be our process.
     fn looks_the_same(&self) -> Result<bool> {
         match &self.identity {
-            Identity::Found(start_time) => start_time.is_still_of(self.pid),
+            Identity::Found(life) => life.goes_on(self.pid),
             Identity::Child(birth) if self.has_crossed() => birth.is_still_of(self.pid),
             Identity::Child(birth) => Ok(birth.may_be_of(self.pid)),
         }
@@ -151,13 +152,18 @@ impl LegacyProcess {
         })
     }
 
-    /// Calls when the process is over, without an event that says so: looks from time to time, until nobody has the handle any more.
-    fn tell_by_looking(self: &Arc<Self>, tell: OnExit) -> Result<(), Errno> {
+    /// Calls when the process has come to this end, without an event that says so: looks from time to time, until nobody has the handle any
+    /// more.
+    fn tell_by_looking(self: &Arc<Self>, end: Until, tell: OnExit) -> Result<(), Errno> {
+        if self.is_over(end) {
+            contain(tell);
+            return Ok(());
+        }
         let process = Arc::downgrade(self);
         let run = move || {
             let mut pauses = Pauses::new(Duration::from_millis(1), Duration::from_millis(50));
             while let Some(process) = process.upgrade() {
-                if process.is_over() {
+                if process.is_over(end) {
                     return contain(tell);
                 }
                 drop(process);
@@ -167,8 +173,9 @@ impl LegacyProcess {
         spawn_quiet_thread("steadfast-watch", run).map_err(thread_errno)
     }
 
-    fn is_over(&self) -> bool {
+    fn is_over(&self, end: Until) -> bool {
         match &self.waiting {
+            _ if end == Until::Exited && self.has_exited() => true,
             _ if self.has_crossed() => matches!(self.is_ours(), Ok(false)),
             // Not our child: over once the number is nobody's, or another's. What cannot be read now can later.
             Waiting::Waitid(_) => matches!(self.is_ours(), Ok(false)),
@@ -177,6 +184,23 @@ impl LegacyProcess {
                 Err(Errno::CHILD) => self.is_child() || matches!(self.is_ours(), Ok(false)),
                 Err(_) => false,
             },
+        }
+    }
+
+    /// Whether a process that was found has run to its end; what cannot be read now can later.
+    fn has_exited(&self) -> bool {
+        match &self.identity {
+            Identity::Found(life) => matches!(life.has_exited(self.pid), Ok(true)),
+            // In the child of a fork(2) it is no child, and only its number is known there.
+            Identity::Child(_) => self.has_crossed() && start_time::has_exited(self.pid),
+        }
+    }
+
+    /// The process as `/proc` holds it, if its signals can go that way.
+    fn life(&self) -> Option<&Life> {
+        match &self.identity {
+            Identity::Found(life) => Some(life),
+            Identity::Child(_) => None,
         }
     }
 
@@ -208,11 +232,13 @@ impl Drop for LegacyProcess {
 
 impl BackendProcess for LegacyProcess {
     fn signal(&self, signal: Signal) -> Result<()> {
-        self.send("kill", || kill(self.pid, signal))
+        let exactly = || self.life().and_then(|life| life.signal(signal));
+        self.send("kill", || exactly().unwrap_or_else(|| kill(self.pid, signal)))
     }
 
     fn signal_group(&self, signal: Signal) -> Result<bool> {
-        match self.send("kill of the group", || kill_group(self.pid, signal)) {
+        let exactly = || self.life().and_then(|life| life.signal_group(signal));
+        match self.send("kill of the group", || exactly().unwrap_or_else(|| kill_group(self.pid, signal))) {
             Ok(()) => Ok(true),
             Err(error) if error.errno() == Some(Errno::SRCH) && self.is_ours()? => Ok(false),
             Err(error) => Err(error),
@@ -268,21 +294,21 @@ impl BackendProcess for LegacyProcess {
         .map_err(self.failed("waitid"))
     }
 
-    fn on_exit(self: Arc<Self>, tell: OnExit) -> Result<()> {
+    fn on_exit(self: Arc<Self>, end: Until, tell: OnExit) -> Result<()> {
         let failed = self.failed("start a thread that waits");
         let is_ours = self.is_ours()?;
         match &self.waiting {
             _ if !is_ours => contain(tell),
-            _ if self.has_crossed() => self.tell_by_looking(tell).map_err(failed)?,
+            _ if self.has_crossed() => self.tell_by_looking(end, tell).map_err(failed)?,
             Waiting::Waitid(watch) => match self.look() {
                 Ok(_) => self.watch(watch).map_err(failed)?.tell(tell),
                 // A child whose status is lost.
                 Err(Errno::CHILD) if self.is_child() => contain(tell),
-                Err(Errno::CHILD) => self.tell_by_looking(tell).map_err(failed)?,
+                Err(Errno::CHILD) => self.tell_by_looking(end, tell).map_err(failed)?,
                 // Refused: that says nothing of it.
                 Err(errno) => return Err(self.failed("waitid")(errno)),
             },
-            Waiting::Wait4(_) => self.tell_by_looking(tell).map_err(failed)?,
+            Waiting::Wait4(_) => self.tell_by_looking(end, tell).map_err(failed)?,
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
-//! [`StartTime`]: with the PID, it names a process until the next boot.
+//! [`StartTime`] and [`Stat`]: what `/proc/PID/stat` says. With the PID, a start time names a process until the next boot.
 
 use std::fs;
+use std::io;
 use steadfast_core::{Errno, Error, Pid, Result};
 
 /// When a process was started, in clock ticks since boot: field 22 of `/proc/PID/stat` (proc_pid_stat(5)). Not wall-clock time,
@@ -8,70 +9,90 @@ use steadfast_core::{Errno, Error, Pid, Result};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 pub(crate) struct StartTime(u64);
 
+/// What is asked of `/proc/PID/stat`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stat {
+    state: char,
+    threads: u64,
+    start_time: StartTime,
+}
+
 impl StartTime {
-    /// Reads it, and makes sure that the number is a process's and not a thread's.
-    pub(crate) fn of(pid: Pid) -> Result<StartTime> {
-        let status = read(pid, "status")?;
-        let tgid = status.lines().find_map(|line| line.strip_prefix("Tgid:")).map(str::trim);
-        if tgid.is_some_and(|tgid| tgid != pid.to_string()) {
-            return Err(Error::ThreadId { tid: pid });
-        }
-        StartTime::read(pid)
-    }
-
-    /// Whether the number still is that process's, a zombie's included.
-    pub(crate) fn is_still_of(self, pid: Pid) -> Result<bool> {
-        match StartTime::read(pid) {
-            Ok(now) => Ok(now == self),
-            Err(Error::ProcessDone { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
     pub(crate) fn from_ticks(ticks: u64) -> StartTime {
         StartTime(ticks)
     }
 
     pub(crate) fn read(pid: Pid) -> Result<StartTime> {
-        let stat = read(pid, "stat")?;
-        let unreadable = || Error::System {
+        Stat::parse(&read(pid, "stat")?, pid).map(|stat| stat.start_time)
+    }
+}
+
+impl Stat {
+    pub(crate) fn parse(text: &str, pid: Pid) -> Result<Stat> {
+        let strange = || Error::System {
             call: "read",
-            subject: format!("/proc/{pid}/stat, whose 22nd field is no start time"),
+            subject: format!("/proc/{pid}/stat, which has not the fields of proc_pid_stat(5)"),
             source: Errno::INVAL,
         };
-        StartTime::parse(&stat).ok_or_else(unreadable)
+        Stat::fields(text).ok_or_else(strange)
     }
 
     /// The second field, the program's name in parentheses, may have spaces and parentheses of its own: count from the last one.
-    fn parse(stat: &str) -> Option<StartTime> {
-        let (_, rest) = stat.rsplit_once(')')?;
-        rest.split_ascii_whitespace().nth(19)?.parse().ok().map(StartTime)
+    fn fields(text: &str) -> Option<Stat> {
+        let (_, rest) = text.rsplit_once(')')?;
+        let mut fields = rest.split_ascii_whitespace();
+        let state = fields.next()?.chars().next()?;
+        // Fields 20 and 22.
+        let threads = fields.nth(16)?.parse().ok()?;
+        let start_time = StartTime(fields.nth(1)?.parse().ok()?);
+        Some(Stat { state, threads, start_time })
     }
+
+    /// A zombie, or dead. The state is the first thread's alone, which may have ended before the others; they are counted with it.
+    pub(crate) fn has_exited(self) -> bool {
+        matches!(self.state, 'Z' | 'X' | 'x') && self.threads <= 1
+    }
+}
+
+/// Makes sure that the number is a process's and not a thread's.
+pub(crate) fn check_leads(pid: Pid) -> Result<()> {
+    let status = read(pid, "status")?;
+    let tgid = status.lines().find_map(|line| line.strip_prefix("Tgid:")).map(str::trim);
+    if tgid.is_some_and(|tgid| tgid != pid.to_string()) { Err(Error::ThreadId { tid: pid }) } else { Ok(()) }
 }
 
 /// Whether it is stopped for its tracer (state `t`). If that cannot be read, it is not.
 pub(crate) fn is_traced(pid: Pid) -> bool {
-    let stat = read(pid, "stat").unwrap_or_default();
-    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('t'))
+    read(pid, "stat").is_ok_and(|text| Stat::fields(&text).is_some_and(|stat| stat.state == 't'))
+}
+
+/// Whether whoever has the number has run to the end, all of its threads. If that cannot be read, not.
+pub(crate) fn has_exited(pid: Pid) -> bool {
+    read(pid, "stat").is_ok_and(|text| Stat::fields(&text).is_some_and(Stat::has_exited))
 }
 
 fn read(pid: Pid, file: &str) -> Result<String> {
-    let path = format!("/proc/{pid}/{file}");
-    let error = match fs::read(&path) {
-        Ok(bytes) => return Ok(String::from_utf8_lossy(&bytes).into_owned()),
-        Err(error) => error,
-    };
+    match fs::read(format!("/proc/{pid}/{file}")) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(error) => Err(unreadable(pid, file, &error)),
+    }
+}
+
+/// What it means that a file of `/proc/PID` cannot be opened or read.
+pub(crate) fn unreadable(pid: Pid, file: &str, error: &io::Error) -> Error {
     let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
     match errno {
         // ESRCH: it was reaped between the open and the read.
-        Errno::SRCH => Err(Error::ProcessDone { pid }),
+        Errno::SRCH => Error::ProcessDone { pid },
         // Whatever kept it from being read (no descriptors): nobody has the number.
-        _ if !is_taken(pid) => Err(Error::ProcessDone { pid }),
-        _ => Err(Error::System {
+        _ if !is_taken(pid) => Error::ProcessDone { pid },
+        _ => Error::System {
             call: "open",
-            subject: format!("{path}, which tells a found process from a later one of its number (mount /proc, without hidepid)"),
+            subject: format!(
+                "/proc/{pid}/{file}, which tells a process from a later one of its number (mount /proc, without hidepid)"
+            ),
             source: errno,
-        }),
+        },
     }
 }
 
@@ -87,9 +108,16 @@ mod tests {
 
     #[test]
     fn a_program_may_be_named_like_the_end_of_the_field() {
-        let stat = "42 (a) b) R) S 1 42 42 0 -1 4194560 91 0 0 0 0 0 0 0 20 0 1 0 777 2703360 236 18446744073709551615";
-        assert_eq!(StartTime::parse(stat), Some(StartTime(777)));
-        assert_eq!(StartTime::parse("42 (sh) S 1"), None);
-        assert_eq!(StartTime::parse(""), None);
+        let stat = "42 (a) b) R) S 1 42 42 0 -1 4194560 91 0 0 0 0 0 0 0 20 0 3 0 777 2703360 236 18446744073709551615";
+        assert_eq!(Stat::fields(stat), Some(Stat { state: 'S', threads: 3, start_time: StartTime(777) }));
+        assert_eq!(Stat::fields("42 (sh) S 1"), None);
+        assert_eq!(Stat::fields(""), None);
+    }
+
+    #[test]
+    fn a_first_thread_that_has_ended_is_no_exit() {
+        let stat = |state, threads| Stat { state, threads, start_time: StartTime(0) };
+        assert!(stat('Z', 1).has_exited() && stat('X', 0).has_exited());
+        assert!(!stat('Z', 2).has_exited() && !stat('S', 1).has_exited());
     }
 }

@@ -5,7 +5,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use steadfast_core::{BackendProcess, Clock, Errno, Error, Exit, OnExit, Pauses, Pid, Result, Signal, contain};
+use steadfast_core::{BackendProcess, Clock, Errno, Error, Exit, OnExit, Pauses, Pid, Result, Signal, Until, contain};
 use steadfast_linux::{
     Blocking, Reaping, SystemClock, Target, kill_group, pidfd_exit_status, pidfd_is_taken, pidfd_send_signal, pidfd_signal_group,
     waitid,
@@ -26,8 +26,21 @@ pub(crate) enum Sight {
     Over,
     /// A child that has exited, and cannot be waited for yet; or the look was refused for the moment.
     Held,
-    /// Not our child, and its parent has not waited for it; the kernel will tell the status when that has happened.
+    /// Not our child, exited, and its parent has not waited for it; the kernel will tell when that has happened.
     Zombie,
+    /// The same, on a kernel that will not tell (before Linux 6.15).
+    UnwatchedZombie,
+}
+
+impl Sight {
+    /// Whether it has come to this end.
+    pub(crate) fn is(&self, end: Until) -> bool {
+        match self {
+            Sight::Over => true,
+            Sight::Zombie | Sight::UnwatchedZombie => end == Until::Exited,
+            Sight::Held => false,
+        }
+    }
 }
 
 impl PidfdProcess {
@@ -84,7 +97,10 @@ impl PidfdProcess {
             Ok(None) => Sight::Held,
             Err(Errno::CHILD) => match pidfd_exit_status(self.pidfd()) {
                 Ok(None) => Sight::Zombie,
-                Ok(Some(_)) | Err(_) => Sight::Over,
+                Ok(Some(_)) => Sight::Over,
+                // A kernel that does not know; but not a process that has been reaped.
+                Err(_) if pidfd_is_taken(self.pidfd()) => Sight::UnwatchedZombie,
+                Err(_) => Sight::Over,
             },
             // This says nothing of whose child it is: a child taken for a stranger would never be reaped.
             Err(_) => Sight::Held,
@@ -182,13 +198,13 @@ impl BackendProcess for PidfdProcess {
         exit.map_err(|errno| Error::on_process("waitid", self.pid, errno))
     }
 
-    fn on_exit(self: Arc<Self>, tell: OnExit) -> Result<()> {
+    fn on_exit(self: Arc<Self>, end: Until, tell: OnExit) -> Result<()> {
         // At once, if it is over: that needs nothing that could be refused.
-        if self.poll(Some(Duration::ZERO)).is_ok_and(|exited| exited) && matches!(self.sight(), Sight::Over) {
+        if self.poll(Some(Duration::ZERO)).is_ok_and(|exited| exited) && self.sight().is(end) {
             contain(tell);
             return Ok(());
         }
-        reactor::tell(&self, tell).map_err(|error| {
+        reactor::tell(&self, end, tell).map_err(|error| {
             let errno = Errno::from_raw(error.raw_os_error().unwrap_or(Errno::AGAIN.as_raw()));
             Error::on_process("epoll_ctl", self.pid, errno)
         })

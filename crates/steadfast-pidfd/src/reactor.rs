@@ -12,7 +12,7 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
-use steadfast_core::{OnExit, contain};
+use steadfast_core::{OnExit, Until, contain};
 use steadfast_linux::{Blocking, PerProcess, spawn_quiet_thread};
 
 /// The alarm's number among those of the tasks.
@@ -43,7 +43,29 @@ static COUNT: PerProcess<AtomicUsize> = PerProcess::new(AtomicUsize::default);
 
 enum Task {
     Reap(Arc<PidfdProcess>),
-    Tell(Weak<PidfdProcess>, OnExit),
+    Tell(Weak<PidfdProcess>, Tells),
+}
+
+/// What the `epoll` will report of a zombie.
+enum Hears {
+    OfTheEnd,
+    Nothing,
+}
+
+/// Who wants to be told of which end.
+#[derive(Default)]
+struct Tells {
+    exited: Option<OnExit>,
+    gone: Option<OnExit>,
+}
+
+impl Tells {
+    fn of(&mut self, end: Until) -> &mut Option<OnExit> {
+        match end {
+            Until::Exited => &mut self.exited,
+            Until::Gone => &mut self.gone,
+        }
+    }
 }
 
 /// Reaps the child once it has exited.
@@ -79,9 +101,22 @@ pub(crate) fn reap_stranded() -> bool {
     stranded.len() < before
 }
 
-/// Calls `tell` once the process has exited or, if it is not our child, is gone.
-pub(crate) fn tell(process: &Arc<PidfdProcess>, tell: OnExit) -> io::Result<()> {
-    add(process, Task::Tell(Arc::downgrade(process), tell))
+/// Calls `tell` once the process has come to this end.
+pub(crate) fn tell(process: &Arc<PidfdProcess>, end: Until, tell: OnExit) -> io::Result<()> {
+    let mut guard = lock(&REACTOR);
+    if let Some(reactor) = &mut *guard
+        && let Some(Task::Tell(_, tells)) = reactor.task_of(process)
+    {
+        // There is one descriptor of it in the `epoll`, for both ends. It may have been reported already, and is again.
+        *tells.of(end) = Some(tell);
+        let number = reactor.numbers.get(&key(process)).copied().unwrap_or_default();
+        let data = epoll::EventData::new_u64(number);
+        return Ok(epoll::modify(&reactor.epoll, process.pidfd(), data, once(epoll::EventFlags::IN))?);
+    }
+    drop(guard);
+    let mut tells = Tells::default();
+    *tells.of(end) = Some(tell);
+    add(process, Task::Tell(Arc::downgrade(process), tells))
 }
 
 /// The process's handle is dropped.
@@ -123,6 +158,24 @@ fn add(process: &PidfdProcess, task: Task) -> io::Result<()> {
 impl Reactor {
     fn task_of(&mut self, process: &PidfdProcess) -> Option<&mut Task> {
         self.tasks.get_mut(self.numbers.get(&key(process))?).map(|(_, task)| task)
+    }
+
+    /// A zombie of somebody else's: who is to be told of that, and whether it has to be looked at again after a while. All under one lock,
+    /// for another thread may come in with a wish for the other end, which goes by the events that are asked for here.
+    fn zombie(&mut self, process: &PidfdProcess, number: u64, hears: Hears) -> Option<(Option<OnExit>, bool)> {
+        let Task::Tell(_, tells) = &mut self.tasks.get_mut(&number)?.1 else { return None };
+        let (told, is_over) = (tells.exited.take(), tells.gone.is_none());
+        if is_over {
+            self.remove(number);
+            return Some((told, false));
+        }
+        // From now on only that it was reaped (`EPOLLHUP`, Linux 6.9) is reported; at once, if that has happened.
+        let data = epoll::EventData::new_u64(number);
+        let again = match hears {
+            Hears::Nothing => true,
+            Hears::OfTheEnd => epoll::modify(&self.epoll, process.pidfd(), data, once(epoll::EventFlags::empty())).is_err(),
+        };
+        Some((told, again))
     }
 
     fn process(&self, number: u64) -> Option<Arc<PidfdProcess>> {
@@ -172,7 +225,7 @@ fn run(epoll: &OwnedFd, alarm: &OwnedFd) {
         pause = if events.is_empty() { (pause * 2).min(LONGEST) } else { SHORTEST };
         let seen: Vec<u64> = events.iter().map(|event| event.data.u64()).collect();
         let again = std::mem::take(&mut held);
-        held = again.into_iter().chain(seen).filter(|number| exited(epoll, *number)).collect();
+        held = again.into_iter().chain(seen).filter(|number| exited(*number)).collect();
         let mut guard = lock(&REACTOR);
         if guard.as_ref().is_some_and(|reactor| reactor.tasks.is_empty()) {
             *guard = None;
@@ -182,18 +235,20 @@ fn run(epoll: &OwnedFd, alarm: &OwnedFd) {
 }
 
 /// The descriptor is readable: does the task. Whether it has to be looked at again after a while.
-fn exited(epoll: &OwnedFd, number: u64) -> bool {
+fn exited(number: u64) -> bool {
     let Some(process) = lock(&REACTOR).as_ref().and_then(|reactor| reactor.process(number)) else { return false };
-    match process.sight() {
+    let sight = process.sight();
+    let zombie = match sight {
         Sight::Held => return true,
-        // From now on only that it was reaped (`EPOLLHUP`, Linux 6.9) is reported; at once, if that has happened.
-        Sight::Zombie => {
-            let data = epoll::EventData::new_u64(number);
-            if epoll::modify(epoll, process.pidfd(), data, once(epoll::EventFlags::empty())).is_ok() {
-                return false;
-            }
-        }
-        Sight::Over => {}
+        Sight::Zombie => Some(Hears::OfTheEnd),
+        Sight::UnwatchedZombie => Some(Hears::Nothing),
+        Sight::Over => None,
+    };
+    if let Some(hears) = zombie
+        && let Some((told, after)) = lock(&REACTOR).as_mut().and_then(|reactor| reactor.zombie(&process, number, hears))
+    {
+        told.into_iter().for_each(contain);
+        return after;
     }
     // Before the task is taken out: what is to be reaped stays so, and stays here until it is.
     let is_to_be_reaped = lock(&REACTOR).as_mut().is_some_and(|reactor| reactor.is_to_be_reaped(number));
@@ -202,7 +257,7 @@ fn exited(epoll: &OwnedFd, number: u64) -> bool {
     }
     let task = lock(&REACTOR).as_mut().and_then(|reactor| reactor.remove(number));
     match task {
-        Some(Task::Tell(_, tell)) => contain(tell),
+        Some(Task::Tell(_, Tells { exited, gone })) => exited.into_iter().chain(gone).for_each(contain),
         // Its handle was dropped meanwhile, between the two locks.
         Some(Task::Reap(child)) if !is_to_be_reaped => reap(child),
         Some(Task::Reap(_)) | None => {}

@@ -124,7 +124,7 @@ fn run(args: &Args) -> Result<u8, Box<dyn std::error::Error>> {
     }
     let child = command.spawn()?;
     let set = WaitSet::new();
-    set.add((), Process::clone(&child))?;
+    set.add((), child.process().clone())?;
     let deadline = deadline_after(args.duration);
     let (signal, kill_after) = (args.signal, args.kill_after);
     let mut job = Job { args, child, signal, deadline, kill_after, timed_out: false, ignored: Vec::new() };

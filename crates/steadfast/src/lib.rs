@@ -89,7 +89,7 @@ pub mod backend {
     pub use steadfast_core::sync::{Join, Scheduler};
     pub use steadfast_core::{
         Attributes, BackendProcess, Capabilities, Clock, Hook, Lent, OnExit, PipeEnd, PipeRead, PipeWrite, Plan, PlanBuilder,
-        PlanStdio, Process, ProcessBackend, Spawned, Watcher,
+        PlanStdio, Process, ProcessBackend, Spawned, Until, Watcher,
     };
 }
 

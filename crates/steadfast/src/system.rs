@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use steadfast_core::sync;
 use steadfast_core::{Capabilities, Error, Exit, Pid, ProcessBackend, Result};
 use steadfast_linux::{Door, Probe, is_secure_execution};
-use steadfast_pid_legacy::{PidLegacyBackend, WaitCall};
+use steadfast_pid_legacy::{PidLegacyBackend, SignalCall, WaitCall};
 use steadfast_pidfd::PidfdBackend;
 
 /// A chosen backend: cheap to clone, to be shared between threads.
@@ -95,9 +95,13 @@ impl System {
 
     /// The backend with PIDs, making children through this door and no other: for tests and measurements.
     pub fn pid_legacy_through(door: Door) -> System {
-        let waitid_works = Probe::once().map_or(true, |probe| probe.waitid.works());
+        let probe = Probe::once();
+        let waitid_works = probe.as_ref().map_or(true, |probe| probe.waitid.works());
         let wait_call = if waitid_works { WaitCall::Waitid } else { WaitCall::Wait4 };
-        System::with_backend(Arc::new(PidLegacyBackend::new(door, wait_call)))
+        // In doubt the call that is always there: the other one may be fatal in a sandbox.
+        let signal_works = probe.is_ok_and(|probe| probe.proc_signal.works());
+        let signal_call = if signal_works { SignalCall::PidfdSendSignal } else { SignalCall::Kill };
+        System::with_backend(Arc::new(PidLegacyBackend::new(door, wait_call, signal_call)))
     }
 
     /// A backend of your own, or a simulated one.
@@ -144,8 +148,8 @@ impl System {
     /// Takes hold of a process that exists, a child of this one or not.
     ///
     /// Whose PID it is, you learn after this and not before: find first, then verify who it is, then act through the handle. On
-    /// `pid-legacy` the start time is remembered and compared before each call; between that comparison and the call behind it
-    /// the process may still be exchanged for another, which only a pidfd prevents.
+    /// `pid-legacy` a file of `/proc/PID` is kept open, which belongs to this process alone, and looked at before each call. Between that
+    /// look and the call behind it the process may still be exchanged for another, unless `pidfd_send_signal` works here.
     ///
     /// ```
     /// use steadfast::{Error, Pid, System};

@@ -50,7 +50,14 @@ impl Inner {
             spawner_peak: self.spawner_peak,
             backend: Arc::clone(&self.backend),
             process: process.as_ref().map(Arc::downgrade),
-            state: Mutex::new(State { phase, calls: 0, reap_due: false, process, watchers: Watchers::none() }),
+            state: Mutex::new(State {
+                phase,
+                calls: 0,
+                reap_due: false,
+                process,
+                watchers: Watchers::none(),
+                exit_watchers: None,
+            }),
             successor: OnceBox::new(),
         }
     }

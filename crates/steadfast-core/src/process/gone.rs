@@ -1,8 +1,8 @@
-//! Waiting for a process that may not be our child: until it is gone, with its status where that can be known.
+//! Waiting for a process that may not be our child: until it has exited, or until it is gone, with its status where that can be known.
 
 use super::{Process, Watcher};
 use crate::sync::Bell;
-use crate::{Error, Result};
+use crate::{Error, Result, Until};
 use std::fmt;
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// # use steadfast_core::{Gone, Process, Result};
 /// fn report(daemon: &Process) -> Result<()> {
 ///     let gone = daemon.wait_gone()?;
-///     println!("{}: {gone}", daemon.pid());              // "42: exit status: 1", or "42: gone, status unknown"
+///     println!("{}: {gone}", daemon.pid());              // "42: exit status: 1", or "42: ended, status unknown"
 ///     if gone.status().is_some_and(|status| status.success()) {
 ///         println!("it went well");
 ///     }
@@ -42,7 +42,7 @@ impl fmt::Display for Gone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.status {
             Some(status) => status.fmt(f),
-            None => f.write_str("gone, status unknown"),
+            None => f.write_str("ended, status unknown"),
         }
     }
 }
@@ -59,20 +59,43 @@ impl Watcher for Bell {
 }
 
 impl Process {
-    /// Blocks until the process is gone, a child or not.
+    /// Blocks until the process has exited, a child or not: its code has run to its end. Of another process a zombie may be left; whoever
+    /// needs it gone, its PID free and its status told, takes [`wait_gone`](Process::wait_gone), which may wait for ever where the parent
+    /// never waits.
+    ///
+    /// A child is waited for and reaped, as by [`wait`](Process::wait). Of another process the status is unknown at that moment, as a
+    /// rule.
+    ///
+    /// Without pidfds there is no event for a process that is not a child: `/proc` is looked at from time to time, at last every 50 ms.
+    ///
+    /// # Errors
+    /// As [`wait_gone`](Process::wait_gone).
+    pub fn wait_exited(&self) -> Result<Gone> {
+        self.over_by(Until::Exited, None).map(|gone| gone.unwrap_or(Gone { status: None }))
+    }
+
+    /// As [`wait_exited`](Process::wait_exited), for `timeout` at the most: `None` if it still runs. A timeout too long for the clock waits
+    /// for ever; with none at all it only looks.
+    ///
+    /// # Errors
+    /// As [`wait_gone`](Process::wait_gone).
+    pub fn wait_exited_timeout(&self, timeout: Duration) -> Result<Option<Gone>> {
+        self.over_by(Until::Exited, self.inner.backend.clock().now().checked_add(timeout))
+    }
+
+    /// Blocks until the process is gone, a child or not: exited, and waited for by its parent, so that its PID is free.
     ///
     /// A child is waited for and reaped, as by [`wait`](Process::wait). Of another process the status is known only where the kernel
-    /// tells it to everybody, which is Linux since 6.15 (`PIDFD_GET_INFO`), with a pidfd, and once its parent has waited for it; so
-    /// that is when this returns. Elsewhere it returns as soon as the process has exited, with the status unknown.
+    /// tells it to everybody, which is Linux since 6.15 (`PIDFD_GET_INFO`), with a pidfd. As long as the parent does not wait for it, it
+    /// is a zombie, and this does not return: [`wait_exited`](Process::wait_exited) does.
     ///
-    /// Without pidfds there is no event for a process that is not a child: its number is looked at from time to time, every 50 ms
-    /// at last.
+    /// Without pidfds, and before Linux 6.15 with them, there is no event for that: it is looked at from time to time, at last every 50 ms.
     ///
     /// # Errors
     /// [`Error::Released`] after [`release`](Process::release), also if that is called by another thread meanwhile;
     /// [`Error::System`] if the backend has no room to watch it, when it begins: once it waits it looks with pauses instead.
     pub fn wait_gone(&self) -> Result<Gone> {
-        self.gone_by(None).map(|gone| gone.unwrap_or(Gone { status: None }))
+        self.over_by(Until::Gone, None).map(|gone| gone.unwrap_or(Gone { status: None }))
     }
 
     /// As [`wait_gone`](Process::wait_gone), for `timeout` at the most: `None` if it is still there. A timeout too long for the clock
@@ -81,10 +104,10 @@ impl Process {
     /// # Errors
     /// As [`wait_gone`](Process::wait_gone).
     pub fn wait_gone_timeout(&self, timeout: Duration) -> Result<Option<Gone>> {
-        self.gone_by(self.inner.backend.clock().now().checked_add(timeout))
+        self.over_by(Until::Gone, self.inner.backend.clock().now().checked_add(timeout))
     }
 
-    fn gone_by(&self, deadline: Option<Instant>) -> Result<Option<Gone>> {
+    fn over_by(&self, end: Until, deadline: Option<Instant>) -> Result<Option<Gone>> {
         if let Some(answer) = self.gone_child(deadline) {
             return answer;
         }
@@ -99,7 +122,7 @@ impl Process {
             let mut until = deadline;
             // Of one that was told already it is told at once; but whether it is over could not be seen.
             let will_be_told = !look_was_refused
-                && match self.watch_exit(&watcher, 0) {
+                && match self.watch_end(end, &watcher, 0) {
                     Ok(()) => true,
                     Err(error) if !has_waited => return Err(error),
                     // There was news, and now there is no room to be told more: that is not the end.
@@ -120,6 +143,7 @@ impl Process {
             look_was_refused = match self.gone_child(Some(clock.now())) {
                 Some(Err(error)) if error.is_of_the_moment() => true,
                 Some(answer) => return answer,
+                None if end == Until::Exited && self.was_told_of(end) => return Ok(Some(Gone { status: None })),
                 None => false,
             };
             if deadline.is_some_and(|deadline| deadline <= clock.now()) {

@@ -1,14 +1,14 @@
 //! [`Watcher`]: being told that a handle has news, instead of waiting for it. What sets and async code are built on.
 
-use super::{Learnt, Phase, Process, Refused};
-use crate::{Result, contain};
+use super::{Inner, Learnt, Origin, Phase, Process, Refused, State};
+use crate::{Result, Until, contain};
 use std::sync::Arc;
 
 /// Is told that a process has exited, or that its handle is Done or Released.
 ///
 /// ```
 /// use std::sync::{Arc, mpsc};
-/// use steadfast_core::{Process, Result, Watcher};
+/// use steadfast_core::{End, Process, Result, Watcher};
 ///
 /// struct Channel(mpsc::Sender<u64>);
 /// impl Watcher for Channel {
@@ -20,7 +20,7 @@ use std::sync::Arc;
 ///     let (sender, exited) = mpsc::channel();
 ///     let channel: Arc<dyn Watcher> = Arc::new(Channel(sender));
 ///     for (index, process) in processes.iter().enumerate() {
-///         process.watch_exit(&channel, index as u64)?;
+///         process.watch_end(Until::Exited, &channel, index as u64)?;
 ///     }
 ///     Ok(exited)
 /// }
@@ -74,7 +74,7 @@ impl Watchers {
     }
 
     /// Whether the backend has said so.
-    pub(super) fn has_exited(&self) -> bool {
+    pub(super) fn has_told(&self) -> bool {
         self.asked == Asked::Answered
     }
 
@@ -104,6 +104,34 @@ impl Watchers {
             },
             List::One(_) => None,
         }
+    }
+}
+
+impl State {
+    /// Those who want to hear of this end.
+    pub(super) fn watchers(&mut self, end: Until) -> &mut Watchers {
+        match end {
+            Until::Gone => &mut self.watchers,
+            Until::Exited => self.exit_watchers.get_or_insert_with(|| Box::new(Watchers::none())),
+        }
+    }
+
+    /// All of them.
+    pub(super) fn take_watchers(&mut self) -> [Told; 2] {
+        let of_exit = self.exit_watchers.as_mut().map_or_else(Told::nobody, |watchers| watchers.take());
+        [self.watchers.take(), of_exit]
+    }
+
+    pub(super) fn unwatch(&mut self, watcher: &Arc<dyn Watcher>, token: u64) -> [Option<Watching>; 2] {
+        let of_exit = self.exit_watchers.as_mut().and_then(|watchers| watchers.remove(watcher, token));
+        [self.watchers.remove(watcher, token), of_exit]
+    }
+}
+
+impl Inner {
+    /// Of a child it is the same.
+    fn end(&self, end: Until) -> Until {
+        if self.origin == Origin::Spawned { Until::Gone } else { end }
     }
 }
 
@@ -159,22 +187,25 @@ impl Process {
         tell_one(watcher, token);
     }
 
-    /// As [`watch`](Process::watch), and also when the process has exited: a child, as soon as it can be waited for; one that is not
-    /// a child, once it is gone (see [`wait_gone`](Process::wait_gone)). The handle does not change by that.
+    /// As [`watch`](Process::watch), and also when the process has come to this end: a child, as soon as it can be waited for, whichever the
+    /// end; one that is not a child, once it has exited or once it is gone. The handle does not change by that.
     ///
     /// # Errors
     /// [`Error::System`](crate::Error::System) if the backend has no room for it: out of descriptors or threads. Then it is not
     /// watched.
-    pub fn watch_exit(&self, watcher: &Arc<dyn Watcher>, token: u64) -> Result<()> {
-        let call = match self.here().begin() {
+    pub fn watch_end(&self, end: Until, watcher: &Arc<dyn Watcher>, token: u64) -> Result<()> {
+        let inner = self.here();
+        let end = inner.end(end);
+        let call = match inner.begin() {
             Ok(call) => call,
             Err(Refused::Done(_) | Refused::Released) => {
                 tell_one(watcher, token);
                 return Ok(());
             }
         };
-        let mut state = self.here().lock();
-        let before = state.watchers.asked;
+        let mut state = inner.lock();
+        let watchers = state.watchers(end);
+        let before = watchers.asked;
         match before {
             Asked::Answered => {
                 drop(state);
@@ -183,41 +214,46 @@ impl Process {
             }
             Asked::Yes | Asked::Asking | Asked::AskingForMore => {
                 if before == Asked::Asking {
-                    state.watchers.asked = Asked::AskingForMore;
+                    watchers.asked = Asked::AskingForMore;
                 }
-                state.watchers.add(watcher, token);
+                watchers.add(watcher, token);
                 return Ok(());
             }
             Asked::No => {
-                state.watchers.asked = Asked::Asking;
-                state.watchers.add(watcher, token);
+                watchers.asked = Asked::Asking;
+                watchers.add(watcher, token);
             }
         }
         drop(state);
-        let inner = Arc::downgrade(self.here());
-        let answer = Arc::clone(call.process()).on_exit(Box::new(move || {
-            if let Some(inner) = inner.upgrade() {
-                let mut state = inner.lock();
-                state.watchers.asked = Asked::Answered;
-                let watchers = state.watchers.take();
-                drop(state);
-                tell(watchers);
-            }
-        }));
-        let mut state = self.here().lock();
-        let asked = state.watchers.asked;
+        let weak = Arc::downgrade(inner);
+        let answer = Arc::clone(call.process()).on_exit(
+            end,
+            Box::new(move || {
+                if let Some(inner) = weak.upgrade() {
+                    let mut state = inner.lock();
+                    let watchers = state.watchers(end);
+                    watchers.asked = Asked::Answered;
+                    let told = watchers.take();
+                    drop(state);
+                    tell(told);
+                }
+            }),
+        );
+        let mut state = inner.lock();
+        let watchers = state.watchers(end);
+        let asked = watchers.asked;
         let mut others = Told::nobody();
         if answer.is_err() {
             // The caller has it too, and so it is not dropped under the lock.
-            drop(state.watchers.remove(watcher, token));
-            state.watchers.asked = Asked::No;
+            drop(watchers.remove(watcher, token));
+            watchers.asked = Asked::No;
             // Whoever came in between relies on what has just failed: they look, and ask again. If nobody did, nobody is disturbed: two
             // who are refused again and again would wake each other without a pause.
             if asked == Asked::AskingForMore {
-                others = state.watchers.take();
+                others = watchers.take();
             }
         } else if asked != Asked::Answered {
-            state.watchers.asked = Asked::Yes;
+            watchers.asked = Asked::Yes;
         }
         drop(state);
         tell(others);
@@ -225,10 +261,17 @@ impl Process {
         answer
     }
 
-    /// Forgets what [`watch`](Process::watch) and [`watch_exit`](Process::watch_exit) were asked with this watcher and token. It may
+    /// Whether a process that is not a child is known to have come to this end, because [`watch_end`](Process::watch_end) has told so;
+    /// asks nobody.
+    pub fn was_told_of(&self, end: Until) -> bool {
+        let inner = self.here();
+        inner.lock().watchers(inner.end(end)).has_told()
+    }
+
+    /// Forgets what [`watch`](Process::watch) and [`watch_end`](Process::watch_end) were asked with this watcher and token. It may
     /// be told one last time by a thread that is on its way.
     pub fn unwatch(&self, watcher: &Arc<dyn Watcher>, token: u64) {
-        let found = self.here().lock().watchers.remove(watcher, token);
+        let found = self.here().lock().unwatch(watcher, token);
         drop(found);
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    BackendProcess, Capabilities, Clock, Errno, Error, Exit, OnExit, Pid, Plan, ProcessBackend, Result, Signal, Spawned,
+    BackendProcess, Capabilities, Clock, Errno, Error, Exit, OnExit, Pid, Plan, ProcessBackend, Result, Signal, Spawned, Until,
 };
 
 /// What a handle holds.
@@ -148,7 +148,7 @@ impl BackendProcess for Identity {
         unreachable!("it is for processes that nobody has a handle of")
     }
 
-    fn on_exit(self: Arc<Self>, _: OnExit) -> Result<()> {
+    fn on_exit(self: Arc<Self>, _: Until, _: OnExit) -> Result<()> {
         unreachable!("nobody watches here")
     }
 

@@ -20,7 +20,8 @@ mod races;
 use machine::Identity;
 use orders::{Act, run};
 use steadfast_core::{
-    BackendProcess, Errno, Error, ErrorKind, Exit, Pid, PipeEnd, Plan, ProcessBackend, Result, Signal, Spawned, contain, sync,
+    BackendProcess, Errno, Error, ErrorKind, Exit, Pid, PipeEnd, Plan, ProcessBackend, Result, Signal, Spawned, Until, contain,
+    sync,
 };
 
 fn main() {

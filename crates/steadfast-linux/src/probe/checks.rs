@@ -34,6 +34,7 @@ pub(super) const NEEDED: &[Question] = &[
         Ok(())
     }),
     question("waitid_pid", "2.6.9", |_| expect(Errno::CHILD, waitid(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG))),
+    question("proc_signal", "5.1", |_| with_own_directory(|fd| send_signal(fd, 0))),
     // The door must do both.
     question("clone3", "5.5", |s| clone3(s, raw::CLONE_CLEAR_SIGHAND, 0)),
 ];
@@ -122,6 +123,16 @@ fn waitid_pidfd(s: &Surroundings<'_>) -> Result<(), Errno> {
         Err(other) => Err(other),
         Ok(()) => Err(Errno::INVAL),
     })
+}
+
+/// Our own directory in `/proc`.
+fn with_own_directory(ask: impl FnOnce(c_long) -> Result<(), Errno>) -> Result<(), Errno> {
+    let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
+    // SAFETY: a C string that lives for ever.
+    let fd = raw::check(unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, c"/proc/self".as_ptr(), flags) })?;
+    let answer = ask(fd);
+    close(fd);
+    answer
 }
 
 fn send_signal(fd: c_long, flags: c_int) -> Result<(), Errno> {

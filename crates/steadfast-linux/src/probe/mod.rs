@@ -24,6 +24,9 @@ pub struct Probe {
     pub checks: Vec<Check>,
     /// Whether `waitid(2)` can be called at all; where a filter forbids it, the PID backend uses `wait4(2)`.
     pub waitid: Answer,
+    /// Whether `pidfd_send_signal(2)` takes a directory of `/proc` for a pidfd (Linux 5.1); then the PID backend signals what it has found by
+    /// it.
+    pub proc_signal: Answer,
     /// How children are made here.
     pub door: Door,
 }
@@ -173,7 +176,7 @@ impl Probe {
             () if crate::arch::HAS_CLONE3 && answer("clone3").works() => Door::Clone3,
             () => Door::Clone,
         };
-        Ok(Probe { checks, waitid: answer("waitid_pid"), door })
+        Ok(Probe { checks, waitid: answer("waitid_pid"), proc_signal: answer("proc_signal"), door })
     }
 
     /// What else this kernel can do: asked at the first call, in another child like that of [`once`](Self::once), and remembered.

@@ -6,7 +6,7 @@ use super::step::What;
 use crate::arch;
 use crate::raw::{self, CloneArgs};
 use crate::stack::Stack;
-use crate::wait::{reap_by, reap_quiet, reap_whoever_wins, wait4_now};
+use crate::wait::{dies_quietly, reap_by, reap_quiet, reap_whoever_wins, wait4_now};
 use std::ffi::{c_int, c_void};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
@@ -130,7 +130,9 @@ unsafe fn make3(want: WantPidfd, stack: &Stack, order: &mut Order<'_>, cgroup: O
 
 /// With the number that `CLONE_PIDFD` left, as a descriptor.
 fn born(door: Door, want: WantPidfd, order: &Order<'_>, child: Born, pidfd: c_int) -> Result<Born, Errno> {
-    if door != Door::Fork && !order.report.child_ran() && pidfd < 0 {
+    // It may have been killed before its first instruction: by who kills all there are, or for want of memory.
+    let is_born = || child.is_quiet && dies_quietly(child.pid);
+    if door != Door::Fork && !order.report.child_ran() && pidfd < 0 && !is_born() {
         // A SIGSYS handler that merely returns makes a filtered clone "return" its own number.
         return Err(Errno::NOSYS);
     }

@@ -25,18 +25,38 @@ pub(crate) mod birth {
 pub(crate) mod start_time {
     use steadfast_core::{Pid, Result};
 
-    pub(crate) struct StartTime;
-
     pub(crate) fn is_traced(_: Pid) -> bool {
         unreachable!("waitid works here")
     }
 
-    impl StartTime {
-        pub(crate) fn of(_: Pid) -> Result<StartTime> {
-            unreachable!("nobody is looked for here")
+    pub(crate) fn has_exited(_: Pid) -> bool {
+        unreachable!("nobody forks here")
+    }
+
+    pub(crate) fn check_leads(_: Pid) -> Result<()> {
+        unreachable!("waitid works here")
+    }
+}
+
+pub(crate) mod life {
+    use steadfast_core::{Errno, Pid, Result, Signal};
+
+    pub(crate) struct Life;
+
+    impl Life {
+        pub(crate) fn goes_on(&self, _: Pid) -> Result<bool> {
+            unreachable!("nobody was found here")
         }
 
-        pub(crate) fn is_still_of(&self, _: Pid) -> Result<bool> {
+        pub(crate) fn has_exited(&self, _: Pid) -> Result<bool> {
+            unreachable!("nobody was found here")
+        }
+
+        pub(crate) fn signal(&self, _: Signal) -> Option<Result<(), Errno>> {
+            unreachable!("nobody was found here")
+        }
+
+        pub(crate) fn signal_group(&self, _: Signal) -> Option<Result<(), Errno>> {
             unreachable!("nobody was found here")
         }
     }

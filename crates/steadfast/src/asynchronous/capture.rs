@@ -5,13 +5,13 @@ use super::pipe::Pipe;
 use super::runtime::{Engine, Interest};
 use crate::output::{Capture, CapturedStream, KILL_DELAY, Reading, earliest};
 use crate::pipe::End;
-use crate::{Captured, Child, ExitStatus};
+use crate::{Captured, Child, ExitStatus, Process};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
-use steadfast_core::{Errno, Error, Result};
+use steadfast_core::{Errno, Error, Result, Until};
 
 /// A child that writes without a pause must not keep the thread for itself: after so many reads other tasks have their turn.
 const BUDGET: u32 = 32;
@@ -58,7 +58,7 @@ pub(super) async fn capture<R: Engine>(
         deadline,
     };
     let in_time = poll_fn(|cx| task.poll(cx, &mut pipes, &mut readings)).await?;
-    let mut status = if in_time { over_by::<R>(child, deadline).await? } else { None };
+    let mut status = if in_time { over_by::<R>(child.process(), Until::Gone, deadline).await? } else { None };
     let mut timed_out = status.is_none();
     if timed_out {
         status = if options.kill_on_timeout { kill::<R>(child).await? } else { child.try_wait()? };
@@ -73,13 +73,13 @@ pub(super) async fn capture<R: Engine>(
     Ok(Captured { status, timed_out, stdout, stderr })
 }
 
-fn after<R: Engine>(time: Option<Duration>) -> Option<Instant> {
+pub(super) fn after<R: Engine>(time: Option<Duration>) -> Option<Instant> {
     time.and_then(|time| R::clock()?.checked_add(time))
 }
 
 /// Waits for it; `None`: not in time.
-async fn over_by<R: Engine>(child: &Child, deadline: Option<Instant>) -> Result<Option<ExitStatus>> {
-    let mut over = Over::<R>::new(child.process());
+pub(super) async fn over_by<R: Engine>(process: &Process, end: Until, deadline: Option<Instant>) -> Result<Option<ExitStatus>> {
+    let mut over = Over::<R>::of(process, end);
     let mut alarm = Alarm::<R>::default();
     poll_fn(|cx| match Pin::new(&mut over).poll(cx) {
         Poll::Ready(status) => Poll::Ready(status.map(Some)),
@@ -91,7 +91,7 @@ async fn over_by<R: Engine>(child: &Child, deadline: Option<Instant>) -> Result<
 /// The status of a process that is killed now; `None` if it cannot be (`EPERM`: it has changed its user), or does not end in time.
 async fn kill<R: Engine>(child: &Child) -> Result<Option<ExitStatus>> {
     match child.kill() {
-        Ok(()) | Err(Error::ProcessDone { .. }) => over_by::<R>(child, after::<R>(Some(KILL_DELAY))).await,
+        Ok(()) | Err(Error::ProcessDone { .. }) => over_by::<R>(child.process(), Until::Gone, after::<R>(Some(KILL_DELAY))).await,
         Err(error) if error.errno() == Some(Errno::PERM) => child.try_wait(),
         Err(error) => Err(error),
     }

@@ -5,10 +5,11 @@ use super::over::Over;
 use super::pipe::{ChildStderr, ChildStdin, ChildStdout};
 use super::runtime::Runtime;
 use super::virtual_time::VirtualTime;
-use crate::{Capture, Captured, ExitStatus, Output, Pid, Process, Signal};
+use crate::{Capture, Captured, Exit, ExitStatus, Output, Pid, Process, Signal};
 use std::fmt;
-use std::os::fd::OwnedFd;
-use steadfast_core::{Error, Gone, Result};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
+use steadfast_core::{Error, Gone, Result, Until};
 
 /// A process that was spawned, and the pipes, for tasks: `spawn_async` makes one, or `Child::from` a
 /// [`steadfast::Child`](crate::Child).
@@ -79,6 +80,48 @@ impl<R: Runtime> Child<R> {
         self.child.process().signal_group(signal)
     }
 
+    /// Sends it a signal by its number.
+    ///
+    /// # Errors
+    /// As [`send_signal`](crate::Child::send_signal).
+    pub fn send_signal(&self, signal: i32) -> Result<()> {
+        self.child.send_signal(signal)
+    }
+
+    /// Sends `SIGKILL` to the group that it leads.
+    ///
+    /// # Errors
+    /// As [`kill_group`](crate::backend::Process::kill_group).
+    pub fn kill_group(&self) -> Result<()> {
+        self.child.kill_group()
+    }
+
+    /// Its status, if it has been collected; asks nobody.
+    pub fn status(&self) -> Option<ExitStatus> {
+        self.child.status()
+    }
+
+    /// PID, status and resource usage, if they have been collected; asks nobody.
+    pub fn exit(&self) -> Option<Exit> {
+        self.child.exit()
+    }
+
+    /// Lends the pidfd for the time of the closure.
+    ///
+    /// # Errors
+    /// As [`with_handle`](crate::backend::Process::with_handle).
+    pub fn with_handle<T>(&self, f: impl FnOnce(BorrowedFd<'_>) -> T) -> Result<T> {
+        self.child.with_handle(f)
+    }
+
+    /// Gives the handle up; a child is reaped in the background.
+    ///
+    /// # Errors
+    /// As [`release`](crate::backend::Process::release).
+    pub fn release(&self) -> Result<()> {
+        self.child.release()
+    }
+
     /// Its status, if it has exited; reaps it then.
     ///
     /// # Errors
@@ -105,13 +148,24 @@ impl<R: Runtime> Child<R> {
         Over::<R>::new(self.process()).await
     }
 
-    /// Waits until it is over, and gives its status if that is not lost; its stdin stays as it is.
+    /// As [`wait`](Child::wait), for `timeout` of the runtime's time at the most: `None` if it runs on.
+    ///
+    /// # Errors
+    /// As [`wait`](Child::wait).
+    pub async fn wait_timeout(&self, timeout: Duration) -> Result<Option<ExitStatus>> {
+        if let Some(stdin) = &self.stdin {
+            stdin.close();
+        }
+        capture::over_by::<R>(self.process(), Until::Gone, capture::after::<R>(Some(timeout))).await
+    }
+
+    /// Waits until it has exited, and gives its status if that is not lost; its stdin stays as it is.
     ///
     /// # Errors
     /// [`Error::Released`] after `release`, also by another task meanwhile; [`Error::System`] or [`Error::Unsupported`] if there is no
     /// runtime here, or it has no room for the pidfd.
     pub async fn exited(&self) -> Result<Gone> {
-        exited::<R>(self.process()).await
+        over::<R>(self.process(), Until::Exited).await
     }
 
     /// Closes its stdin, reads what is piped of its stdout and stderr to the end, both at once, and waits.
@@ -121,6 +175,14 @@ impl<R: Runtime> Child<R> {
     pub async fn wait_with_output(mut self) -> Result<Output> {
         let captured = self.capture(&Capture::new().to_the_end()).await?;
         captured.into_output().ok_or(Error::NoChild { pid: self.pid() })
+    }
+
+    /// As [`capture`](Child::capture) with this timeout and nothing else.
+    ///
+    /// # Errors
+    /// As [`capture`](Child::capture).
+    pub async fn wait_with_output_timeout(&mut self, timeout: Duration) -> Result<Captured> {
+        self.capture(&Capture::new().timeout(timeout)).await
     }
 
     /// Closes its stdin, reads what is piped of its stdout and stderr, and waits for it, as the options say; their times are the
@@ -144,9 +206,9 @@ impl<R: Runtime> fmt::Debug for Child<R> {
     }
 }
 
-/// As [`wait_gone`](crate::backend::Process::wait_gone).
-pub(crate) async fn exited<R: Runtime>(process: &Process) -> Result<Gone> {
-    match Over::<R>::new(process).await {
+/// As [`wait_exited`](crate::backend::Process::wait_exited) and [`wait_gone`](crate::backend::Process::wait_gone).
+pub(crate) async fn over<R: Runtime>(process: &Process, end: Until) -> Result<Gone> {
+    match Over::<R>::of(process, end).await {
         Ok(status) => Ok(Gone::new(Some(status))),
         Err(Error::NoChild { .. }) => Ok(Gone::new(None)),
         Err(error) => Err(error),

@@ -23,7 +23,7 @@ mod traits;
 mod virtual_time;
 
 pub use child::Child;
-pub(crate) use child::{exited, wait};
+pub(crate) use child::{over, wait};
 pub(crate) use hub::Hubs;
 pub use pipe::{ChildStderr, ChildStdin, ChildStdout};
 pub use runtime::Runtime;

@@ -11,11 +11,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
-use steadfast_core::{Error, Result, Watcher, contain};
+use steadfast_core::{Error, Result, Until, Watcher, contain};
 
-/// Ready when the process is over: with its status, or why that is unknown ([`Error::NoChild`]; [`Error::Released`]).
+/// Ready when the process has come to this end: with its status, or why that is unknown ([`Error::NoChild`]; [`Error::Released`]).
 pub(crate) struct Over<R: Engine> {
     process: Process,
+    end: Until,
     stage: Stage<R>,
     ear: Arc<Ear>,
     /// The same, as the watcher of the handle.
@@ -91,16 +92,20 @@ const TOKEN: u64 = 0;
 
 impl<R: Engine> Over<R> {
     pub(super) fn new(process: &Process) -> Over<R> {
+        Over::of(process, Until::Gone)
+    }
+
+    pub(super) fn of(process: &Process, end: Until) -> Over<R> {
         let ear: Arc<Ear> = Arc::default();
         let watcher = Arc::clone(&ear) as Arc<dyn Watcher>;
-        Over { process: process.clone(), stage: Stage::Begin, ear, watcher, time: VirtualTime::of(process), pause: SHORTEST }
+        Over { process: process.clone(), end, stage: Stage::Begin, ear, watcher, time: VirtualTime::of(process), pause: SHORTEST }
     }
 
     /// Asks the backend, for the ear has to hear everything now.
     fn hear(&mut self) -> Result<()> {
         self.process.unwatch(&self.watcher, TOKEN);
         self.leave(Stage::Heard);
-        self.process.watch_exit(&self.watcher, TOKEN)
+        self.process.watch_end(self.end, &self.watcher, TOKEN)
     }
 
     fn leave(&mut self, next: Stage<R>) {
@@ -131,7 +136,7 @@ impl<R: Engine> Over<R> {
                     return Poll::Pending;
                 }
             }
-            let verdict = verdict(&self.process, &self.watcher, TOKEN);
+            let verdict = verdict(&self.process, self.end, &self.watcher, TOKEN);
             if let Verdict::Over(over) = verdict {
                 self.leave(Stage::End);
                 return Poll::Ready(over);

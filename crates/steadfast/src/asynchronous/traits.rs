@@ -20,14 +20,21 @@ macro_rules! extend_for {
 
         /// Waiting for any [`Process`](crate::Process) in a task.
         pub trait AsyncProcess: sealed::Sealed {
-            /// Waits until the process is over: a child, which is reaped then, or another one. As
-            /// [`wait_gone`](crate::backend::Process::wait_gone), which says when the status is known.
+            /// Waits until the process has exited: a child, which is reaped then, or another one, of which a zombie may be left. As
+            /// [`wait_exited`](crate::backend::Process::wait_exited).
             ///
             /// # Errors
             /// [`Error::Released`](crate::Error::Released) after [`release`](crate::backend::Process::release), also by another task
             /// meanwhile; [`Error::System`](crate::Error::System) or [`Error::Unsupported`](crate::Error::Unsupported) if there is no
             /// runtime here, or it has no room for the pidfd.
             fn exited(&self) -> impl Future<Output = crate::Result<crate::Gone>> + Send;
+
+            /// Waits until the process is gone: exited, and waited for by its parent. As
+            /// [`wait_gone`](crate::backend::Process::wait_gone), which says when the status is known.
+            ///
+            /// # Errors
+            /// As [`exited`](AsyncProcess::exited).
+            fn gone(&self) -> impl Future<Output = crate::Result<crate::Gone>> + Send;
 
             /// Waits for a child, reaps it, and gives its status.
             ///
@@ -39,7 +46,11 @@ macro_rules! extend_for {
 
         impl AsyncProcess for crate::Process {
             fn exited(&self) -> impl Future<Output = crate::Result<crate::Gone>> + Send {
-                crate::asynchronous::exited::<$runtime>(self)
+                crate::asynchronous::over::<$runtime>(self, crate::backend::Until::Exited)
+            }
+
+            fn gone(&self) -> impl Future<Output = crate::Result<crate::Gone>> + Send {
+                crate::asynchronous::over::<$runtime>(self, crate::backend::Until::Gone)
             }
 
             fn wait_async(&self) -> impl Future<Output = crate::Result<crate::ExitStatus>> + Send {

@@ -5,7 +5,7 @@ use crate::wait::Alarm;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
-use steadfast_core::{Error, Lent, Result};
+use steadfast_core::{Error, Lent, Result, Until};
 
 /// How the exit is noticed: by a descriptor that is polled with the pipes; the pidfd or, where there is none, one that the backend's call
 /// makes readable.
@@ -24,7 +24,7 @@ impl<'a> Watch<'a> {
             Ok(lent) => Ok(Watch::Pidfd(process, lent)),
             Err(Error::NoHandle { .. }) => {
                 let alarm = Alarm::new("a child whose output is read").and_then(|alarm| {
-                    process.watch_exit(&alarm.watcher(), 0)?;
+                    process.watch_end(Until::Gone, &alarm.watcher(), 0)?;
                     Ok(alarm)
                 });
                 match alarm {
@@ -56,7 +56,7 @@ impl<'a> Watch<'a> {
                 alarm.reset();
                 let is_over = has_exited(process)?;
                 if !is_over {
-                    process.watch_exit(&alarm.watcher(), 0)?;
+                    process.watch_end(Until::Gone, &alarm.watcher(), 0)?;
                 }
                 Ok(is_over)
             }

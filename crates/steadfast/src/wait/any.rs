@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use steadfast_core::{Clock, Lent, Result, Watcher};
+use steadfast_core::{Clock, Lent, Result, Until, Watcher};
 
 /// Blocks until one of the processes exits, reaps it, and gives it with its index; without a timeout, for ever. `None` if none exits
 /// in time, or there is none.
@@ -67,7 +67,7 @@ fn look_by_turns(processes: &[&Process], clock: &dyn Clock, deadline: Option<Ins
     loop {
         for (index, process) in processes.iter().enumerate() {
             // Whether one that is not our child is gone only the backend finds out: when it is asked, if it can do no more.
-            _ = process.watch_exit(&nobody, 0);
+            _ = process.watch_end(Until::Gone, &nobody, 0);
             let over = first_over(&[process], &nobody, |_| true).flatten();
             process.unwatch(&nobody, 0);
             if let Some(exited) = over {
@@ -145,7 +145,7 @@ fn first_over(
 ) -> Option<Option<Exited<usize>>> {
     let (key, process) = processes.iter().enumerate().find(|(_, process)| is_over(process))?;
     let process = Process::clone(process);
-    Some(match super::verdict(&process, watcher, key as u64) {
+    Some(match super::verdict(&process, Until::Gone, watcher, key as u64) {
         Verdict::Over(status) => Some(Exited { key, child: None, process, status }),
         Verdict::NotYet | Verdict::Refused => None,
     })

@@ -11,7 +11,7 @@ mod signal;
 
 use crate::ExitStatus;
 use std::sync::Arc;
-use steadfast_core::{Error, Process, Result, Watcher};
+use steadfast_core::{Error, Process, Result, Until, Watcher};
 
 pub(crate) use alarm::Alarm;
 pub use any::wait_any;
@@ -24,18 +24,22 @@ pub(crate) enum Verdict {
     /// It is over: with its status, or why that is unknown.
     Over(Result<ExitStatus>),
     /// That cannot be told yet. It runs; or it is no child of ours and perhaps not gone; or it has exited, and a debugger has it. Of the
-    /// last two only the backend finds out the end ([`watch_exit`](Process::watch_exit)).
+    /// last two only the backend finds out the end ([`watch_end`](Process::watch_end)).
     NotYet,
     /// The look was refused for the moment, which says nothing of the process. Nor would the backend tell of it, if it has told before.
     Refused,
 }
 
-/// Looks, and reaps. The watcher does not watch it any more.
-pub(crate) fn verdict(process: &Process, watcher: &Arc<dyn Watcher>, token: u64) -> Verdict {
+/// Looks whether it has come to this end, and reaps. The watcher does not watch it any more.
+pub(crate) fn verdict(process: &Process, end: Until, watcher: &Arc<dyn Watcher>, token: u64) -> Verdict {
     // Unwatched, or the watcher would be told of what happens here.
     match process.try_wait_unwatched(watcher, token) {
         Ok(None) => Verdict::NotYet,
         Ok(Some(status)) => Verdict::Over(Ok(status)),
+        // Of the exit of what is no child only the backend can tell.
+        Err(Error::NoChild { pid }) if end == Until::Exited && process.was_told_of(end) => {
+            Verdict::Over(Err(Error::NoChild { pid }))
+        }
         Err(Error::NoChild { .. }) if process.is_running() => Verdict::NotYet,
         Err(error) if error.is_of_the_moment() => Verdict::Refused,
         Err(error) => Verdict::Over(Err(error)),

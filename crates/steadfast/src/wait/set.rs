@@ -56,6 +56,7 @@ use steadfast_core::{Error, ProcessBackend, Result};
 /// | is [released](crate::backend::Process::release) meanwhile, or was before | at once, with [`Error::Released`] |
 /// | has lost its status | with [`Error::NoChild`], or the status, if the kernel tells it |
 /// | is of a process that is not a child | once it is gone: with its status, if the kernel tells it (see [`wait_gone`](crate::backend::Process::wait_gone)), else with [`Error::NoChild`] |
+/// | is of one that is not a child, put in as [`Member::exit_of`] | as soon as it has exited, with [`Error::NoChild`], unless the kernel tells its status already |
 /// | was added twice, under two keys | twice, once for each key |
 /// | is in two sets | by both |
 /// | is in the set when that is dropped | not at all; a child is reaped in the background, if nobody else has a handle |
@@ -118,7 +119,7 @@ impl<K: Eq + Hash> WaitSet<K> {
     pub fn add(&self, key: K, process: impl Into<Member>) -> Result<()> {
         let member = process.into();
         member.close_stdin();
-        let process = &Process::clone(&member);
+        let (process, end) = (&Process::clone(&member), member.end());
         self.own().shared.prepare(&**process.backend())?;
         let mut state = self.lock();
         if state.entries.find(&key).is_some() {
@@ -132,7 +133,7 @@ impl<K: Eq + Hash> WaitSet<K> {
                 process.watch(&self.own().watcher, token.0);
                 Ok(())
             }
-            false => process.watch_exit(&self.own().watcher, token.0),
+            false => process.watch_end(end, &self.own().watcher, token.0),
         });
         if watched.is_err() {
             let mut state = self.lock();
@@ -274,12 +275,12 @@ impl<K: Eq + Hash> WaitSet<K> {
             let verdict = if self.own().shared.has_descriptors() {
                 // Lent, so that it is not closed here.
                 pidfd = entry.member.lend().ok();
-                verdict(&entry.member, &self.own().watcher, token.0)
+                verdict(&entry.member, entry.member.end(), &self.own().watcher, token.0)
             } else {
                 // In a simulation even a look lets other threads go on, and they must not find the lock taken.
-                let process = Process::clone(&entry.member);
+                let (process, end) = (Process::clone(&entry.member), entry.member.end());
                 drop(state);
-                let verdict = verdict(&process, &self.own().watcher, token.0);
+                let verdict = verdict(&process, end, &self.own().watcher, token.0);
                 state = self.lock();
                 verdict
             };
@@ -295,10 +296,11 @@ impl<K: Eq + Hash> WaitSet<K> {
                 let (process, child) = member.into_parts();
                 return Some(Exited { key, child, process, status });
             }
-            let Some(process) = state.entries.get(token).map(|entry| Process::clone(&entry.member)) else { continue };
+            let Some(entry) = state.entries.get(token) else { continue };
+            let (process, end) = (Process::clone(&entry.member), entry.member.end());
             drop(state);
             // It will be heard of again, from the backend; unless that is refused, which is not its end.
-            let is_watched = matches!(verdict, Verdict::NotYet) && process.watch_exit(&self.own().watcher, token.0).is_ok();
+            let is_watched = matches!(verdict, Verdict::NotYet) && process.watch_end(end, &self.own().watcher, token.0).is_ok();
             if !is_watched {
                 // What others do with the handle needs nothing that could be refused.
                 process.watch(&self.own().watcher, token.0);

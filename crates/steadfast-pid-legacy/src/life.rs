@@ -1,0 +1,71 @@
+//! [`Life`]: one life of a number, held by open files of `/proc/PID`.
+//!
+//! Such a file belongs to the process for which it was opened. Once that has been reaped, every read says `ESRCH`, whoever has the number by
+//! then; and a read asks nobody for permission, so that `hidepid` and a change of user hide nothing from who has it open.
+//! So it tells two lives of a number apart for certain, which start times, of 10 ms, do not.
+
+use crate::os::{SignalCall, pidfd_send_signal, pidfd_signal_group};
+use crate::start_time::{self, Stat};
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use steadfast_core::{Errno, Error, Pid, Result, Signal};
+
+#[derive(Debug)]
+pub(crate) struct Life {
+    stat: File,
+    /// The directory, which `pidfd_send_signal` takes for a pidfd, where that call works: then a signal cannot hit anybody else.
+    dir: Option<File>,
+}
+
+impl Life {
+    /// Of the process that has this number now; makes sure that it is a process's and not a thread's.
+    pub(crate) fn of(pid: Pid, signal_call: SignalCall) -> Result<Life> {
+        let open = |file: &str| File::open(format!("/proc/{pid}{file}"));
+        let stat = open("/stat").map_err(|error| start_time::unreadable(pid, "stat", &error))?;
+        start_time::check_leads(pid)?;
+        let dir = match signal_call {
+            SignalCall::Kill => None,
+            SignalCall::PidfdSendSignal => Some(open("").map_err(|error| start_time::unreadable(pid, "", &error))?),
+        };
+        let life = Life { stat, dir };
+        // As long as this one lives all the rest was its own too.
+        if life.goes_on(pid)? { Ok(life) } else { Err(Error::ProcessDone { pid }) }
+    }
+
+    /// Whether it has not been reaped.
+    pub(crate) fn goes_on(&self, pid: Pid) -> Result<bool> {
+        self.read(pid).map(|stat| stat.is_some())
+    }
+
+    /// Whether it has run to its end, all of its threads, or is gone.
+    pub(crate) fn has_exited(&self, pid: Pid) -> Result<bool> {
+        self.read(pid).map(|stat| stat.is_none_or(|stat| stat.has_exited()))
+    }
+
+    /// As `kill(2)`, but to this one or nobody; `None`: only by its number.
+    pub(crate) fn signal(&self, signal: Signal) -> Option<Result<(), Errno>> {
+        self.dir.as_ref().map(|dir| pidfd_send_signal(dir.as_fd(), signal))
+    }
+
+    /// The same to the group that it leads, where the kernel can (Linux 6.9).
+    pub(crate) fn signal_group(&self, signal: Signal) -> Option<Result<(), Errno>> {
+        let answer = pidfd_signal_group(self.dir.as_ref()?.as_fd(), signal);
+        (answer != Err(Errno::INVAL)).then_some(answer)
+    }
+
+    fn read(&self, pid: Pid) -> Result<Option<Stat>> {
+        // It is longer, but the fields that count are not so far back.
+        let mut text = [0; 512];
+        match self.stat.read_at(&mut text, 0) {
+            Ok(length) => Stat::parse(&String::from_utf8_lossy(text.get(..length).unwrap_or_default()), pid).map(Some),
+            Err(error) if errno(&error) == Errno::SRCH => Ok(None),
+            Err(error) => Err(start_time::unreadable(pid, "stat", &error)),
+        }
+    }
+}
+
+fn errno(error: &io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(0))
+}
