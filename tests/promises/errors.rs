@@ -22,6 +22,12 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("errors: a program that was just written, in eight threads", || each_backend(just_written)),
         Test::new("errors: a program that somebody writes to", || each_system(busy)),
         Test::new("errors: a directory as program", || each_system(directory)),
+        Test::new(
+            "errors: a program that is there, and its interpreter or loader is not: which one, and a carriage return",
+            || {
+                each_system(missing_interpreter);
+            },
+        ),
         Test::new("errors: a missing working directory, a file as one", || each_system(working_directory)),
         Test::new("errors: a closed descriptor as stdin", || each_system(closed_stdin)),
         Test::new("errors: STEADFAST_BACKEND that names no backend", unknown_backend),
@@ -121,6 +127,43 @@ fn plain_script(system: &System) {
         let (_dir, path) = file(text.as_bytes());
         assert_eq!(system.spawn(&Command::new(&path)).unwrap().wait().unwrap().code(), Some(3), "{text}");
     }
+}
+
+fn missing_interpreter(system: &System) {
+    let truth = std::fs::read("/bin/true").unwrap();
+    let at = truth.windows(4).position(|bytes| bytes == b"/ld-").expect("a dynamic program");
+    let elsewhere = [&truth[..at], b"/no-", &truth[at + 4..]].concat();
+    let nobodys = "its interpreter `/opt/none/python9`, named in its first line, does not exist";
+    for (bytes, said) in [
+        (&b"#!/opt/none/python9\n"[..], nobodys),
+        (b"#! \t/opt/none/python9 -u\nprint()\n", nobodys),
+        (
+            b"#!/bin/sh\r\nexit 0\r\n",
+            "its interpreter `/bin/sh`, named in its first line, does not exist: that line ends in a carriage return, as on Windows",
+        ),
+        (&elsewhere, "does not exist: it was built for another system"),
+    ] {
+        let _row = row(said);
+        let (dir, path) = file(bytes);
+        let error = failure(system, &mut Command::new(&path));
+        let begin = format!("spawn `{0}`: exec `{0}`: ", path.display());
+        let end = ": No such file or directory (os error 2)";
+        let text = error.to_string();
+        assert!(text.starts_with(&begin) && text.contains(said) && text.ends_with(end), "{text}");
+        assert_eq!(error.errno(), Some(Errno::NOENT));
+        // Found in the PATH, relative to a directory, and by a script.
+        let error = failure(system, Command::new("program").env("PATH", format!("/nowhere:{}", dir.path().display())));
+        assert!(error.to_string().contains(said), "{error}");
+        let error = failure(system, Command::new("./program").current_dir(dir.path()));
+        assert!(error.to_string().contains(said), "{error}");
+        let (_second_dir, second) = file(format!("#!{}\n", path.display()).as_bytes());
+        let error = failure(system, &mut Command::new(&second));
+        assert!(error.to_string().contains(said), "{error}");
+    }
+    // What is simply not there, or is elsewhere, has no such words.
+    let (dir, _) = file(b"#!/bin/sh\n");
+    let error = failure(system, &mut Command::new(dir.path().join("other")));
+    assert!(!error.to_string().contains("interpreter"), "{error}");
 }
 
 /// While one thread writes its program, another one's child has a copy of the descriptor until it executes.

@@ -123,7 +123,7 @@ impl ProcessBackend for Toy {
     fn spawn(&self, plan: &Plan) -> Result<Spawned> {
         let missing = || Error::Spawn {
             program: plan.program().to_owned(),
-            stage: Stage::Exec { path: None, search_path: None },
+            stage: Stage::Exec { path: None, search_path: None, missing: None },
             source: Errno::NOENT,
         };
         let act = (plan.program() == "actor").then(|| Act::from_args(plan.args())).flatten().ok_or_else(missing)?;

@@ -311,7 +311,34 @@ pub enum Stage {
         path: Option<PathBuf>,
         /// The directories searched, if the program was given without a slash.
         search_path: Option<OsString>,
+        /// What the file needs to be run and is not there, so that the system says of the file itself that it does not exist.
+        missing: Option<Missing>,
     },
+}
+
+/// What a program needs to be run (execve(2)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Missing {
+    /// The interpreter that a script names in its first line.
+    Interpreter(PathBuf),
+    /// The loader that a dynamic program names (`PT_INTERP`, elf(5)): as a rule the program is for another C library or machine.
+    Loader(PathBuf),
+}
+
+/// `its interpreter …, named in its first line, does not exist`
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Missing::Interpreter(path) => {
+                let ends_in_cr = path.as_os_str().as_encoded_bytes().ends_with(b"\r");
+                let path = path.display().to_string();
+                let hint = if ends_in_cr { ": that line ends in a carriage return, as on Windows" } else { "" };
+                write!(f, "its interpreter `{}`, named in its first line, does not exist{hint}", path.trim_end_matches('\r'))
+            }
+            Missing::Loader(path) => write!(f, "its loader `{}` does not exist: it was built for another system", path.display()),
+        }
+    }
 }
 
 impl fmt::Display for Stage {
@@ -324,11 +351,12 @@ impl fmt::Display for Stage {
             Stage::Attribute { call, value } if value.is_empty() => f.write_str(call),
             Stage::Attribute { call, value } => write!(f, "{call} {value}"),
             Stage::Chdir { path } => write!(f, "chdir to `{}`", path.display()),
+            Stage::Exec { path: Some(path), missing: Some(missing), .. } => write!(f, "exec `{}`: {missing}", path.display()),
             Stage::Exec { path: Some(path), .. } => write!(f, "exec `{}`", path.display()),
-            Stage::Exec { path: None, search_path: Some(dirs) } => {
+            Stage::Exec { path: None, search_path: Some(dirs), .. } => {
                 write!(f, "exec: not found in PATH ({})", Path::new(dirs).display())
             }
-            Stage::Exec { path: None, search_path: None } => f.write_str("exec"),
+            Stage::Exec { path: None, search_path: None, .. } => f.write_str("exec"),
         }
     }
 }

@@ -31,7 +31,7 @@ pub mod sync;
 pub use backend::{BackendProcess, Capabilities, Clock, OnExit, PipeEnd, PipeRead, PipeWrite, ProcessBackend, Spawned, Until};
 pub use contain::contain;
 pub use errno::Errno;
-pub use error::{Error, ErrorKind, Stage};
+pub use error::{Error, ErrorKind, Missing, Stage};
 pub use exit::{Exit, MaxRss, Rusage};
 pub use pauses::Pauses;
 pub use pid::Pid;

@@ -69,7 +69,7 @@ impl World {
                 let is_path = plan.program().as_encoded_bytes().contains(&b'/');
                 let search_path = (!is_path).then(|| "the simulation's programs".into());
                 let path = is_path.then(|| plan.program().into());
-                return failed(self, Stage::Exec { path, search_path }, errno);
+                return failed(self, Stage::Exec { path, search_path, missing: None }, errno);
             }
         };
         let pipes = plan.stdio().each_ref().map(|stdio| matches!(stdio, PlanStdio::Piped).then(|| self.pipes.open()));

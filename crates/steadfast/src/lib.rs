@@ -74,7 +74,7 @@ pub use std::process::{ExitStatus, Output};
 pub use stdio::Stdio;
 pub use steadfast_core::sync;
 pub use steadfast_core::{
-    Capabilities, Capability, Disposition, Errno, Error, ErrorKind, Exit, Gone, IdMap, Limit, MaxRss, MountPropagation,
+    Capabilities, Capability, Disposition, Errno, Error, ErrorKind, Exit, Gone, IdMap, Limit, MaxRss, Missing, MountPropagation,
     Namespaces, Pid, Resource, Result, Rusage, Scheduling, Signal, SignalSet, Stage,
 };
 pub use steadfast_linux::{Answer, Check, CommandExt, Door, Feature, Probe};

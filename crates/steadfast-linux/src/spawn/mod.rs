@@ -33,6 +33,7 @@ mod handover;
 mod hook;
 mod image;
 mod maps;
+mod missing;
 mod prepare;
 mod stdio;
 mod step;
@@ -145,7 +146,9 @@ pub fn spawn(plan: &Plan, want: WantPidfd, door: Door) -> Result<Child, Error> {
         }
         None => report.failure(),
     };
-    if let Some((stage, errno)) = unmapped.or_else(|| failure.map(|(step, errno)| (step.stage(plan, &image), errno))) {
+    if let Some((stage, errno)) =
+        unmapped.or_else(|| failure.map(|(step, errno)| (step.failed_stage(plan, &image, errno), errno)))
+    {
         child.reap();
         return Err(failed(stage, errno));
     }
@@ -210,7 +213,7 @@ pub fn exec(plan: &Plan) -> Error {
     let (step, errno) = child::become_program(&mut order);
     order.mask.map(raw::set_signal_mask);
     drop(order);
-    failed(step.stage(plan, &image), errno)
+    failed(step.failed_stage(plan, &image, errno), errno)
 }
 
 /// A terminal must be one. (Asked for here, as core makes no call, and long before the child would find out.)

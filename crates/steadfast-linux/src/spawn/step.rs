@@ -2,7 +2,8 @@
 //! for people.
 
 use super::image::Image;
-use steadfast_core::{Plan, Stage};
+use super::missing;
+use steadfast_core::{Errno, Plan, Stage};
 
 /// What the child was doing, in the order in which it does it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,8 +116,19 @@ impl Step {
         Some(Step { what, index: raw >> 8 })
     }
 
-    /// The stage for people, with the value that the plan has for it.
-    pub(super) fn stage(self, plan: &Plan, image: &Image) -> Stage {
+    /// The stage for people, with the value that the plan has for it, and what has been missing.
+    pub(super) fn failed_stage(self, plan: &Plan, image: &Image, errno: Errno) -> Stage {
+        let stage = self.stage(plan, image);
+        let is_search = matches!(self.what, What::Exec | What::NotFound) && errno == Errno::NOENT;
+        match (is_search.then(|| missing::find(plan, image)).flatten(), stage) {
+            (Some((path, missing)), Stage::Exec { search_path, .. }) => {
+                Stage::Exec { path: Some(path), search_path, missing: Some(missing) }
+            }
+            (_, stage) => stage,
+        }
+    }
+
+    fn stage(self, plan: &Plan, image: &Image) -> Stage {
         let a = plan.attributes();
         let index = self.index as usize;
         let attribute = |call, value: String| Stage::Attribute { call, value };
@@ -168,11 +180,18 @@ impl Step {
                 attribute("setrlimit", limit.unwrap_or_default())
             }
             What::Trace => attribute("ptrace", "PTRACE_TRACEME".into()),
-            What::Exec if a.executable.is_some() => Stage::Exec { path: Some(plan.program().into()), search_path: None },
-            What::Exec => Stage::Exec { path: image.candidate(index), search_path: image.search_path().map(ToOwned::to_owned) },
+            What::Exec if a.executable.is_some() => {
+                Stage::Exec { path: Some(plan.program().into()), search_path: None, missing: None }
+            }
+            What::Exec => Stage::Exec {
+                path: image.candidate(index),
+                search_path: image.search_path().map(ToOwned::to_owned),
+                missing: None,
+            },
             What::NotFound => Stage::Exec {
                 path: if image.search_path().is_some() { None } else { image.candidate(0) },
                 search_path: image.search_path().map(ToOwned::to_owned),
+                missing: None,
             },
         }
     }
