@@ -13,6 +13,7 @@ mod figures;
 mod forking;
 mod groups;
 mod hostile;
+mod late;
 mod leaks;
 mod ledger;
 mod like_std;
@@ -89,6 +90,7 @@ fn main() {
         figures::tests(),
         groups::tests(),
         hostile::tests(),
+        late::tests(),
         leaks::tests(),
         limits::tests(),
         like_std::tests(),

@@ -25,6 +25,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -77,7 +78,8 @@ pub type Join = Box<dyn FnOnce() + Send>;
 type Entry = (u64, Option<Arc<dyn Scheduler>>);
 
 thread_local! {
-    static ENTERED: RefCell<Vec<Entry>> = const { RefCell::new(Vec::new()) };
+    /// Never dropped, so that it is there in the destructors of other thread-locals too; without entries it holds nothing.
+    static ENTERED: ManuallyDrop<RefCell<Vec<Entry>>> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
 }
 
 /// While it lives, a scheduler decides for this thread.
@@ -91,7 +93,7 @@ pub struct Entered {
 #[must_use = "it decides until the guard is dropped, which is now"]
 pub fn enter(scheduler: Option<Arc<dyn Scheduler>>) -> Entered {
     let Id(id) = Id::default();
-    ENTERED.with_borrow_mut(|entered| entered.push((id, scheduler)));
+    ENTERED.with(|entered| entered.borrow_mut().push((id, scheduler)));
     Entered { id, _not_send: PhantomData }
 }
 
@@ -104,13 +106,20 @@ impl Entered {
 
 /// The number of the last guard on this thread that lives: whose decision counts.
 pub fn last_entered() -> Option<u64> {
-    ENTERED.with_borrow(|entered| entered.last().map(|(id, _)| *id))
+    ENTERED.with(|entered| entered.borrow().last().map(|(id, _)| *id))
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        // By its number, for guards may be dropped in any order; and late in the thread's life there is nothing left to undo.
-        _ = ENTERED.try_with(|entered| entered.borrow_mut().retain(|(id, _)| *id != self.id));
+        ENTERED.with(|entered| leave(&mut entered.borrow_mut(), self.id));
+    }
+}
+
+/// By its number, for guards may be dropped in any order.
+fn leave(entered: &mut Vec<Entry>, id: u64) {
+    entered.retain(|(other, _)| *other != id);
+    if entered.is_empty() {
+        *entered = Vec::new();
     }
 }
 
@@ -176,8 +185,7 @@ pub(crate) fn takes_turns() -> bool {
 }
 
 fn scheduler() -> Option<Arc<dyn Scheduler>> {
-    // Late in a thread's life there is none.
-    ENTERED.try_with(|entered| entered.borrow().last().and_then(|(_, scheduler)| scheduler.clone())).ok().flatten()
+    ENTERED.with(|entered| entered.borrow().last().and_then(|(_, scheduler)| scheduler.clone()))
 }
 
 /// As std's, without poisoning: what a thread that panicked has left is what the next one finds.

@@ -7,6 +7,7 @@ use crate::verdict::Verdict;
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::ops::{Deref, Range};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::{Arc, Mutex, Once, PoisonError};
@@ -34,8 +35,9 @@ pub struct Thread<T> {
 }
 
 thread_local! {
-    /// The simulation that this thread belongs to.
-    static HERE: RefCell<Option<Kernel>> = const { RefCell::new(None) };
+    /// The simulation that this thread belongs to, as long as a run goes on. Never dropped, so that it is there in the destructors of other
+    /// thread-locals too.
+    static HERE: ManuallyDrop<RefCell<Option<Kernel>>> = const { ManuallyDrop::new(RefCell::new(None)) };
     /// The last panic of a thread whose panics are reported by the simulation.
     static PANIC: Cell<Option<String>> = const { Cell::new(None) };
 }
@@ -106,7 +108,7 @@ impl<T> Thread<T> {
 impl Kernel {
     /// The simulation whose thread this is: in the test of an exploration, and in threads started with [`Sim::spawn`].
     pub fn of_this_thread() -> Option<Kernel> {
-        HERE.with_borrow(Clone::clone)
+        HERE.with(|here| here.borrow().clone())
     }
 
     /// Starts a thread that takes turns; its number.
@@ -174,11 +176,11 @@ impl Scheduler for Turns {
 /// Runs a thread's closure; a panic ends the run.
 pub(crate) fn perform<T>(kernel: &Kernel, run: impl FnOnce() -> T) -> Option<T> {
     hear_panics();
-    HERE.set(Some(kernel.clone()));
+    HERE.with(|here| here.replace(Some(kernel.clone())));
     let locks = sync::enter(Some(Arc::new(Turns(kernel.clone()))));
     let answer = catch_unwind(AssertUnwindSafe(run));
     drop(locks);
-    HERE.set(None);
+    HERE.with(|here| here.replace(None));
     match answer {
         Ok(answer) => Some(answer),
         Err(payload) => {
@@ -207,7 +209,8 @@ fn hear_panics() {
         std::panic::set_hook(Box::new(move |info: &PanicHookInfo<'_>| {
             if Kernel::is_in_turn() {
                 let place = info.location().map(|place| format!(" ({}:{})", place.file(), place.line())).unwrap_or_default();
-                PANIC.set(Some(text(info.payload()) + &place));
+                // Fails in the destructor of a thread-local, after the run.
+                _ = PANIC.try_with(|panic| panic.set(Some(text(info.payload()) + &place)));
             } else {
                 before(info);
             }

@@ -5,6 +5,7 @@ use once_cell::race::OnceBox;
 use std::cell::RefCell;
 use std::ffi::OsString;
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use steadfast_core::sync;
@@ -29,8 +30,9 @@ pub struct System {
 }
 
 thread_local! {
-    /// With the numbers of what their locks go by.
-    static ENTERED: RefCell<Vec<(u64, System)>> = const { RefCell::new(Vec::new()) };
+    /// With the numbers of what their locks go by. Never dropped, so that it is there in the destructors of other thread-locals too; without
+    /// entries it holds nothing.
+    static ENTERED: ManuallyDrop<RefCell<Vec<(u64, System)>>> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
 }
 
 impl System {
@@ -115,7 +117,7 @@ impl System {
     /// # Errors
     /// As [`detect`](System::detect).
     pub fn current() -> Result<System> {
-        let entered = ENTERED.with_borrow(|entered| entered.last().cloned());
+        let entered = ENTERED.with(|entered| entered.borrow().last().cloned());
         // A run enters its simulation too, as far as the locks know.
         #[cfg(feature = "mock")]
         let entered = match entered {
@@ -141,7 +143,7 @@ impl System {
     #[must_use = "it is current until the guard is dropped, which is now"]
     pub fn enter(&self) -> Entered {
         let locks = sync::enter(self.backend.clock().scheduler());
-        ENTERED.with_borrow_mut(|entered| entered.push((locks.id(), self.clone())));
+        ENTERED.with(|entered| entered.borrow_mut().push((locks.id(), self.clone())));
         Entered { locks }
     }
 
@@ -256,7 +258,13 @@ pub struct Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        // By its number, for guards may be dropped in any order; and late in the thread's life there is nothing left to undo.
-        _ = ENTERED.try_with(|entered| entered.borrow_mut().retain(|(id, _)| *id != self.locks.id()));
+        ENTERED.with(|entered| {
+            let mut entered = entered.borrow_mut();
+            // By its number, for guards may be dropped in any order.
+            entered.retain(|(id, _)| *id != self.locks.id());
+            if entered.is_empty() {
+                *entered = Vec::new();
+            }
+        });
     }
 }
