@@ -17,6 +17,8 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("capture: wait_delay reads on, for that long", || each_system(wait_delay)),
         Test::new("capture: a grandchild that never stops writing", || each_system(writes_for_ever)),
         Test::new("capture: 64 MiB on both pipes in constant memory with a limit", constant_memory),
+        Test::new("capture: kill_on_limit ends a child that writes too much, and no other", || each_system(over_limit)),
+        Test::new("capture: kill_on_limit, in a simulation and in a task", over_limit_elsewhere),
         Test::new("capture: in a simulation, in its time", simulated),
         Test::new("pipeline: statuses of all, output of the last", || each_system(pipeline)),
         Test::new("pipeline: one that cannot be started leaves nothing of the others", || each_system(broken_pipeline)),
@@ -101,15 +103,18 @@ fn grandchild(system: &System) {
 
 fn all_of_it(system: &System) {
     let _here = system.enter();
+    // At once after the exit: nobody waits for the others' words.
+    let at_once = Capture::new().wait_delay(Duration::ZERO).timeout(PATIENCE);
     for _ in 0..20 {
         // As much as a pipe holds, at the last moment, while somebody else keeps it open.
-        let captured = sh("sleep 1000 2>&- & echo $! >&2; exec head -c 65536 /dev/zero").output_timeout(PATIENCE).unwrap();
+        let captured = sh("sleep 1000 2>&- & echo $! >&2; exec head -c 65536 /dev/zero").capture(&at_once).unwrap();
         assert_eq!((captured.stdout.total(), captured.stdout.to_vec().len()), (65536, 65536));
         end(&captured.stderr.to_vec());
-    } // More than is read at once, in a pipe that has been made larger.
+    }
+    // More than is read at once, in a pipe that has been made larger.
     for _ in 0..20 {
         let script = sh("sleep 1000 2>&- & echo $! >&2; exec head -c 3000000 /dev/zero");
-        let captured = script.capture(&Capture::new().limit(1000).timeout(PATIENCE)).unwrap();
+        let captured = script.capture(&at_once.clone().limit(1000)).unwrap();
         assert_eq!(captured.stdout.total(), 3_000_000);
         end(&captured.stderr.to_vec());
     }
@@ -249,4 +254,45 @@ fn refused_pipeline(system: &System) {
     first.stdout(Stdio::null());
     let error = Pipeline::new([first, words("cat")]).output().unwrap_err();
     assert!(error.to_string().contains("stdout and command 1"), "{error}");
+}
+
+fn ended_by_the_limit(captured: &Captured, limit: usize) {
+    assert_eq!(captured.status.unwrap().signal(), Some(9), "{captured:?}");
+    assert!(captured.over_limit && !captured.timed_out && !captured.is_complete(), "{captured:?}");
+    let kept = captured.stdout.head().len() + captured.stdout.tail().len();
+    assert!(kept == limit && captured.stdout.total() > limit as u64, "{captured:?}");
+}
+
+fn over_limit(system: &System) {
+    let capture = |script: &str, options: &Capture| system.spawn(&sh(script)).unwrap().capture(options).unwrap();
+    let options = Capture::new().limit(1000).kill_on_limit(true);
+    for options in [options.clone(), options.clone().to_the_end(), options.clone().timeout(PATIENCE).wait_delay(Duration::ZERO)] {
+        ended_by_the_limit(&capture("exec yes", &options), 1000);
+        let enough = capture("head -c 1000 /dev/zero; head -c 1000 /dev/zero >&2", &options);
+        assert!(enough.status.unwrap().success() && enough.is_complete() && !enough.over_limit, "{enough:?}");
+        let stderr = capture("exec yes >&2", &options);
+        assert!(stderr.over_limit && stderr.stderr.omitted() > 0, "{stderr:?}");
+    }
+    // Without a limit there is none that it could be over.
+    assert!(!capture("head -c 5000 /dev/zero", &Capture::new().kill_on_limit(true)).over_limit);
+    assert_eq!(children(), Vec::<String>::new());
+}
+
+fn over_limit_elsewhere() {
+    use steadfast::tokio::AsyncCommand;
+    let options = Capture::new().limit(100).kill_on_limit(true);
+    let yes = Script::new().loop_forever(Script::new().write_stdout("yes\n").sleep(Duration::from_millis(1)));
+    let kernel = Kernel::builder().program("yes", yes).build();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    {
+        let _here = kernel.system().enter();
+        ended_by_the_limit(&Command::new("yes").capture(&options).unwrap(), 100);
+        let captured = runtime().block_on(Command::new("yes").capture_async(options.clone())).unwrap();
+        ended_by_the_limit(&captured, 100);
+    }
+    each_system(|system| {
+        let _here = system.enter();
+        let captured = runtime().block_on(Command::new("yes").capture_async(options.clone())).unwrap();
+        ended_by_the_limit(&captured, 100);
+    });
 }

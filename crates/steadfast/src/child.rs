@@ -1,6 +1,6 @@
 //! [`Child`]: a process that was spawned, and our ends of its pipes.
 
-use crate::output::{self, Capture, Captured, CapturedStream, Reading};
+use crate::output::{self, Capture, Captured, CapturedStream, Reading, Stop};
 use crate::pipe::{ChildStderr, ChildStdin, ChildStdout};
 use crate::{ExitStatus, Output, Process, System};
 use std::ops::Deref;
@@ -139,6 +139,7 @@ impl Child {
             return Ok(Captured {
                 status,
                 timed_out: true,
+                over_limit: false,
                 stdout: CapturedStream::default(),
                 stderr: CapturedStream::default(),
             });
@@ -148,11 +149,11 @@ impl Child {
             Reading::new("stdout", self.stdout.as_ref().map(ChildStdout::end), stdout),
             Reading::new("stderr", self.stderr.as_ref().map(ChildStderr::end), stderr),
         ];
-        let (status, timed_out) = output::capture(&self.process, &system, streams, options, deadline)?;
+        let (status, stop) = output::capture(&self.process, &system, streams, options, deadline)?;
         // What is finished is handed out; what goes on stays, for the next call.
         let all = if status.is_some() { captured.take() } else { captured.clone() };
         let [stdout, stderr] = *all.unwrap_or_default();
-        Ok(Captured { status, timed_out, stdout, stderr })
+        Ok(Captured { status, timed_out: stop == Stop::TimeIsUp, over_limit: stop == Stop::OverLimit, stdout, stderr })
     }
 
     /// What was read so far, for this call alone; `None`: another one has it at the deadline.

@@ -32,6 +32,7 @@ pub struct Capture {
     pub(crate) timeout: Option<Duration>,
     pub(crate) kill_on_timeout: bool,
     pub(crate) limit: Option<usize>,
+    pub(crate) kill_on_limit: bool,
     /// After the exit; `None`: to the end of the streams.
     pub(crate) wait_delay: Option<Duration>,
 }
@@ -51,7 +52,7 @@ impl Default for Capture {
 impl Capture {
     /// No timeout, no limit, and a [`wait_delay`](Self::wait_delay) of a quarter of a second.
     pub fn new() -> Capture {
-        Capture { timeout: None, kill_on_timeout: false, limit: None, wait_delay: Some(WAIT_DELAY) }
+        Capture { timeout: None, kill_on_timeout: false, limit: None, kill_on_limit: false, wait_delay: Some(WAIT_DELAY) }
     }
 
     /// Returns after this time, with what was read so far. It counts from the call on, also while another thread reads the same child.
@@ -70,9 +71,24 @@ impl Capture {
     }
 
     /// Keeps this many bytes of each stream at the most, the first half and the last half, and counts the rest: the memory that
-    /// is used does not grow with what the child writes.
+    /// is used does not grow with what the child writes. It reads on as long as the child writes; see
+    /// [`kill_on_limit`](Self::kill_on_limit).
     pub fn limit(mut self, bytes: usize) -> Capture {
         self.limit = Some(bytes);
+        self
+    }
+
+    /// Whether the child is killed and waited for as soon as one of its streams has more than the [`limit`](Self::limit), instead of reading
+    /// on; [`Captured::over_limit`] says so. Without a limit it has no effect.
+    ///
+    /// ```
+    /// use steadfast::{Capture, Command};
+    /// let captured = Command::new("yes").capture(&Capture::new().limit(1 << 20).kill_on_limit(true))?;
+    /// assert!(captured.over_limit && captured.stdout.head().starts_with(b"y\ny\n"));
+    /// # Ok::<(), steadfast::Error>(())
+    /// ```
+    pub fn kill_on_limit(mut self, kill: bool) -> Capture {
+        self.kill_on_limit = kill;
         self
     }
 
@@ -99,6 +115,8 @@ pub struct Captured {
     pub status: Option<ExitStatus>,
     /// Whether the timeout passed before it exited. (If it was killed for that, there is a status.)
     pub timed_out: bool,
+    /// Whether it was killed because it wrote more than the limit ([`Capture::kill_on_limit`]).
+    pub over_limit: bool,
     /// Its stdout, if that is piped.
     pub stdout: CapturedStream,
     /// Its stderr, if that is piped.
@@ -295,30 +313,50 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// Reads both as the options say, until the deadline. Returns how the process ended, if it did, and whether the time was up before.
+/// Why reading has come to an end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// All was read, or what the child wrote until it exited.
+    Complete,
+    TimeIsUp,
+    /// More than the limit, of a child that is to be killed for that.
+    OverLimit,
+}
+
+/// Whether one of the streams has more than the limit, and that is to end it.
+pub(crate) fn is_over_limit(streams: &[Reading<'_>; 2], options: &Capture) -> bool {
+    options.kill_on_limit && streams.iter().any(|stream| stream.kept.omitted() > 0)
+}
+
+/// Reads both as the options say, until the deadline. Returns how the process ended, if it did, and why there is no more.
 pub(crate) fn capture(
     process: &Process,
     system: &System,
     mut streams: [Reading<'_>; 2],
     options: &Capture,
     deadline: Option<Instant>,
-) -> Result<(Option<ExitStatus>, bool)> {
+) -> Result<(Option<ExitStatus>, Stop)> {
     for stream in &mut streams {
         stream.kept.set_limit(options.limit);
     }
     let is_real = streams.iter().filter_map(Reading::open_end).all(|end| end.fd().is_some());
-    let in_time = match is_real {
+    let stop = match is_real {
         true => read_real(process, system, &mut streams, options, deadline)?,
         false => read_simulated(process, system, &mut streams, options, deadline)?,
     };
     // Everything is read, or was given up; the process may still run.
-    let status = match (in_time, deadline) {
-        (true, None) => Some(process.wait()?),
-        (true, Some(deadline)) => process.wait_deadline(deadline)?,
-        (false, _) => None,
+    let status = match (stop, deadline) {
+        (Stop::Complete, None) => Some(process.wait()?),
+        (Stop::Complete, Some(deadline)) => process.wait_deadline(deadline)?,
+        (Stop::OverLimit, _) => {
+            let status = kill(process)?;
+            streams.iter_mut().for_each(|stream| stream.kept.trim());
+            return Ok((status, Stop::OverLimit));
+        }
+        (Stop::TimeIsUp, _) => None,
     };
     if status.is_some() {
-        return Ok((status, false));
+        return Ok((status, Stop::Complete));
     }
     let status = if options.kill_on_timeout { kill(process)? } else { process.try_wait()? };
     for stream in &mut streams {
@@ -332,7 +370,8 @@ pub(crate) fn capture(
     }
     // It may have ended by itself at the last moment.
     let all_is_there = streams.iter().all(|stream| stream.kept.complete);
-    Ok((status, options.kill_on_timeout || status.is_none() || !all_is_there))
+    let timed_out = options.kill_on_timeout || status.is_none() || !all_is_there;
+    Ok((status, if timed_out { Stop::TimeIsUp } else { Stop::Complete }))
 }
 
 /// The status of a process that is killed now; `None` if it cannot be (`EPERM`: it has changed its user), or does not end in time.
@@ -351,14 +390,17 @@ fn read_real(
     streams: &mut [Reading<'_>; 2],
     options: &Capture,
     deadline: Option<Instant>,
-) -> Result<bool> {
+) -> Result<Stop> {
     // Until the process has exited.
     let mut watch = options.wait_delay.map(|_| Watch::new(process)).transpose()?;
     let mut cut: Option<Instant> = None;
     loop {
+        if is_over_limit(streams, options) {
+            return Ok(Stop::OverLimit);
+        }
         let open: Vec<usize> = (0..2).filter(|index| streams[*index].open_end().is_some()).collect();
         if open.is_empty() {
-            return Ok(true);
+            return Ok(Stop::Complete);
         }
         let until = earliest(deadline, cut);
         if let ([only], None, None) = (&open[..], until, &watch) {
@@ -376,7 +418,7 @@ fn read_real(
             let delay = options.wait_delay.unwrap_or_default();
             if delay.is_zero() {
                 streams.iter_mut().try_for_each(Reading::drain)?;
-                return Ok(true);
+                return Ok(Stop::Complete);
             }
             watch = None;
             // Later than the clock can say is as good as never.
@@ -385,10 +427,10 @@ fn read_real(
         let now = system.now();
         if cut.is_some_and(|cut| cut <= now) {
             streams.iter_mut().try_for_each(Reading::drain)?;
-            return Ok(true);
+            return Ok(Stop::Complete);
         }
         if deadline.is_some_and(|deadline| deadline <= now) {
-            return Ok(false);
+            return Ok(Stop::TimeIsUp);
         }
     }
 }
@@ -424,11 +466,14 @@ fn read_simulated(
     streams: &mut [Reading<'_>; 2],
     options: &Capture,
     deadline: Option<Instant>,
-) -> Result<bool> {
+) -> Result<Stop> {
     let mut cut: Option<Instant> = None;
     let mut is_over = options.wait_delay.is_none();
     loop {
-        let Some(End::Reader(pipe)) = streams.iter().find_map(Reading::open_end) else { return Ok(true) };
+        if is_over_limit(streams, options) {
+            return Ok(Stop::OverLimit);
+        }
+        let Some(End::Reader(pipe)) = streams.iter().find_map(Reading::open_end) else { return Ok(Stop::Complete) };
         let (mut exited, mut failed) = (false, None);
         pipe.block_until(earliest(deadline, cut), &mut || {
             let moved = streams.iter_mut().try_fold(false, |moved, stream| Ok(stream.drain_simulated(system)? || moved));
@@ -453,10 +498,11 @@ fn read_simulated(
         }
         if cut.is_some_and(|cut| cut <= now) {
             streams.iter_mut().try_for_each(|stream| stream.drain_simulated(system).map(drop))?;
-            return Ok(true);
+            return Ok(Stop::Complete);
         }
         if deadline.is_some_and(|deadline| deadline <= now) {
-            return Ok(streams.iter().all(|stream| stream.kept.complete));
+            let all_is_there = streams.iter().all(|stream| stream.kept.complete);
+            return Ok(if all_is_there { Stop::Complete } else { Stop::TimeIsUp });
         }
     }
 }

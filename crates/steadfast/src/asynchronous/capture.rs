@@ -3,7 +3,7 @@
 use super::over::Over;
 use super::pipe::Pipe;
 use super::runtime::{Engine, Interest};
-use crate::output::{Capture, CapturedStream, KILL_DELAY, Reading, earliest};
+use crate::output::{Capture, CapturedStream, KILL_DELAY, Reading, Stop, earliest, is_over_limit};
 use crate::pipe::End;
 use crate::{Captured, Child, ExitStatus, Process};
 use std::future::{Future, poll_fn};
@@ -57,20 +57,26 @@ pub(super) async fn capture<R: Engine>(
         delay: options.wait_delay.unwrap_or_default(),
         deadline,
     };
-    let in_time = poll_fn(|cx| task.poll(cx, &mut pipes, &mut readings)).await?;
-    let mut status = if in_time { over_by::<R>(child.process(), Until::Gone, deadline).await? } else { None };
-    let mut timed_out = status.is_none();
-    if timed_out {
+    let mut stop = poll_fn(|cx| task.poll(cx, &mut pipes, &mut readings, options)).await?;
+    let mut status = match stop {
+        Stop::Complete => over_by::<R>(child.process(), Until::Gone, deadline).await?,
+        Stop::OverLimit => kill::<R>(child).await?,
+        Stop::TimeIsUp => None,
+    };
+    if stop == Stop::OverLimit {
+        readings.iter_mut().for_each(|reading| reading.kept.trim());
+    } else if status.is_none() {
         status = if options.kill_on_timeout { kill::<R>(child).await? } else { child.try_wait()? };
         drain(child, &mut readings)?;
         readings.iter_mut().for_each(|reading| reading.kept.trim());
         // It may have ended by itself at the last moment.
         let all_is_there = readings.iter().all(|reading| reading.kept.complete);
-        timed_out = options.kill_on_timeout || status.is_none() || !all_is_there;
+        let timed_out = options.kill_on_timeout || status.is_none() || !all_is_there;
+        stop = if timed_out { Stop::TimeIsUp } else { Stop::Complete };
     }
     // What is finished is handed out; what goes on stays, for the next call.
     let [stdout, stderr] = if status.is_some() { std::mem::take(&mut kept.streams) } else { kept.streams.clone() };
-    Ok(Captured { status, timed_out, stdout, stderr })
+    Ok(Captured { status, timed_out: stop == Stop::TimeIsUp, over_limit: stop == Stop::OverLimit, stdout, stderr })
 }
 
 pub(super) fn after<R: Engine>(time: Option<Duration>) -> Option<Instant> {
@@ -149,7 +155,8 @@ impl<R: Engine> Read<R> {
         cx: &mut Context<'_>,
         pipes: &mut [Option<&mut Pipe<R>>; 2],
         readings: &mut [Reading<'_>; 2],
-    ) -> Poll<Result<bool>> {
+        options: &Capture,
+    ) -> Poll<Result<Stop>> {
         let mut budget = BUDGET;
         loop {
             let mut has_read = false;
@@ -158,8 +165,11 @@ impl<R: Engine> Read<R> {
                     has_read |= poll_read(pipe, reading, cx)?.is_ready();
                 }
             }
+            if is_over_limit(readings, options) {
+                return Poll::Ready(Ok(Stop::OverLimit));
+            }
             if readings.iter().all(|reading| reading.open_end().is_none()) {
-                return Poll::Ready(Ok(true));
+                return Poll::Ready(Ok(Stop::Complete));
             }
             budget -= 1;
             if !has_read || budget == 0 {
@@ -185,12 +195,12 @@ impl<R: Engine> Read<R> {
         }
         ready!(self.alarm.poll(cx, earliest(self.deadline, self.cut)));
         let is_cut = self.cut.is_some_and(|cut| self.deadline.is_none_or(|deadline| cut <= deadline));
-        Poll::Ready(if is_cut { readings_end(pipes, readings) } else { Ok(false) })
+        Poll::Ready(if is_cut { readings_end(pipes, readings) } else { Ok(Stop::TimeIsUp) })
     }
 }
 
 /// The child has exited: what is in the pipes at this moment is all that it wrote.
-fn readings_end<R: Engine>(pipes: &[Option<&mut Pipe<R>>; 2], readings: &mut [Reading<'_>; 2]) -> Result<bool> {
+fn readings_end<R: Engine>(pipes: &[Option<&mut Pipe<R>>; 2], readings: &mut [Reading<'_>; 2]) -> Result<Stop> {
     for (pipe, reading) in pipes.iter().zip(readings) {
         match pipe {
             Some(pipe) if reading.open_end().is_some_and(|end| end.fd().is_none()) => {
@@ -199,7 +209,7 @@ fn readings_end<R: Engine>(pipes: &[Option<&mut Pipe<R>>; 2], readings: &mut [Re
             _ => reading.drain()?,
         }
     }
-    Ok(true)
+    Ok(Stop::Complete)
 }
 
 /// Reads once; ready if there was something, or the end.
