@@ -23,12 +23,12 @@ struct Plan {
     finds: bool,
 }
 
-const MANY: Plan = Plan { recycles: 100_000, signallers: 1, waiters: 0, finds: false };
+const MANY: Plan = Plan { recycles: 30_000, signallers: 1, waiters: 0, finds: false };
 const CROWD: Plan = Plan { recycles: 10_000, signallers: 6, waiters: 2, finds: true };
 
 pub(crate) fn tests() -> Vec<Test> {
     let mut tests = Vec::new();
-    for (name, plan) in [("100,000 PIDs, concurrent signals", MANY), ("eight threads signal and wait", CROWD)] {
+    for (name, plan) in [("30,000 PIDs, concurrent signals", MANY), ("eight threads signal and wait", CROWD)] {
         for (backend, system) in REAL {
             let plan = Plan { recycles: recycles().unwrap_or(plan.recycles), ..plan };
             let name = format!("recycling: {name}, no stranger hit: {backend}");
