@@ -220,7 +220,8 @@ fn peak_memory(system: &System) {
         assert!(own.exact().is_some_and(|bytes| bytes > 2 * BIG), "{own}");
     }
     // Of one that somebody else has spawned, perhaps somebody big, it is not known.
-    let adopted = system.adopt(std::process::Command::new("true").spawn().unwrap()).unwrap();
+    let adopted = std::process::Command::new("cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let adopted = system.adopt(adopted).unwrap();
     adopted.wait().unwrap();
     assert_eq!(peak(adopted.process()).exact(), None);
     let hog = vec![1_u8; BIG as usize];
