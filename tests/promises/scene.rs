@@ -17,9 +17,12 @@ pub(crate) struct Scene {
     /// Waits for the child and reaps it, behind everybody's back.
     pub(crate) reap_behind: Box<dyn Fn(Pid)>,
     foreigner: Box<dyn Fn() -> Pid>,
-    neglected: Box<dyn Fn(&System) -> (Child, Pid)>,
+    neglected: Box<Neglected>,
     pub(crate) tells_lost_status: bool,
 }
+
+/// Makes a parent and its child.
+type Neglected = dyn Fn(&System) -> (Child, Pid);
 
 /// A promise's name, and how it is tested.
 pub(crate) type Promise = (&'static str, fn(&Scene));
@@ -69,8 +72,7 @@ pub(crate) fn real(system: System, tells_lost_status: bool) -> Scene {
 
 /// A parent that does not wait for its child before its own input ends; and that child.
 fn neglected(system: &System) -> (Child, Pid) {
-    let script = format!("'{ACTOR}' forever >/dev/null & echo $!; read line; wait");
-    let mut parent = system.spawn(Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped())).unwrap();
+    let mut parent = system.spawn(Command::new(ACTOR).arg("neglect").stdin(Stdio::piped()).stdout(Stdio::piped())).unwrap();
     let mut line = String::new();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(parent.stdout.take().unwrap()), &mut line).unwrap();
     (parent, line.trim().parse().unwrap())

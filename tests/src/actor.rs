@@ -1,17 +1,18 @@
-//! The one child program of all tests: does what an [`Act`] says, or plays in a play.
+//! The one child program of all tests: does what an [`Act`] says, plays in a play, or neglects a child.
 #![forbid(unsafe_code)]
 
 mod player;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal as Named, sigprocmask};
 use std::io::{Read, Write};
-use std::process::exit;
+use std::process::{Command, Stdio, exit};
 use steadfast_conformance::Act;
 
 fn main() {
     let args: Vec<_> = std::env::args_os().skip(1).collect();
     match &args[..] {
         [verb, theatre] if verb == "play" => player::play(theatre.as_ref()),
+        [verb] if verb == "neglect" => neglect(),
         _ => {}
     }
     match Act::from_args(&args) {
@@ -36,13 +37,29 @@ fn main() {
         }
         Some(Act::UntilEof(code)) => {
             ready();
-            let mut input = Vec::new();
-            match std::io::stdin().read_to_end(&mut input) {
-                Ok(_) => exit(code.into()),
-                Err(error) => fail(&format!("stdin: {error}")),
-            }
+            until_eof();
+            exit(code.into());
         }
         None => fail(&format!("the actor does not know how to do {args:?}")),
+    }
+}
+
+/// Says the PID of a child, and waits for it when stdin ends, not before. A shell may do so at any time.
+fn neglect() -> ! {
+    let mut child = std::env::current_exe()
+        .and_then(|actor| Command::new(actor).arg("forever").stdin(Stdio::null()).stdout(Stdio::null()).spawn())
+        .unwrap_or_else(|error| fail(&format!("spawn: {error}")));
+    say(&child.id().to_string());
+    until_eof();
+    match child.wait() {
+        Ok(_) => exit(0),
+        Err(error) => fail(&format!("wait: {error}")),
+    }
+}
+
+fn until_eof() {
+    if let Err(error) = std::io::stdin().read_to_end(&mut Vec::new()) {
+        fail(&format!("stdin: {error}"));
     }
 }
 
@@ -56,8 +73,12 @@ fn block(signal: i32) -> SigSet {
 }
 
 fn ready() {
+    say("ready");
+}
+
+fn say(word: &str) {
     // Whoever wanted to know may be gone; there is nobody else to tell.
-    if std::io::stdout().write_all(b"ready\n").and_then(|()| std::io::stdout().flush()).is_err() {
+    if writeln!(std::io::stdout(), "{word}").and_then(|()| std::io::stdout().flush()).is_err() {
         exit(120);
     }
 }

@@ -26,6 +26,8 @@ struct Answers {
     is_exact: bool,
     generation: AtomicU32,
     calls: Mutex<Vec<&'static str>>,
+    /// What `on_exit` was given; called in the middle of the next `wait_exited`, which does not see it yet.
+    tell: Mutex<Option<OnExit>>,
 }
 
 impl Answers {
@@ -35,11 +37,17 @@ impl Answers {
 
     fn answer(&self, call: &'static str) -> Result<Option<Exit>> {
         self.calls.lock().unwrap().push(call);
-        match *self.wait.lock().unwrap() {
+        let answer = match *self.wait.lock().unwrap() {
             Some(errno) => Err(Error::on_process(call, Pid::MAX, errno)),
             None if *self.runs.lock().unwrap() => Ok(None),
             None => Ok(Some(Exit::new(Pid::MAX, ExitStatus::from_raw(7 << 8)))),
+        };
+        // Not in a reap, which is done under the handle's lock.
+        let tell = self.tell.lock().unwrap().take_if(|_| call == "wait");
+        if let Some(tell) = tell {
+            tell();
         }
+        answer
     }
 }
 
@@ -65,7 +73,8 @@ impl BackendProcess for Answering {
     fn collect(&self) -> Result<Exit> {
         self.0.answer("collect").map(|exit| exit.expect("it has exited"))
     }
-    fn on_exit(self: Arc<Self>, _: Until, _: OnExit) -> Result<()> {
+    fn on_exit(self: Arc<Self>, _: Until, tell: OnExit) -> Result<()> {
+        *self.0.tell.lock().unwrap() = Some(tell);
         self.0.calls.lock().unwrap().push("on_exit");
         Ok(())
     }
@@ -253,4 +262,24 @@ fn in_the_child_of_a_fork_it_is_nobodys_child() {
     assert_eq!(answers.calls(), ["signal"]);
     drop(child);
     assert_eq!(answers.calls(), Vec::<&str>::new());
+}
+
+#[test]
+fn an_end_that_is_told_during_a_look_is_seen_by_the_next_one_with_its_status() {
+    struct Deaf;
+    impl Watcher for Deaf {
+        fn notify(&self, _: u64) {}
+    }
+    let (answers, process) = found(refusing(Errno::CHILD));
+    let deaf: Arc<dyn Watcher> = Arc::new(Deaf);
+    process.watch_end(Until::Gone, &deaf, 0).unwrap();
+    assert_eq!(process.try_wait().unwrap_err().kind(), ErrorKind::NoChild);
+    assert!(answers.tell.lock().unwrap().is_none(), "it was told");
+    assert!(process.is_running());
+    *answers.wait.lock().unwrap() = None;
+    assert_eq!(process.wait_gone().unwrap().status().and_then(|status| status.code()), Some(7));
+    let (_, process) = found(refusing(Errno::CHILD));
+    process.watch_end(Until::Gone, &deaf, 0).unwrap();
+    assert_eq!(process.try_wait().unwrap_err().kind(), ErrorKind::NoChild);
+    assert_eq!(process.wait_gone().unwrap().status(), None);
 }

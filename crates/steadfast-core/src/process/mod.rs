@@ -325,6 +325,8 @@ impl Process {
             Err(Refused::Done(exit)) => return exit.map(Some).ok_or(no_child),
             Err(Refused::Released) => return Err(self.released_error()),
         };
+        // Before the look: what is told after it, it may not have seen, and then neither the status.
+        let was_told = self.here().lock().watchers.has_told();
         match retry_interrupted(|| call.process().wait_exited(deadline)) {
             Ok(Some(exit)) => {
                 let exit = exit.of_spawner(self.inner.spawner_peak);
@@ -335,7 +337,7 @@ impl Process {
             Err(error) if error.errno() == Some(Errno::CHILD) => {
                 // A child of ours whose status is lost is gone, and on a backend without pidfds its number is free: stop
                 // using it. A process that was found may just not be our child, and lives; unless the backend knows better.
-                let is_gone = self.here().origin == Origin::Spawned || self.here().lock().watchers.has_told();
+                let is_gone = self.here().origin == Origin::Spawned || was_told;
                 call.end(if is_gone { Learnt::Gone } else { Learnt::Nothing });
                 // Another waiter may have seen the exit before somebody else took the status.
                 self.exit().map(Some).ok_or(no_child)
