@@ -34,7 +34,9 @@ impl Notices {
     /// Those who wait for one of these ends.
     fn fall_due(&mut self, id: Id, ends: &[Until]) {
         let Some(waiting) = self.waiting.get_mut(&id) else { return };
-        self.due.extend(waiting.extract_if(.., |(end, _)| ends.contains(end)).map(|(_, tell)| tell));
+        let (due, later): (Vec<_>, Vec<_>) = std::mem::take(waiting).into_iter().partition(|(end, _)| ends.contains(end));
+        self.due.extend(due.into_iter().map(|(_, tell)| tell));
+        *waiting = later;
         if waiting.is_empty() {
             self.waiting.remove(&id);
         }
