@@ -31,6 +31,7 @@ mod storm;
 mod straits;
 mod surroundings;
 mod tasks;
+mod timeout;
 mod traced;
 mod waiting;
 mod waiting_races;
@@ -86,6 +87,7 @@ fn main() {
         contract::tests(),
         errors::tests(),
         examples::tests(),
+        timeout::tests(),
         forking::tests(),
         figures::tests(),
         groups::tests(),

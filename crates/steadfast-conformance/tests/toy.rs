@@ -297,7 +297,7 @@ fn a_backend_that_keeps_the_contract_passes() {
     assert_eq!(report.failed(), Vec::<&str>::new());
     // What it cannot arrange is skipped, not passed.
     let skipped = report.outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Skipped(_))).count();
-    assert_eq!((report.skipped().len(), skipped), (10, 10));
+    assert_eq!((report.skipped().len(), skipped), (11, 11));
 }
 
 #[test]
@@ -306,7 +306,7 @@ fn each_planted_bug_is_caught_by_its_promise() {
         (Bug::LookReaps, "backend: a second reap gives ECHILD"),
         (Bug::LostIsSuccess, "wait: somebody else reaped it: NoChild, and it stays so"),
         (Bug::ClaimsHandle, "with_handle: running: lends the pidfd"),
-        (Bug::TellsTooEarly, "watch_exit: told when it can be waited for, and not before"),
+        (Bug::TellsTooEarly, "watch_end: told when it can be waited for, and not before"),
     ] {
         let promises = steadfast_conformance::promises();
         let promise = promises.iter().find(|p| p.name == promise).expect("the list has it");

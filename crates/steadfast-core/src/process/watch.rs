@@ -8,7 +8,7 @@ use std::sync::Arc;
 ///
 /// ```
 /// use std::sync::{Arc, mpsc};
-/// use steadfast_core::{End, Process, Result, Watcher};
+/// use steadfast_core::{Process, Result, Until, Watcher};
 ///
 /// struct Channel(mpsc::Sender<u64>);
 /// impl Watcher for Channel {
@@ -26,8 +26,8 @@ use std::sync::Arc;
 /// }
 /// ```
 pub trait Watcher: Send + Sync {
-    /// The handle that was watched with this token may have news: ask it, and watch it again if it has none. Called on any thread, so it only notes the fact: it neither
-    /// blocks nor calls a method of a [`Process`].
+    /// The handle that was watched with this token may have news: ask it, and watch it again if it has none. Called on any thread, so it
+    /// only notes the fact: it neither blocks nor calls a method of a [`Process`].
     ///
     /// A panic in it, or in the watcher's `drop`, is contained where it happens: the program's panic hook reports it, all others are
     /// told, and nobody who waits for the process, nor the thread that tells, notices. (On the threads of an exploration it is the
