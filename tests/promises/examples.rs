@@ -2,8 +2,7 @@
 
 use crate::Test;
 use crate::leaks::children;
-use crate::stage::{Outcome, row};
-use std::os::unix::process::ExitStatusExt;
+use crate::stage::Outcome;
 use std::path::PathBuf;
 use std::time::Duration;
 use steadfast::{Capture, Captured, Command, Signal, Stdio};
