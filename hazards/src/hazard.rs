@@ -2,6 +2,7 @@
 
 use crate::library::{Answer, Library, Order, Refusal, Stdin};
 use crate::stage::{Exit, Stage};
+use crate::surroundings;
 use serde::{Deserialize, Serialize};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -17,7 +18,7 @@ pub(crate) enum Verdict {
     Safe,
     /// It says that it cannot tell or do it, and nobody else was touched.
     Error,
-    /// It says what is not so; it never returns; it panics.
+    /// It says what is not so; it never returns; it panics; it cannot go on after it.
     WrongAnswer,
     /// A process was touched that it was not asked about.
     StrangerHit,
@@ -48,7 +49,7 @@ pub(crate) struct Hazard {
 }
 
 /// A row each.
-pub(crate) const ALL: [Hazard; 16] = [
+pub(crate) const ALL: [Hazard; 25] = [
     Hazard {
         id: "kill-after-rogue-reap",
         name: "kill, after other code reaped the child and its PID was given away",
@@ -127,6 +128,43 @@ pub(crate) const ALL: [Hazard; 16] = [
         id: "another-user",
         name: "root starts programs as another user, whose processes are after its memory and its descriptors (40 times)",
         meet: another_user,
+    },
+    Hazard {
+        id: "traced-stop",
+        name: "wait, while other code of the program has the child stopped under ptrace(2)",
+        meet: surroundings::traced_stop,
+    },
+    Hazard {
+        id: "non-blocking-pidfd",
+        name: "wait, after other code made the library's pidfds non-blocking",
+        meet: surroundings::non_blocking_pidfd,
+    },
+    Hazard {
+        id: "foreign-zombie",
+        name: "the exit of a process that is not a child, whose parent does not wait for it",
+        meet: surroundings::foreign_zombie,
+    },
+    Hazard { id: "peak-memory", name: "peak memory of a small child of a big program", meet: surroundings::peak_memory },
+    Hazard {
+        id: "late-output",
+        name: "output that a helper of the child writes just after the child's exit",
+        meet: surroundings::late_output,
+    },
+    Hazard {
+        id: "no-threads",
+        name: "children dropped by a user who has no thread left, and who starts another when they have ended",
+        meet: surroundings::no_threads,
+    },
+    Hazard {
+        id: "thread-local",
+        name: "a child started and waited for in a thread-local's destructor",
+        meet: surroundings::thread_local,
+    },
+    Hazard { id: "empty-executable", name: "an executable file that is empty", meet: surroundings::empty_executable },
+    Hazard {
+        id: "just-written",
+        name: "programs that were just written, by 8 threads (800 times)",
+        meet: surroundings::just_written,
     },
 ];
 
@@ -295,7 +333,7 @@ fn short_timeout(library: &Library, stage: &Stage) -> Answer<Seen> {
     })
 }
 
-fn judge_status(answer: Answer<ExitStatus>, code: i32) -> Answer<Seen> {
+pub(crate) fn judge_status(answer: Answer<ExitStatus>, code: i32) -> Answer<Seen> {
     Ok(match answer {
         Ok(status) if status.code() == Some(code) => Seen::new(Verdict::Safe, "the true status"),
         Ok(status) => Seen::new(Verdict::WrongAnswer, status.to_string()),

@@ -1,13 +1,11 @@
 //! The libraries: what each of them offers of the little that the hazards ask for, used as its documentation says.
 
+use crate::peers::{AsyncProcess, PidfdUtil, Subprocess, Tokio, Wrapped, std_output};
 use crate::stage::Trouble;
-use futures_util::future::{Either, select};
 use std::fmt::Display;
-use std::future::Future;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 use steadfast::System;
@@ -20,6 +18,8 @@ pub(crate) struct Library {
     pub(crate) start: fn(Order) -> Answer<Box<dyn Subject>>,
     /// Takes hold of a process by its PID.
     pub(crate) find: fn(i32) -> Answer<Box<dyn Subject>>,
+    /// What this program writes to its stdout, in the way that the documentation comes to first.
+    pub(crate) output: fn(Command) -> Answer<Vec<u8>>,
 }
 
 impl Library {
@@ -62,7 +62,7 @@ impl Order {
         Order { program: program.as_ref().to_owned(), args: Vec::new(), stdin: Stdin::Null, leads_group: false, user: None }
     }
 
-    fn for_std(self) -> Command {
+    pub(crate) fn for_std(self) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.args).stdin(self.stdin).stdout(Stdio::null()).stderr(Stdio::null());
         if self.leads_group {
@@ -83,6 +83,14 @@ pub(crate) trait Subject {
         Err(Refusal::NotOffered)
     }
     fn wait(&mut self) -> Answer<ExitStatus>;
+    /// For the end of its code, be it reaped or not; `None` where its status is not known.
+    fn wait_exited(&mut self) -> Answer<Option<ExitStatus>> {
+        self.wait().map(Some)
+    }
+    /// In bytes, of a process that was waited for.
+    fn peak_memory(&self) -> Answer<steadfast::MaxRss> {
+        Err(Refusal::NotOffered)
+    }
     fn wait_timeout(&mut self, _: Duration) -> Answer<Option<ExitStatus>> {
         Err(Refusal::NotOffered)
     }
@@ -121,24 +129,51 @@ pub(crate) fn all() -> Vec<Library> {
             package: Some("steadfast"),
             start: |order| Ours::start(System::pidfd()?, order),
             find: |pid| Ours::find(System::pidfd()?, pid),
+            output: |command| Ours::output(System::pidfd()?, command),
         },
         Library {
             name: "steadfast, pid-legacy",
             package: Some("steadfast"),
             start: |order| Ours::start(System::pid_legacy(), order),
             find: |pid| Ours::find(System::pid_legacy(), pid),
+            output: |command| Ours::output(System::pid_legacy(), command),
         },
-        Library { name: "std", package: None, start: |order| boxed(order.for_std().spawn()?), find: not_offered },
-        Library { name: "tokio", package: Some("tokio"), start: Tokio::start, find: not_offered },
-        Library { name: "async-process", package: Some("async-process"), start: AsyncProcess::start, find: not_offered },
+        Library {
+            name: "std",
+            package: None,
+            start: |order| boxed(order.for_std().spawn()?),
+            find: not_offered,
+            output: std_output,
+        },
+        Library { name: "tokio", package: Some("tokio"), start: Tokio::start, find: not_offered, output: Tokio::output },
+        Library {
+            name: "async-process",
+            package: Some("async-process"),
+            start: AsyncProcess::start,
+            find: not_offered,
+            output: AsyncProcess::output,
+        },
         Library {
             name: "shared_child",
             package: Some("shared_child"),
             start: |order| boxed(shared_child::SharedChild::spawn(&mut order.for_std())?),
             find: not_offered,
+            output: |_| Err(Refusal::NotOffered),
         },
-        Library { name: "subprocess", package: Some("subprocess"), start: Subprocess::start, find: not_offered },
-        Library { name: "process-wrap", package: Some("process-wrap"), start: Wrapped::start, find: not_offered },
+        Library {
+            name: "subprocess",
+            package: Some("subprocess"),
+            start: Subprocess::start,
+            find: not_offered,
+            output: Subprocess::output,
+        },
+        Library {
+            name: "process-wrap",
+            package: Some("process-wrap"),
+            start: Wrapped::start,
+            find: not_offered,
+            output: Wrapped::output,
+        },
         Library {
             name: "pidfd-util",
             package: Some("pidfd-util"),
@@ -148,11 +183,12 @@ pub(crate) fn all() -> Vec<Library> {
                 _ => PidfdUtil::find(order.for_std().spawn()?.id() as i32),
             },
             find: PidfdUtil::find,
+            output: |_| Err(Refusal::NotOffered),
         },
     ]
 }
 
-fn boxed(subject: impl Subject + 'static) -> Answer<Box<dyn Subject>> {
+pub(crate) fn boxed(subject: impl Subject + 'static) -> Answer<Box<dyn Subject>> {
     Ok(Box::new(subject))
 }
 
@@ -183,6 +219,13 @@ impl Ours {
         boxed(Ours::Found(system.find(steadfast::Pid::new(pid)?)?))
     }
 
+    fn output(system: System, command: Command) -> Answer<Vec<u8>> {
+        let mut ours = steadfast::Command::new(command.get_program());
+        ours.args(command.get_args()).stdin(steadfast::Stdio::null());
+        let _here = system.enter();
+        Ok(ours.output()?.stdout)
+    }
+
     fn process(&self) -> &steadfast::Process {
         match self {
             Ours::Child(child) => child.process(),
@@ -211,230 +254,16 @@ impl Subject for Ours {
         }
     }
 
+    fn wait_exited(&mut self) -> Answer<Option<ExitStatus>> {
+        Ok(self.process().wait_exited()?.status())
+    }
+
+    fn peak_memory(&self) -> Answer<steadfast::MaxRss> {
+        let exit = self.process().exit().ok_or("not waited for")?;
+        Ok(exit.rusage.ok_or("unknown")?.max_rss)
+    }
+
     fn wait_timeout(&mut self, timeout: Duration) -> Answer<Option<ExitStatus>> {
         Ok(self.process().wait_timeout(timeout)?)
-    }
-}
-
-impl Subject for std::process::Child {
-    fn pid(&self) -> i32 {
-        self.id() as i32
-    }
-
-    fn kill(&mut self) -> Answer<()> {
-        Ok(self.kill()?)
-    }
-
-    fn wait(&mut self) -> Answer<ExitStatus> {
-        Ok(self.wait()?)
-    }
-}
-
-struct Tokio {
-    runtime: tokio::runtime::Runtime,
-    child: tokio::process::Child,
-    pid: i32,
-}
-
-impl Tokio {
-    fn start(order: Order) -> Answer<Box<dyn Subject>> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let guard = runtime.enter();
-        let child = tokio::process::Command::from(order.for_std()).spawn()?;
-        drop(guard);
-        let pid = child.id().ok_or("no PID")? as i32;
-        boxed(Tokio { runtime, child, pid })
-    }
-}
-
-impl Subject for Tokio {
-    fn pid(&self) -> i32 {
-        self.pid
-    }
-
-    fn kill(&mut self) -> Answer<()> {
-        Ok(self.child.start_kill()?)
-    }
-
-    fn wait(&mut self) -> Answer<ExitStatus> {
-        Ok(self.runtime.block_on(self.child.wait())?)
-    }
-
-    fn wait_timeout(&mut self, timeout: Duration) -> Answer<Option<ExitStatus>> {
-        let child = &mut self.child;
-        let waited = self.runtime.block_on(async { tokio::time::timeout(timeout, child.wait()).await });
-        Ok(waited.ok().transpose()?)
-    }
-}
-
-struct AsyncProcess(async_process::Child);
-
-impl AsyncProcess {
-    fn start(order: Order) -> Answer<Box<dyn Subject>> {
-        use async_process::unix::CommandExt as _;
-        let mut command = async_process::Command::new(&order.program);
-        if let Some(user) = order.user {
-            command.uid(user).gid(user);
-        }
-        command.args(&order.args).stdin(order.stdin).stdout(Stdio::null()).stderr(Stdio::null());
-        boxed(AsyncProcess(command.spawn()?))
-    }
-}
-
-/// With the timer of the library's own runtime.
-fn within<T>(timeout: Duration, future: impl Future<Output = T>) -> Option<T> {
-    match async_io::block_on(select(pin!(future), pin!(async_io::Timer::after(timeout)))) {
-        Either::Left((value, _)) => Some(value),
-        Either::Right(_) => None,
-    }
-}
-
-impl Subject for AsyncProcess {
-    fn pid(&self) -> i32 {
-        self.0.id() as i32
-    }
-
-    fn kill(&mut self) -> Answer<()> {
-        Ok(self.0.kill()?)
-    }
-
-    fn wait(&mut self) -> Answer<ExitStatus> {
-        Ok(async_io::block_on(self.0.status())?)
-    }
-
-    fn wait_timeout(&mut self, timeout: Duration) -> Answer<Option<ExitStatus>> {
-        Ok(within(timeout, self.0.status()).transpose()?)
-    }
-}
-
-impl Subject for shared_child::SharedChild {
-    fn pid(&self) -> i32 {
-        self.id() as i32
-    }
-
-    fn kill(&mut self) -> Answer<()> {
-        Ok(shared_child::SharedChild::kill(self)?)
-    }
-
-    fn wait(&mut self) -> Answer<ExitStatus> {
-        Ok(shared_child::SharedChild::wait(self)?)
-    }
-
-    fn wait_timeout(&mut self, timeout: Duration) -> Answer<Option<ExitStatus>> {
-        Ok(shared_child::SharedChild::wait_timeout(self, timeout)?)
-    }
-}
-
-struct Subprocess(subprocess::Job);
-
-impl Subprocess {
-    fn start(order: Order) -> Answer<Box<dyn Subject>> {
-        use subprocess::ExecExt;
-        let mut exec = subprocess::Exec::cmd(&order.program).args(&order.args);
-        exec = exec.stdout(subprocess::Redirection::Null).stderr(subprocess::Redirection::Null);
-        exec = match order.stdin {
-            Stdin::Null => exec.stdin(subprocess::Redirection::Null),
-            Stdin::Given(fd) => exec.stdin(std::fs::File::from(fd)),
-            Stdin::Piped => exec.stdin(subprocess::Redirection::Pipe),
-        };
-        let exec = if order.leads_group { exec.setpgid() } else { exec };
-        let exec = if let Some(user) = order.user { exec.setgid(user).setuid(user) } else { exec };
-        boxed(Subprocess(exec.start()?))
-    }
-
-    fn status(status: subprocess::ExitStatus) -> Answer<ExitStatus> {
-        use subprocess::unix::ExitStatusExt as _;
-        // It says honestly that it does not know.
-        status.into_raw().map(ExitStatus::from_raw).ok_or_else(|| "undetermined exit status".into())
-    }
-}
-
-impl Subject for Subprocess {
-    fn pid(&self) -> i32 {
-        self.0.pid() as i32
-    }
-
-    fn kill(&mut self) -> Answer<()> {
-        Ok(self.0.kill()?)
-    }
-
-    fn kill_group(&mut self) -> Answer<()> {
-        use subprocess::unix::JobExt;
-        Ok(self.0.send_signal_group(nix::libc::SIGKILL)?)
-    }
-
-    fn wait(&mut self) -> Answer<ExitStatus> {
-        Subprocess::status(self.0.wait()?)
-    }
-
-    fn wait_timeout(&mut self, timeout: Duration) -> Answer<Option<ExitStatus>> {
-        self.0.wait_timeout(timeout)?.map(Subprocess::status).transpose()
-    }
-}
-
-struct Wrapped {
-    child: Box<dyn process_wrap::std::ChildWrapper>,
-    leads_group: bool,
-}
-
-impl Wrapped {
-    fn start(mut order: Order) -> Answer<Box<dyn Subject>> {
-        let leads_group = std::mem::take(&mut order.leads_group);
-        let mut command = process_wrap::std::CommandWrap::from(order.for_std());
-        if leads_group {
-            command.wrap(process_wrap::std::ProcessGroup::leader());
-        }
-        boxed(Wrapped { child: command.spawn()?, leads_group })
-    }
-}
-
-impl Subject for Wrapped {
-    fn pid(&self) -> i32 {
-        self.child.id() as i32
-    }
-
-    fn kill(&mut self) -> Answer<()> {
-        Ok(self.child.start_kill()?)
-    }
-
-    fn kill_group(&mut self) -> Answer<()> {
-        if self.leads_group { self.kill() } else { Err(Refusal::NotOffered) }
-    }
-
-    fn wait(&mut self) -> Answer<ExitStatus> {
-        Ok(self.child.wait()?)
-    }
-}
-
-struct PidfdUtil {
-    pid: i32,
-    pidfd: pidfd_util::PidFd,
-}
-
-impl PidfdUtil {
-    fn find(pid: i32) -> Answer<Box<dyn Subject>> {
-        use pidfd_util::PidFdExt;
-        boxed(PidfdUtil { pid, pidfd: pidfd_util::PidFd::from_pid(pid)? })
-    }
-}
-
-impl Subject for PidfdUtil {
-    fn pid(&self) -> i32 {
-        self.pid
-    }
-
-    fn kill(&mut self) -> Answer<()> {
-        Ok(self.pidfd.kill()?)
-    }
-
-    fn wait(&mut self) -> Answer<ExitStatus> {
-        Ok(self.pidfd.wait()?)
-    }
-
-    fn wait_timeout(&mut self, timeout: Duration) -> Answer<Option<ExitStatus>> {
-        use std::os::fd::AsFd;
-        let copy = pidfd_util::PidFd::from(self.pidfd.as_fd().try_clone_to_owned()?);
-        let pidfd = pidfd_util::AsyncPidFd::try_from(copy)?;
-        Ok(within(timeout, pidfd.wait()).transpose()?)
     }
 }

@@ -7,8 +7,11 @@
 
 mod hazard;
 mod library;
+mod other_code;
+mod peers;
 mod report;
 mod stage;
+mod surroundings;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use hazard::{Hazard, Seen, Verdict};
@@ -18,6 +21,7 @@ use nix::sys::wait::WaitStatus;
 use report::Cell;
 use stage::{Stage, Trouble};
 use std::ffi::OsStr;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
@@ -189,11 +193,19 @@ fn meet(hazard: &Hazard, library: &Library) -> Result<Seen> {
     match ended.status {
         Some(status) if status.success() => Ok(serde_json::from_slice(&ended.stdout.into_vec())?),
         Some(status) if status.code() == Some(101) => {
-            let message = stderr.lines().find(|line| !line.is_empty() && !line.starts_with("thread '")).unwrap_or_default();
-            Ok(Seen::new(Verdict::WrongAnswer, format!("panics: {message}")))
+            Ok(Seen::new(Verdict::WrongAnswer, format!("panics: {}", message(&stderr))))
+        }
+        // A panic where nobody can catch it.
+        Some(status) if status.signal() == Some(nix::libc::SIGABRT) => {
+            Ok(Seen::new(Verdict::WrongAnswer, format!("aborts the program: {}", message(&stderr))))
         }
         status => Err(format!("{} with {}: {status:?}: {stderr}", hazard.id, library.name).into()),
     }
+}
+
+/// The first thing that it says, after which thread it was.
+fn message(stderr: &str) -> &str {
+    stderr.lines().find(|line| !line.is_empty() && !line.starts_with("thread '")).unwrap_or_default()
 }
 
 fn cell(hazard: &str, library: &str) -> Result<ExitCode> {

@@ -136,7 +136,7 @@ pub(crate) fn write(cells: &[Cell], Day { date, versions }: &Day, path: &Path) -
         "# Hazards\n\nThe dangers that users of processes do not see, tried on {date} with {}. Made by `cargo xtask hazards --write \
          docs/hazards.md`, which fails if a cell of steadfast's is neither safe nor an honest error.\n\n\
          *safe*: the truth, and nobody else was touched. *error*: it says that it cannot tell. *wrong answer*: it says what is not so, \
-         panics, or does not return in {} seconds. *stranger hit*: it killed, or took the status of, a process that it was not asked \
+         panics, does not return in {} seconds, or cannot go on. *stranger hit*: it killed, or took the status of, a process that it was not asked \
          about. –: it does not offer that.\n\n",
         versions.join(", "),
         crate::PATIENCE.as_secs()

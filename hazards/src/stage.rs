@@ -10,10 +10,10 @@ use nix::unistd::Pid;
 use std::fs;
 use std::io::{PipeWriter, pipe};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use steadfast::System;
@@ -34,7 +34,7 @@ impl<E: std::fmt::Display> From<E> for Trouble {
 pub(crate) struct Stage {
     dir: TempDir,
     system: System,
-    go: std::cell::RefCell<Option<PipeWriter>>,
+    go: Mutex<Option<PipeWriter>>,
 }
 
 /// When a stranger ends.
@@ -63,11 +63,15 @@ impl Stage {
         {
             noop::write(&dir.path().join(name), program)?;
         }
-        Ok(Stage { dir, system: System::pid_legacy(), go: None.into() })
+        Ok(Stage { dir, system: System::pid_legacy(), go: Mutex::default() })
     }
 
-    fn program(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        self.dir().join(name)
     }
 
     pub(crate) fn sleeping(&self) -> Order {
@@ -93,15 +97,20 @@ impl Stage {
     /// Exits with 0 once [`go_soon`](Stage::go_soon) says so.
     pub(crate) fn waiting_for_go(&self) -> Result<Order> {
         let (end, go) = pipe()?;
-        *self.go.borrow_mut() = Some(go);
+        *self.go.lock()? = Some(go);
         let mut order = Order::new("cat");
         order.stdin = Stdin::Given(OwnedFd::from(end));
         Ok(order)
     }
 
     pub(crate) fn go_soon(&self) {
-        let go = self.go.take();
+        let go = self.take_go();
         self.later(move || drop(go));
+    }
+
+    /// Says go when it is dropped.
+    pub(crate) fn take_go(&self) -> Option<PipeWriter> {
+        self.go.lock().ok().and_then(|mut go| go.take())
     }
 
     /// A program whose first thread exits while another goes on, until what is given here is dropped: then it exits with 3.

@@ -8,7 +8,7 @@ use std::io::pipe;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use steadfast::{Capture, Captured, Command, Stdio};
+use steadfast::{Capture, Captured, Command, Disposition, Signal, Stdio};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -215,6 +215,10 @@ impl Row {
         let mut command = Command::new(if self.is_script { Path::new("sh") } else { timeout });
         command.args(&self.args).env("T", timeout).env("BROKEN", "9").env("LC_ALL", "C").stdin(Stdio::null());
         command.fd(9, broken);
+        // Whoever runs the tests may ignore some, as nohup(1) does.
+        for signal in Signal::all().filter(|signal| ![Signal::KILL, Signal::STOP].contains(signal)) {
+            command.signal_disposition(signal, Disposition::Default);
+        }
         if let Some(backend) = backend {
             command.env("STEADFAST_BACKEND", backend);
         }

@@ -22,6 +22,7 @@ const PROMISES: &[Promise] = &[
     ("set: a lost status is no success", lost),
     ("set: who is not our child is reported when it is gone", foreign),
     ("set, wait_exited, wait_gone: a zombie of somebody else's has exited, and is not gone", others_zombie),
+    ("wait_exited, then wait_gone: a zombie of somebody else's, while others are waited for", one_end_at_a_time),
     ("set: threads share it, and each exit goes to one of them", shared),
     ("set: one that is dropped leaves its handles alone, and no zombie", dropped),
     ("set: a child that it was given is its own: alive in it, back with its exit, and killed with it if it is to be", owned),
@@ -396,6 +397,28 @@ fn both_kinds() {
     let seen: BTreeMap<u8, Option<i32>> =
         std::iter::from_fn(|| set.wait()).map(|exited| (exited.key, code(exited.status))).collect();
     assert_eq!(seen, (0..40).map(|key| (key, Some(key.into()))).collect());
+}
+
+/// Whoever was told of the first end asks for the second, while the backend has others to tell of, and so does not begin anew.
+fn one_end_at_a_time(scene: &Scene) {
+    let company = scene.foreigner();
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| company.wait_gone().unwrap());
+        for times in [1, 2] {
+            let (mut parent, process) = scene.neglected();
+            assert_eq!(process.wait_exited_timeout(Duration::from_millis(2)).unwrap(), None);
+            process.kill().unwrap();
+            for _ in 0..times {
+                process.wait_exited().unwrap();
+            }
+            assert_eq!(process.wait_gone_timeout(Duration::from_millis(2)).unwrap(), None);
+            parent.stdin = None;
+            process.wait_gone().unwrap();
+            assert!(parent.wait().unwrap().success());
+        }
+        company.kill().unwrap();
+        waiter.join().unwrap();
+    });
 }
 
 fn others_zombie(scene: &Scene) {

@@ -6,6 +6,7 @@
 use crate::process::{PidfdProcess, Sight};
 use rustix::buffer::spare_capacity;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
+use rustix::io::Errno;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -148,7 +149,12 @@ fn add(process: &PidfdProcess, task: Task) -> io::Result<()> {
     let Some(reactor) = &mut *guard else { unreachable!("set just above") };
     reactor.last += 1;
     let number = reactor.last;
-    epoll::add(&reactor.epoll, process.pidfd(), epoll::EventData::new_u64(number), once(epoll::EventFlags::IN))?;
+    let (data, readable) = (epoll::EventData::new_u64(number), once(epoll::EventFlags::IN));
+    match epoll::add(&reactor.epoll, process.pidfd(), data, readable) {
+        // It had a task that is done: one who was told that it has exited asks to be told that it is gone.
+        Err(Errno::EXIST) => epoll::modify(&reactor.epoll, process.pidfd(), data, readable)?,
+        added => added?,
+    }
     reactor.numbers.insert(key(process), number);
     reactor.tasks.insert(number, (key(process), task));
     COUNT.fetch_add(1, Ordering::SeqCst);
