@@ -77,7 +77,10 @@ impl Stage {
         let (detach, until) = mpsc::channel();
         let thread = thread::spawn(move || {
             let pid = Pid::from_raw(pid);
-            let stopped = ptrace::attach(pid).and_then(|()| waitid(Id::Pid(pid), WaitPidFlag::WSTOPPED | WaitPidFlag::WNOWAIT));
+            // Not attach(): the SIGSTOP that it sends stays behind where the child is still in its exec, which stops it first.
+            let stopped = ptrace::seize(pid, ptrace::Options::empty())
+                .and_then(|()| ptrace::interrupt(pid))
+                .and_then(|()| waitid(Id::Pid(pid), WaitPidFlag::WSTOPPED | WaitPidFlag::WNOWAIT));
             _ = tell.send(stopped);
             _ = until.recv();
             ptrace::detach(pid, None)

@@ -33,18 +33,21 @@ pub(crate) struct Tokio {
 }
 
 impl Tokio {
-    /// One for the whole program, as most have it: its thread goes on between two calls.
+    /// One for the whole program, as most have it: its threads go on between two calls.
     fn runtime() -> Answer<&'static tokio::runtime::Runtime> {
         static RUNTIME: OnceLock<Result<tokio::runtime::Runtime, std::io::Error>> = OnceLock::new();
-        let made = RUNTIME.get_or_init(|| tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build());
+        let made = RUNTIME.get_or_init(|| tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build());
         made.as_ref().map_err(|error| Refusal::Error(error.to_string()))
     }
 
     pub(crate) fn start(order: Order) -> Answer<Box<dyn Subject>> {
-        // On the runtime's own thread: the runtime reaps whom it had to leave when it has work.
+        // A task among others, with a timer: the runtime reaps whom it had to leave when it has something to do.
         let runtime = Tokio::runtime()?;
-        let spawned = runtime.spawn(async move { tokio::process::Command::from(order.for_std()).spawn() });
-        let child = runtime.block_on(spawned).map_err(|error| error.to_string())??;
+        let spawned = runtime.spawn(async move {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            tokio::process::Command::from(order.for_std()).spawn()
+        });
+        let child = runtime.block_on(spawned)??;
         let pid = child.id().ok_or("no PID")? as i32;
         boxed(Tokio { child, pid })
     }
