@@ -9,6 +9,7 @@ mod capture;
 mod contract;
 mod errors;
 mod examples;
+mod faces;
 mod figures;
 mod forking;
 mod groups;
@@ -87,6 +88,7 @@ fn main() {
         contract::tests(),
         errors::tests(),
         examples::tests(),
+        faces::tests(),
         timeout::tests(),
         forking::tests(),
         figures::tests(),

@@ -55,6 +55,8 @@ pub(crate) fn tests() -> Vec<Test> {
         })
         .in_namespace(),
     );
+    let name = "recycling: a child for which there was no descriptor left, and whose PID a later child has: pid-legacy";
+    tests.push(Test::new(name, || stolen_unheld(&System::pid_legacy())).in_namespace());
     let name = "recycling: without waitid: a child that other code has reaped, and whose PID a later child has: pid-legacy";
     tests.push(Test::that_may_skip(name, stolen_without_waitid).in_namespace());
     let name = "recycling: without waitid: a child that another handle has waited for: pid-legacy";
@@ -126,7 +128,28 @@ fn stolen_without_waitid() -> Outcome {
     stolen(&system)
 }
 
-/// The later one is a child of this program too, so the kernel would let it be signalled and waited for by number.
+/// There was no descriptor left to hold the child by when it was born: its start time tells, in hundredths of a second.
+fn stolen_unheld(system: &System) {
+    let mut sleep = Command::new("/bin/sleep");
+    sleep.arg("1000");
+    // The first child shows whether `/proc` has our time.
+    system.spawn(&sleep).unwrap().kill().unwrap();
+    let none = std::iter::repeat_with(|| std::fs::File::open("/dev/null")).map_while(Result::ok).collect::<Vec<_>>();
+    let first = system.spawn(&sleep);
+    drop(none);
+    let first = first.unwrap();
+    let number = nix::unistd::Pid::from_raw(first.pid().as_raw());
+    first.kill().unwrap();
+    nix::sys::wait::waitpid(number, None).unwrap();
+    system.sleep(std::time::Duration::from_millis(25));
+    set_next_pid(number.as_raw()).unwrap();
+    let mut second = std::process::Command::new("/bin/cat").stdin(std::process::Stdio::piped()).spawn().unwrap();
+    assert_eq!(second.id() as i32, number.as_raw());
+    assert_eq!(first.kill().unwrap_err().kind(), ErrorKind::ProcessDone);
+    assert!(second.wait().unwrap().success());
+}
+
+/// The later one is a child of this program too, and was born in the same hundredth of a second as a rule; so the kernel would let it be signalled and waited for by number.
 fn stolen(system: &System) -> Outcome {
     let mut cat = Command::new("/bin/cat");
     cat.stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0);
@@ -135,8 +158,6 @@ fn stolen(system: &System) -> Outcome {
         let number = nix::unistd::Pid::from_raw(first.pid().as_raw());
         first.kill().unwrap();
         nix::sys::wait::waitpid(number, None).unwrap();
-        // Start times are told in hundredths of a second.
-        system.sleep(std::time::Duration::from_millis(25));
         set_next_pid(number.as_raw()).unwrap();
         let mut second = std::process::Command::new("/bin/cat");
         std::os::unix::process::CommandExt::process_group(&mut second, 0);

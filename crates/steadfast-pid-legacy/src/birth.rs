@@ -1,17 +1,20 @@
-//! [`Birth`]: until when a child of ours was born, which tells it from a later process of its number.
+//! [`Birth`]: what tells a child of ours from a later process of its number.
 //!
 //! The number cannot be recycled before the child is reaped, and [`Process`](steadfast_core::Process) reaps only when no call is in
-//! progress. But other code in the program may reap it (`waitpid(-1)`, `SIGCHLD` ignored), and then a later child may have its number. That
-//! one was started later, as `/proc/PID/stat` says.
+//! progress. But other code in the program may reap it (`waitpid(-1)`, `SIGCHLD` ignored), and then a later child may have its number. So its
+//! `/proc/PID/stat` is opened when it is born, which is nobody else's ever after. Where that cannot be, for want of a descriptor, the later one
+//! is known by having been started later, if that is more than 10 ms.
 
+use crate::life::Life;
 use crate::start_time::StartTime;
 use once_cell::race::OnceBool;
 use steadfast_core::{Error, Pid, Result};
 use steadfast_linux::boot_time;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Birth {
     latest: StartTime,
+    life: Option<Life>,
 }
 
 /// Whether `/proc` shows the processes that we see, with the time that we have. It does not where it is another PID namespace's, or some
@@ -27,18 +30,22 @@ impl Birth {
     /// Of a child that has just been born, not before `earliest`.
     pub(crate) fn of(pid: Pid, earliest: StartTime) -> Birth {
         let latest = now();
+        let life = if PROC_HAS_OUR_TIME.get() == Some(false) { None } else { Life::of_child(pid) };
         if PROC_HAS_OUR_TIME.get().is_none() {
             // If it cannot be read the next child may tell.
-            if let Ok(start_time) = StartTime::read(pid) {
+            if let Some(start_time) = life.as_ref().and_then(|life| life.start_time(pid)) {
                 PROC_HAS_OUR_TIME.get_or_init(|| earliest <= start_time && start_time <= latest);
             }
         }
-        Birth { latest }
+        Birth { latest, life: life.filter(|_| PROC_HAS_OUR_TIME.get() == Some(true)) }
     }
 
     /// Whether the process of this number, which is no child of ours any more, can be the one. A number that is given away again is a later
     /// process's.
-    pub(crate) fn is_still_of(self, pid: Pid) -> Result<bool> {
+    pub(crate) fn is_still_of(&self, pid: Pid) -> Result<bool> {
+        if let Some(life) = &self.life {
+            return life.goes_on(pid);
+        }
         match StartTime::read(pid) {
             Ok(start_time) => Ok(PROC_HAS_OUR_TIME.get() != Some(true) || start_time <= self.latest),
             Err(Error::ProcessDone { .. }) => Ok(false),
@@ -47,7 +54,10 @@ impl Birth {
     }
 
     /// Whether the process of this number, which is a child of ours, can be the one. In doubt it can.
-    pub(crate) fn may_be_of(self, pid: Pid) -> bool {
+    pub(crate) fn may_be_of(&self, pid: Pid) -> bool {
+        if let Some(life) = &self.life {
+            return life.goes_on(pid).unwrap_or(true);
+        }
         PROC_HAS_OUR_TIME.get() != Some(true) || StartTime::read(pid).map_or(true, |start_time| start_time <= self.latest)
     }
 }

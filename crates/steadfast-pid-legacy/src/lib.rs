@@ -3,16 +3,16 @@
 //! **For a child of ours** the number cannot be recycled before it is reaped, and `steadfast_core::Process` reaps only when no
 //! call with it is in progress. So a handle is as safe here as with a pidfd, unless other code in the program reaps our children
 //! (`waitpid(-1)`, `SIGCHLD` ignored): then the number is free while we believe it ours. So it is asked before each call whether the
-//! number still is a child's (`waitid`), and one that was born before our handle (`/proc`, where it is to be had).
+//! number still is a child's (`waitid`), and whether that is the one that was born.
 //!
-//! **For a process that was found** a file of `/proc/PID` is kept open, which belongs to it and to no later process of its number; it is
-//! `ProcessDone` when that says so. It takes a descriptor for each such handle, or two.
+//! **What tells one life of a number from the next** is a file of `/proc/PID`, opened when a child is born or a process is found: it belongs to
+//! that process and to no later one, and all says `ProcessDone` when it does. It takes a descriptor for each handle, or two for one that was found.
+//! A child for which there is none left is told from a later one by its start time, which has steps of 10 ms.
 //!
 //! One window stays open, for a child only if other code reaps it: between the look and the `kill(2)` behind it, some
 //! microseconds, the process may end, be reaped, and its number be handed out again. Where `pidfd_send_signal` works on a directory
 //! of `/proc` (since Linux 5.1; it may be that only `pidfd_open` is missing, or filtered) a found process has no such window: the
-//! kernel itself knows whom the directory means. (A child could have an open file too, from its birth on. It would be a descriptor for each
-//! child, and two calls for each spawn, against code that reaps what is not its own.)
+//! kernel itself knows whom the directory means.
 //!
 //! | file | holds |
 //! | --- | --- |
@@ -20,7 +20,7 @@
 //! | `process.rs` | one process: signal, wait, reap |
 //! | `watch.rs` | waiting with a timeout: a thread per waited process |
 //! | `collect.rs`, `siblings.rs` | waiting where `waitid` is filtered; what handles of one process share there |
-//! | `life.rs` | a process that was found, as `/proc` holds it |
+//! | `life.rs` | one life of a number, as `/proc` holds it |
 //! | `start_time.rs`, `birth.rs` | what `/proc` says of a number; whether it can be the child that was born |
 //! | `orphans.rs` | children whose handles were dropped |
 //! | `os.rs` | what a model of the system can be put in the place of |

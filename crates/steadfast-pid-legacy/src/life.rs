@@ -5,7 +5,7 @@
 //! So it tells two lives of a number apart for certain, which start times, of 10 ms, do not.
 
 use crate::os::{SignalCall, pidfd_send_signal, pidfd_signal_group};
-use crate::start_time::{self, Stat};
+use crate::start_time::{self, StartTime, Stat};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -32,6 +32,15 @@ impl Life {
         let life = Life { stat, dir };
         // As long as this one lives all the rest was its own too.
         if life.goes_on(pid)? { Ok(life) } else { Err(Error::ProcessDone { pid }) }
+    }
+
+    /// Of a child that has just been born; `None` if it cannot be held: no descriptor, no `/proc`, or somebody else has reaped it.
+    pub(crate) fn of_child(pid: Pid) -> Option<Life> {
+        File::open(format!("/proc/{pid}/stat")).ok().map(|stat| Life { stat, dir: None })
+    }
+
+    pub(crate) fn start_time(&self, pid: Pid) -> Option<StartTime> {
+        self.read(pid).ok().flatten().map(Stat::start_time)
     }
 
     /// Whether it has not been reaped.

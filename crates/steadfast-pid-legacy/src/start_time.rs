@@ -23,7 +23,7 @@ impl StartTime {
     }
 
     pub(crate) fn read(pid: Pid) -> Result<StartTime> {
-        Stat::parse(&read(pid, "stat")?, pid).map(|stat| stat.start_time)
+        Stat::parse(&read(pid, "stat")?, pid).map(Stat::start_time)
     }
 }
 
@@ -46,6 +46,10 @@ impl Stat {
         let threads = fields.nth(16)?.parse().ok()?;
         let start_time = StartTime(fields.nth(1)?.parse().ok()?);
         Some(Stat { state, threads, start_time })
+    }
+
+    pub(crate) fn start_time(self) -> StartTime {
+        self.start_time
     }
 
     /// A zombie, or dead. The state is the first thread's alone, which may have ended before the others; they are counted with it.

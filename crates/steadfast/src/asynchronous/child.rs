@@ -8,7 +8,7 @@ use super::virtual_time::VirtualTime;
 use crate::{Capture, Captured, Exit, ExitStatus, Output, Pid, Process, Signal};
 use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use steadfast_core::{Error, Gone, Result, Until};
 
 /// A process that was spawned, and the pipes, for tasks: `spawn_async` makes one, or `Child::from` a
@@ -159,6 +159,15 @@ impl<R: Runtime> Child<R> {
         capture::over_by::<R>(self.process(), Until::Gone, capture::after::<R>(Some(timeout))).await
     }
 
+    /// As [`wait`](Child::wait), until this moment of its system's clock at the most ([`System::now`](crate::System::now)): `None` if it
+    /// runs on. It is the runtime's timer that tells.
+    ///
+    /// # Errors
+    /// As [`wait`](Child::wait).
+    pub async fn wait_deadline(&self, deadline: Instant) -> Result<Option<ExitStatus>> {
+        self.wait_timeout(deadline.saturating_duration_since(self.child.system().now())).await
+    }
+
     /// Waits until it has exited, and gives its status if that is not lost; its stdin stays as it is.
     ///
     /// # Errors
@@ -166,6 +175,15 @@ impl<R: Runtime> Child<R> {
     /// runtime here, or it has no room for the pidfd.
     pub async fn exited(&self) -> Result<Gone> {
         over::<R>(self.process(), Until::Exited).await
+    }
+
+    /// As [`exited`](Child::exited), until its parent has waited for it too: at once for a child of ours, which this reaps; one that has
+    /// crossed a fork(2) may be a zombie for a while.
+    ///
+    /// # Errors
+    /// As [`exited`](Child::exited).
+    pub async fn gone(&self) -> Result<Gone> {
+        over::<R>(self.process(), Until::Gone).await
     }
 
     /// Closes its stdin, reads what is piped of its stdout and stderr to the end, both at once, and waits.
