@@ -1,8 +1,9 @@
-//! What one does with this repository: `cargo xtask probe | test | bench | hazards | environments | tidy`. One file per command; the tests use some of them.
+//! What one does with this repository: `cargo xtask probe | test | bench | hazards | environments | mutants | tidy`. One file per command; the tests use some of them.
 #![forbid(unsafe_code)]
 
 pub mod compare;
 pub mod environments;
+pub mod mutants;
 pub mod namespace;
 pub mod noop;
 pub mod probe;

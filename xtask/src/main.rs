@@ -3,7 +3,7 @@
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::{compare, environments, probe, recycle, test, tidy};
+use xtask::{compare, environments, mutants, probe, recycle, test, tidy};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "What one does with steadfast's repository", arg_required_else_help = true)]
@@ -19,6 +19,7 @@ enum Task {
     Bench(compare::Args),
     Hazards(compare::HazardArgs),
     Environments(environments::Args),
+    Mutants(mutants::Args),
     Tidy(tidy::Args),
     #[command(hide = true)]
     RecyclePids(recycle::Args),
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
         Task::Bench(args) => compare::run(&args),
         Task::Hazards(args) => compare::run_hazards(&args),
         Task::Environments(args) => environments::run(&args),
+        Task::Mutants(args) => mutants::run(&args),
         Task::Tidy(args) => tidy::run(&args),
         Task::RecyclePids(args) => recycle::run(&args),
     }

@@ -1,0 +1,122 @@
+//! `cargo xtask mutants`: breaks the code that the promise rests on, in one place after the other, and asks whether a test fails.
+//!
+//! What breaks it is cargo-mutants. What is said here is which files count, and which tests judge each of them: all of them would take a
+//! minute for each of some six hundred mutants. What survives and may is in `.cargo/mutants.toml`, with the reason.
+
+use std::process::{Command, ExitCode};
+
+/// Breaks the code that the promise rests on, one place after the other: a list of what no test notices (hours; takes cargo-mutants)
+#[derive(clap::Args)]
+pub struct Args {
+    /// Which part; all of them, if none is named
+    #[arg(value_enum)]
+    parts: Vec<Part>,
+    /// What else cargo-mutants is to be told: `--list`, `--shard 1/8`, `--file GLOB`, `--re NAME`
+    #[arg(last = true, value_name = "OPTION")]
+    more: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// The state machine behind a handle
+    Core,
+    /// The pidfd backend
+    Pidfd,
+    /// The PID backend
+    PidLegacy,
+    /// What the engine does of waiting, and of the privileges of a child
+    Engine,
+}
+
+/// How a part is examined.
+struct Plan {
+    files: &'static [&'static str],
+    /// The packages with the tests that judge it, and what `cargo test` is told.
+    packages: &'static [&'static str],
+    tests: &'static [&'static str],
+    /// Seconds after which a mutant that still runs counts as caught: it waits for ever.
+    patience: &'static str,
+}
+
+impl Part {
+    const ALL: [Part; 4] = [Part::Core, Part::Pidfd, Part::PidLegacy, Part::Engine];
+
+    fn name(self) -> &'static str {
+        match self {
+            Part::Core => "core",
+            Part::Pidfd => "pidfd",
+            Part::PidLegacy => "pid-legacy",
+            Part::Engine => "engine",
+        }
+    }
+
+    fn plan(self) -> Plan {
+        match self {
+            Part::Core => Plan {
+                files: &["crates/steadfast-core/src/process/**"],
+                packages: &["steadfast-core", "steadfast-conformance"],
+                tests: &["--lib", "--test", "answers", "--test", "last_one_out", "--test", "toy"],
+                patience: "30",
+            },
+            Part::Pidfd => Plan {
+                files: &["crates/steadfast-pidfd/src/**"],
+                packages: &["steadfast-tests", "steadfast-pidfd"],
+                tests: PROMISES,
+                patience: "120",
+            },
+            Part::PidLegacy => Plan {
+                files: &["crates/steadfast-pid-legacy/src/**"],
+                packages: &["steadfast-tests", "steadfast-pid-legacy"],
+                tests: PROMISES,
+                patience: "120",
+            },
+            Part::Engine => Plan {
+                files: &[
+                    "crates/steadfast-linux/src/wait.rs",
+                    "crates/steadfast-linux/src/spawn/dumpable.rs",
+                    "crates/steadfast-linux/src/spawn/child/capabilities.rs",
+                    "crates/steadfast-linux/src/spawn/child/credentials.rs",
+                ],
+                packages: &["steadfast-tests", "steadfast-linux"],
+                tests: &["--lib", "--tests", "--", "--skip", "beside", "--skip", "mock", "--skip", "probe", "--skip", "straits"],
+                patience: "120",
+            },
+        }
+    }
+}
+
+/// Those that are about the backends, and quick.
+#[rustfmt::skip]
+const PROMISES: &[&str] = &[
+    "--lib", "--test", "promises", "--",
+    "--skip", "beside", "--skip", "mock", "--skip", "probe", "--skip", "straits", "--skip", "attribute", "--skip", "like std", "--skip", "same play",
+    "--skip", "hostile", "--skip", "30,000", "--skip", "eight threads", "--skip", "examples",
+];
+
+/// Runs cargo-mutants on each part; its exit code is not 0 if anything survives.
+pub fn run(args: &Args) -> ExitCode {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let parts = if args.parts.is_empty() { &Part::ALL[..] } else { &args.parts };
+    let mut all_caught = true;
+    for part in parts {
+        let plan = part.plan();
+        let mut command = Command::new(&cargo);
+        command.args(["mutants", "--baseline", "skip", "--build-timeout", "600", "--timeout", plan.patience]);
+        command.arg("--output").arg(format!("target/mutants/{}", part.name()));
+        for file in plan.files {
+            command.args(["--file", file]);
+        }
+        for package in plan.packages {
+            command.args(["--test-package", package]);
+        }
+        command.args(&args.more).arg("--").args(plan.tests);
+        match command.status() {
+            Ok(status) => all_caught &= status.success(),
+            Err(error) => {
+                eprintln!("cargo cannot be started: {error}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    if all_caught { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
