@@ -28,7 +28,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("limits: what is passed on just after the exit is had, or the result says that it is not", || {
             each_backend(late)
         }),
-        Test::that_may_skip("limits: no thread to be had: timeouts, output, dropped children", no_thread),
+        Test::that_may_skip("limits: no thread can be started: timeouts, output, dropped children", no_thread),
     ]
 }
 

@@ -24,7 +24,7 @@ fn rounds() -> u64 {
     std::env::var("STEADFAST_STORM").ok().and_then(|text| text.parse().ok()).unwrap_or(200_000)
 }
 
-/// A program that does nothing, to be had faster than any other.
+/// A program that does nothing, and starts faster than any other.
 fn noop() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("noop");

@@ -33,7 +33,7 @@ fn rounds() -> u64 {
     std::env::var("STEADFAST_RACES").ok().and_then(|text| text.parse().ok()).unwrap_or(3_000)
 }
 
-/// Programs that are to be had faster than any others: one that ends at once, and one that stays.
+/// Programs that start faster than any others: one that ends at once, and one that stays.
 fn programs() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     let arch = std::env::consts::ARCH;

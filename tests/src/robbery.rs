@@ -1,5 +1,5 @@
 //! A hostile user: this program as root starts programs as another user, whose processes try to read and to overwrite its memory, and to
-//! take its descriptors, at every moment between clone and exec. Nothing is to be had.
+//! take its descriptors, at every moment between clone and exec. They must get nothing.
 //!
 //! The thieves are processes of that user, without any privilege. They learn from a shared file which PID comes next, and where the
 //! secret lies; an attacker of the real world guesses both.

@@ -103,7 +103,7 @@ pub trait BackendProcess: Send + Sync {
     /// thread that others rely on [contains](crate::contain) the panic.
     ///
     /// # Errors
-    /// `EMFILE`, `EAGAIN` and the like, if it takes a descriptor or a thread that is not to be had.
+    /// `EMFILE`, `EAGAIN` and the like, if it takes a descriptor or a thread and there is none.
     fn on_exit(self: Arc<Self>, end: Until, tell: OnExit) -> Result<()>;
 
     /// Lends the descriptor that stands for the process, if this backend has one.

@@ -32,7 +32,7 @@ pub enum Error {
         /// The PID that it had or has.
         pid: Pid,
     },
-    /// The exit status is not to be had (`ECHILD`).
+    /// The exit status is not available (`ECHILD`).
     #[error(
         "wait for process {pid}: No child processes (os error 10): it is not a child of this process, \
          SIGCHLD is ignored, or somebody else has waited for it"
@@ -79,7 +79,7 @@ pub enum Error {
         /// What was given.
         tid: Pid,
     },
-    /// The order to spawn can never work; nothing was tried.
+    /// The settings of the command contradict each other or can never work; nothing was tried.
     #[error("spawn `{}`: {why}", std::path::Path::new(.program).display())]
     InvalidPlan {
         /// The program as it was given.

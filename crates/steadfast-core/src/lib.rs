@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | `backend` | the three traits of a backend |
 //! | `process` | [`Process`]: Running, Done, Released, and who reaps; being told of an exit; waiting for those that are no children |
-//! | `plan` | [`Plan`]: an order to spawn that has been checked; [`Attributes`] and their values |
+//! | `plan` | [`Plan`]: what is to be spawned, and how, checked; [`Attributes`] and their values |
 //! | [`sync`] | locks that a simulation can see |
 //! | `pid`, `signal`, `errno`, `exit` | the values at the edges |
 //! | `contain` | [`contain`]: a callback's panic is its own |

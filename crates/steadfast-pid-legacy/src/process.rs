@@ -127,7 +127,7 @@ impl LegacyProcess {
         match self.watch(watch) {
             Ok(watch) if watch.wait_until(deadline) => self.look(),
             Ok(_) => Ok(None),
-            // There is no thread to be had now, and without one no event.
+            // No thread can be started now, and without one there is no event.
             Err(_) => self.look_until(deadline),
         }
     }

@@ -107,7 +107,7 @@ impl PidfdProcess {
         }
     }
 
-    /// A status that is not to be had from `waitid`, because somebody else has waited for the process, or `SIGCHLD` is ignored, or it
+    /// A status that `waitid` does not give, because somebody else has waited for the process, or `SIGCHLD` is ignored, or it
     /// was never our child: since 6.15 the kernel tells it to whoever has a pidfd, once the process has been reaped.
     fn lost_status(&self) -> Option<Exit> {
         let status = pidfd_exit_status(self.pidfd()).ok().flatten()?;

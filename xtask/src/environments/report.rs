@@ -91,7 +91,7 @@ pub(super) fn json(all: &All<'_>) -> Value {
 }
 
 /// # Errors
-/// If there is no date to be had.
+/// If no date is available.
 pub(super) fn markdown(all: &All<'_>) -> Result<String, String> {
     let date = std::process::Command::new("date").args(["-u", "+%F"]).output().map_err(|error| format!("date: {error}"))?;
     let cells = |row: &[String]| format!("| {} |\n", row.join(" | "));

@@ -1,4 +1,4 @@
-//! [`Plan`]: an order to spawn that has been checked, so that a backend need not.
+//! [`Plan`]: what is to be spawned, and how; checked, so that a backend need not.
 
 mod attributes;
 mod conflicts;

@@ -47,7 +47,7 @@ impl fmt::Display for Gone {
     }
 }
 
-/// Between two looks, where the backend refuses to tell: at first, and at last.
+/// Between two looks, where the backend refuses to tell: the first pause, and the longest.
 const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_millis(50);
 
@@ -66,7 +66,7 @@ impl Process {
     /// A child is waited for and reaped, as by [`wait`](Process::wait). Of another process the status is unknown at that moment, as a
     /// rule.
     ///
-    /// Without pidfds there is no event for a process that is not a child: `/proc` is looked at from time to time, at last every 50 ms.
+    /// Without pidfds there is no event for a process that is not a child: `/proc` is read again and again, after at most 50 ms.
     ///
     /// # Errors
     /// As [`wait_gone`](Process::wait_gone).
@@ -89,7 +89,7 @@ impl Process {
     /// tells it to everybody, which is Linux since 6.15 (`PIDFD_GET_INFO`), with a pidfd. As long as the parent does not wait for it, it
     /// is a zombie, and this does not return: [`wait_exited`](Process::wait_exited) does.
     ///
-    /// Without pidfds, and before Linux 6.15 with them, there is no event for that: it is looked at from time to time, at last every 50 ms.
+    /// Without pidfds, and before Linux 6.15 with them, there is no event for that: it is looked at again and again, after at most 50 ms.
     ///
     /// # Errors
     /// [`Error::Released`] after [`release`](Process::release), also if that is called by another thread meanwhile;

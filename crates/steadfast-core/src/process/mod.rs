@@ -256,11 +256,11 @@ impl Process {
     }
 
     /// Blocks until the process has exited, reaps it and gives its status. Any number of threads may wait; all get the
-    /// same status, and so does every later call. (Go's second `Wait` fails; a handle that is shared needs it kinder, and
-    /// the status is a fact that does not change.)
+    /// same status, and so does every later call. (Go's second `Wait` fails. Here a handle is shared, and whoever
+    /// comes late must get the answer too; the status does not change.)
     ///
     /// # Errors
-    /// [`Error::NoChild`] (`ECHILD`) if the status is not to be had: not a child of this process, or somebody else has
+    /// [`Error::NoChild`] (`ECHILD`) if there is no status for us: not a child of this process, or somebody else has
     /// waited for it, or `SIGCHLD` is ignored. Never a made-up success; but the true status, without resource usage, where the
     /// kernel still tells it: with a pidfd, since Linux 6.15. For a process that is not a child and lives, see
     /// [`wait_gone`](Process::wait_gone). [`Error::Released`] after [`release`](Process::release).

@@ -143,7 +143,7 @@ impl<R: Engine> Over<R> {
             }
             if is_new {
                 self.begin()?;
-            // Told of an exit, and yet there is nothing to be had: the backend finds out.
+            // Told of an exit, and yet there is no status: the backend finds out.
             } else if matches!(verdict, Verdict::Refused) || self.hear().is_err() {
                 self.look_again_soon(cx);
                 return Poll::Pending;

@@ -140,7 +140,7 @@ impl Command {
         self
     }
 
-    /// Gives birth to it in new namespaces (clone(2), `CLONE_NEW…`). `EPERM` without `CAP_SYS_ADMIN`, but for
+    /// Starts it in new namespaces (clone(2), `CLONE_NEW…`). `EPERM` without `CAP_SYS_ADMIN`, but for
     /// [`Namespaces::USER`], in which it has all capabilities; the stage is `clone into new namespaces`. With [`Namespaces::MOUNT`] all
     /// its mounts become private, see [`mount_propagation`](Self::mount_propagation).
     ///
@@ -197,8 +197,8 @@ impl Command {
         self
     }
 
-    /// Gives birth to it in the cgroup of this directory (`CLONE_INTO_CGROUP`, Linux 5.7), or has it join before all other steps
-    /// where that cannot be (an older kernel, a cgroup of version 1). `EACCES` without the right to write its `cgroup.procs`.
+    /// Starts it in the cgroup of this directory (`CLONE_INTO_CGROUP`, Linux 5.7). Where the kernel cannot do that (before 5.7, a
+    /// cgroup of version 1), it joins before all other steps. `EACCES` without the right to write its `cgroup.procs`.
     pub fn cgroup(&mut self, dir: impl Into<OwnedFd>) -> &mut Command {
         self.changed().cgroup = Some(Arc::new(dir.into()));
         self
@@ -304,7 +304,7 @@ impl Command {
     /// Sends it this signal when the thread that spawns it ends (`PR_SET_PDEATHSIG`), or at once if that has happened before the
     /// program starts. A program with a set-user-ID bit or file capabilities loses it.
     ///
-    /// The *thread* that spawns it, not this process: spawn it from one that lasts.
+    /// It is the end of the *thread* that counts, not of this process: spawn from a thread that lives as long as you need the child.
     pub fn parent_death_signal(&mut self, signal: Signal) -> &mut Command {
         self.changed().parent_death_signal = Some(signal);
         self

@@ -166,7 +166,7 @@ impl Command {
     }
 
     /// Sets its whole environment: these variables, in this order, even one that comes twice. (With `env_clear` and `env` the
-    /// child gets them sorted by name, as std has it.) Not to be had together with the other `env` methods.
+    /// child gets them sorted by name, as std has it.) It excludes the other `env` methods: with one of them the spawn is refused.
     ///
     /// ```
     /// use steadfast::Command;

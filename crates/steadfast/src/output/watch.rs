@@ -12,7 +12,7 @@ use steadfast_core::{Error, Lent, Result, Until};
 pub(super) enum Watch<'a> {
     Pidfd(&'a Process, Lent),
     Alarm(&'a Process, Arc<Alarm>),
-    /// There is neither a descriptor nor a thread to be had: it is looked at from time to time.
+    /// Neither a descriptor nor a thread is available: it is looked at from time to time.
     Looks(&'a Process),
     /// It is over already.
     Over,

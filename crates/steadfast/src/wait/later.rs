@@ -59,7 +59,7 @@ pub(crate) fn longer(pause: Duration) -> Duration {
     (pause * 2).min(LONGEST)
 }
 
-/// Calls after a pause, on a thread of its own; at once, if there is none to be had.
+/// Calls after a pause, on a thread of its own; at once, if no thread can be started.
 pub(crate) fn soon(pause: Duration, call: impl Fn() + Clone + Send + 'static) {
     let then = call.clone();
     let run = move || {
