@@ -1,5 +1,6 @@
 //! `cargo xtask tidy`: the rules that a review forgets. Also a test, so that they cannot be forgotten either.
 
+use crate::arrows::{self, Files};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -49,6 +50,8 @@ const RULES: &[Rule] = &[
     ("every crate has the shared lints", shared_lints),
     ("PLATFORM.md has the features that the probe asks for", features),
     ("no file is longer than 600 lines", lengths),
+    ("no files use each other in a circle", circles),
+    ("the mock's floors: a file uses its own and lower ones", floors),
 ];
 
 /// What breaks the rules below `root`.
@@ -149,6 +152,19 @@ fn features(files: &[File]) -> Vec<String> {
 
 fn lengths(files: &[File]) -> Vec<String> {
     sources(files).filter(|file| file.text.lines().count() > 600).map(|file| file.path.clone()).collect()
+}
+
+/// All that is not a test's.
+fn product(files: &[File]) -> Files<'_> {
+    sources(files).filter(|file| !file.path.starts_with("tests/")).map(|file| (file.path.as_str(), file.text.as_str())).collect()
+}
+
+fn circles(files: &[File]) -> Vec<String> {
+    arrows::circles(&product(files)).into_iter().map(|circle| circle.join(", ")).collect()
+}
+
+fn floors(files: &[File]) -> Vec<String> {
+    arrows::upwards(&product(files))
 }
 
 #[cfg(test)]
