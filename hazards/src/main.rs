@@ -11,12 +11,14 @@ mod other_code;
 mod peers;
 mod report;
 mod stage;
+mod subject;
 mod surroundings;
+mod verdict;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use hazard::{Hazard, Seen, Verdict};
+use hazard::Hazard;
 use indicatif::{ProgressBar, ProgressStyle};
-use library::{Library, Refusal};
+use library::Library;
 use nix::sys::wait::WaitStatus;
 use report::Cell;
 use stage::{Stage, Trouble};
@@ -25,6 +27,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
+use subject::Refusal;
+use verdict::{Seen, Verdict};
 use xtask::namespace;
 
 /// Tries the dangers that users of processes do not see on steadfast and its peers

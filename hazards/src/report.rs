@@ -1,8 +1,8 @@
 //! The table: for the terminal, as JSON, and as the page `docs/hazards.md`.
 
-use crate::Result;
-use crate::hazard::{self, Seen, Verdict};
+use crate::hazard;
 use crate::library;
+use crate::verdict::{Seen, Verdict};
 use comfy_table::{Table, presets::NOTHING};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -10,6 +10,8 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Cell {

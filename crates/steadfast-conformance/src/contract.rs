@@ -1,6 +1,6 @@
 //! The contract's table, row by row.
 
-use crate::report::{Promise, Skip, promise, promise_if};
+use crate::promise::{Promise, Skip, promise, promise_if};
 use crate::{Act, Subject};
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;

@@ -2,9 +2,9 @@
 
 use super::shared::Kernel;
 use crate::model::bits::{SignalBits, UNSTOPPABLE, bit};
+use crate::model::ids::Slot;
 use crate::model::process::{Life, Process};
 use crate::model::seen::Seen;
-use crate::model::table::Slot;
 use crate::order::trace::What;
 use crate::order::world::World;
 use crate::play::log::Ran;

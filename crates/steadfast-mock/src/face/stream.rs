@@ -2,7 +2,7 @@
 
 use super::shared::Kernel;
 use crate::model::host::Call;
-use crate::model::pipe::{End, PipeId};
+use crate::model::ids::{End, PipeId};
 use crate::model::seen::{Seen, Who};
 use crate::order::threads::For;
 use crate::order::trace::What;

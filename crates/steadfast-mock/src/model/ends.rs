@@ -2,10 +2,10 @@
 
 use super::bits::bit;
 use super::host::{Call, Host, Remains};
+use super::ids::{CALLER, INIT, Slot};
 use super::machine::Machine;
 use super::process::{Life, Process};
 use super::seen::{Actor, Seen};
-use super::table::{CALLER, INIT, Slot};
 use steadfast_core::Signal;
 
 impl<H: Host> Machine<H> {

@@ -1,9 +1,8 @@
 //! [`Host`]: who surrounds a machine: knows programs, decides what is left to chance, and is told what happened.
 
-use super::pipe::PipeId;
+use super::ids::{Id, PipeId};
 use super::seen::{Actor, Seen};
 use super::step::Code;
-use super::table::Id;
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 use steadfast_core::{Errno, Plan, Signal};

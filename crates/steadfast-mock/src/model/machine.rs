@@ -1,12 +1,13 @@
 //! [`Machine`]: the state of the model, and its time.
 
 use super::host::Host;
+use super::ids::{CALLER, INIT, Slot};
 use super::pipe::Pipes;
 use super::process::{Life, Process};
 use super::queue::{Event, Queue};
 use super::seen::{Actor, Seen, Who};
 use super::step::Code;
-use super::table::{CALLER, INIT, Slot, Table};
+use super::table::Table;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;

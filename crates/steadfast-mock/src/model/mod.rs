@@ -9,14 +9,16 @@
 //! | `machine.rs`, `host.rs` | the state, and who surrounds it |
 //! | `step.rs` | what a process can be made to do: its instructions |
 //! | `seen.rs` | what happened, in records |
+//! | `ids.rs` | what goes by a number |
 //! | `process.rs`, `table.rs`, `queue.rs`, `pipe.rs`, `bits.rs` | the parts of the state |
 //! | `steps.rs`, `plumbing.rs`, `signals.rs`, `ends.rs`, `spawn.rs` | how it changes |
 
 pub(crate) mod bits;
 mod ends;
 pub(crate) mod host;
+pub(crate) mod ids;
 pub(crate) mod machine;
-pub(crate) mod pipe;
+mod pipe;
 mod plumbing;
 pub(crate) mod process;
 mod queue;

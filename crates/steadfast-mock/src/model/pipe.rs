@@ -1,10 +1,7 @@
 //! [`Pipes`]: bytes on their way, with room for so many, and who has which end open (pipe(7)).
 
-use super::table::Id;
+use super::ids::{End, Id, PipeId};
 use std::collections::VecDeque;
-
-/// Which pipe; numbers are used again when nobody has either end.
-pub(crate) type PipeId = u32;
 
 /// A pipe is a row of pages. A write of a page (`PIPE_BUF`) or less is not divided among two; so a page that has no room for it stays as it
 /// is, and a pipe can be full with fewer bytes than it holds at best.
@@ -55,12 +52,6 @@ impl Pipe {
         }
         self.bytes.drain(..count)
     }
-}
-
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum End {
-    Read,
-    Write,
 }
 
 impl Pipes {

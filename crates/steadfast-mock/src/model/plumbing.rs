@@ -1,12 +1,11 @@
 //! What simulated processes do with their ends of pipes.
 
 use super::host::Host;
+use super::ids::{End, PipeId, Slot};
 use super::machine::Machine;
-use super::pipe::{End, PipeId};
 use super::process::{Life, Wait};
 use super::seen::Seen;
 use super::step::Step;
-use super::table::Slot;
 use std::sync::Arc;
 use steadfast_core::Signal;
 

@@ -1,9 +1,8 @@
 //! [`Process`]: one simulated process, and what it is doing.
 
 use super::bits::{SignalBits, bit};
-use super::pipe::PipeId;
+use super::ids::{NONE, PipeId, Slot};
 use super::step::{Code, Step};
-use super::table::{NONE, Slot};
 use std::sync::Arc;
 use steadfast_core::Signal;
 

@@ -2,7 +2,7 @@
 //! by the highest bit in which their time differs from a time that has been reached (a radix heap): so an event costs the same among ten
 //! thousand others as among ten.
 
-use super::table::Slot;
+use super::ids::Slot;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 

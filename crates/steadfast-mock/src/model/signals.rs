@@ -2,11 +2,11 @@
 
 use super::bits::{DUMPS_CORE, HARMLESS, QUEUE_UP, STOPS, SYNCHRONOUS, bit};
 use super::host::Host;
+use super::ids::{CALLER, INIT, Slot};
 use super::machine::Machine;
 use super::process::Life;
 use super::seen::Seen;
 use super::step::Disposition;
-use super::table::{CALLER, INIT, Slot};
 use std::sync::Arc;
 use steadfast_core::Signal;
 

@@ -2,12 +2,11 @@
 
 use super::bits::{UNSTOPPABLE, bit};
 use super::host::{Begins, Call, Host};
+use super::ids::{CALLER, End, Id, PipeId, Slot};
 use super::machine::Machine;
-use super::pipe::{End, PipeId};
 use super::process::Process;
 use super::seen::{Actor, Seen, Who};
 use super::step::{Code, Image, Kind};
-use super::table::{CALLER, Id, Slot};
 use std::sync::Arc;
 use steadfast_core::{Disposition, Errno, Plan, PlanStdio, Resource, Signal, Stage};
 

@@ -2,11 +2,11 @@
 
 use super::bits::bit;
 use super::host::Host;
+use super::ids::{INIT, Slot};
 use super::machine::Machine;
 use super::process::{FOR_EVER, Frame, Life, PAUSED, Process, Wait};
 use super::seen::Seen;
 use super::step::{Disposition, Step, Target};
-use super::table::{INIT, Slot};
 use std::sync::Arc;
 use steadfast_core::Signal;
 

@@ -1,25 +1,11 @@
 //! [`Table`]: all processes, their numbers, and who is whose child.
 
+use super::ids::{INIT, Id, NONE, Slot};
 use super::process::Process;
 use std::ops::{Index, IndexMut};
 
-/// Where a process is in the table.
-pub(crate) type Slot = u32;
-/// Process 1: the parent of orphans.
-pub(crate) const INIT: Slot = 0;
-/// The program under test. It has no PID here: as if it had made this PID namespace and stayed outside.
-pub(crate) const CALLER: Slot = 1;
 /// Linux keeps the numbers below for what is started at boot.
 const RESERVED_PIDS: i32 = 300;
-/// No process.
-pub(crate) const NONE: Slot = Slot::MAX;
-
-/// A process, for ever: what a pidfd means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Id {
-    pub(crate) slot: Slot,
-    generation: u32,
-}
 
 /// What a number is in use for. It is free when it is nothing.
 #[derive(Clone, Copy)]

@@ -3,7 +3,7 @@
 use super::threads::{For, State, unpark};
 use super::verdict::Verdict;
 use super::world::World;
-use crate::model::table::Slot;
+use crate::model::ids::Slot;
 
 /// What comes next, for threads that take turns.
 pub(crate) enum Next {

@@ -3,6 +3,7 @@
 //!
 //! **It must not know** the traits of a backend, how a thread is parked, what a test asks for, or that a run may be one of many.
 
+mod catch_up;
 pub(crate) mod chance;
 pub(crate) mod follow;
 pub(crate) mod judge;

@@ -1,7 +1,7 @@
 //! Who is to be told of an exit, and statuses that outlive their processes.
 
 use crate::model::host::Remains;
-use crate::model::table::Id;
+use crate::model::ids::Id;
 use std::collections::HashMap;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;

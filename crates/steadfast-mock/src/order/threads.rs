@@ -1,8 +1,7 @@
 //! [`Threads`]: the threads of a test that take turns: whose turn it is, and who waits for what.
 
 use super::verdict::Verdict;
-use crate::model::pipe::PipeId;
-use crate::model::table::Id;
+use crate::model::ids::{Id, PipeId};
 use std::thread;
 
 /// What a blocked thread waits for; it looks again when somebody says that this has changed.

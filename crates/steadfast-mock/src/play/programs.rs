@@ -3,18 +3,11 @@
 use super::expect::{Answer, Expectations};
 use super::run::Run;
 use super::script::Script;
-use super::setup::Setup;
+use super::setup::{Program, Setup};
 use crate::model::step::Code;
 use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
 use steadfast_core::{Errno, Plan};
-
-#[derive(Clone)]
-pub(crate) enum Program {
-    Fixed(Code),
-    Decides(Arc<dyn Fn(&Run) -> Script + Send + Sync>),
-    NotExecutable,
-}
 
 pub(crate) struct Programs {
     setup: Arc<Setup>,

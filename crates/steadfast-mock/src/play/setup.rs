@@ -2,11 +2,14 @@
 
 use super::expect::Expect;
 use super::fault::Fault;
-use super::programs::Program;
+use super::run::Run;
+use super::script::Script;
 use crate::model::bits::SignalBits;
 use crate::model::machine::Limits;
+use crate::model::step::Code;
 use std::ffi::OsString;
 use std::fmt;
+use std::sync::Arc;
 
 /// What a kernel is built with: the same for each run of a test.
 #[derive(Clone)]
@@ -22,6 +25,13 @@ pub(crate) struct Setup {
     pub(crate) programs: Vec<(OsString, Program)>,
     pub(crate) expectations: Vec<Expect>,
     pub(crate) faults: Vec<Fault>,
+}
+
+#[derive(Clone)]
+pub(crate) enum Program {
+    Fixed(Code),
+    Decides(Arc<dyn Fn(&Run) -> Script + Send + Sync>),
+    NotExecutable,
 }
 
 impl fmt::Debug for Setup {
