@@ -33,7 +33,7 @@ mod others;
 
 use machine::Number;
 use orders::{Act, run};
-use others::{WaitCall, birth, collect, life, orphans, siblings, start_time};
+use others::{birth, calls, collect, life, orphans, siblings, start_time};
 use steadfast_core::{
     BackendProcess, Errno, Error, ErrorKind, Exit, Pid, PipeEnd, Plan, ProcessBackend, Result, Signal, Spawned, Until, contain,
     sync,
