@@ -28,7 +28,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 use subject::Refusal;
-use verdict::{Seen, Verdict};
+use verdict::{PATIENCE, Seen, Verdict};
 use xtask::namespace;
 
 /// Tries the dangers that users of processes do not see on steadfast and its peers
@@ -74,9 +74,6 @@ enum Step {
 }
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
-
-/// Whoever has not answered by then does not.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let args = Args::parse();

@@ -2,7 +2,7 @@
 
 use crate::hazard;
 use crate::library;
-use crate::verdict::{Seen, Verdict};
+use crate::verdict::{PATIENCE, Seen, Verdict};
 use comfy_table::{Table, presets::NOTHING};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -141,7 +141,7 @@ pub(crate) fn write(cells: &[Cell], Day { date, versions }: &Day, path: &Path) -
          panics, does not return in {} seconds, or cannot go on. *stranger hit*: it killed, or took the status of, a process that it was not asked \
          about. –: it does not offer that.\n\n",
         versions.join(", "),
-        crate::PATIENCE.as_secs()
+        PATIENCE.as_secs()
     );
     page += &markdown(cells);
     page += "\n## What each of them did\n";

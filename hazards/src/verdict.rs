@@ -3,6 +3,10 @@
 use crate::subject::{Answer, Refusal};
 use serde::{Deserialize, Serialize};
 use std::process::ExitStatus;
+use std::time::Duration;
+
+/// Whoever has not answered by then does not.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a library made of a hazard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
