@@ -26,7 +26,6 @@ use std::ffi::OsStr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Duration;
 use subject::Refusal;
 use verdict::{PATIENCE, Seen, Verdict};
 use xtask::namespace;

@@ -1,4 +1,6 @@
 //! The contract's table, row by row.
+//!
+//! Longer than other files: one list of promises, each with a function that is read by itself.
 
 use crate::promise::{Promise, Skip, promise, promise_if};
 use crate::{Act, Subject};

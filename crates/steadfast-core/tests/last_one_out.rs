@@ -1,4 +1,6 @@
 //! The last call to come back reaps, and nobody else: with a backend whose calls come back when the test says so.
+//!
+//! Longer than other files: the backend that does as the test says is only understood beside what is asked of it.
 #![forbid(unsafe_code)]
 
 use std::os::fd::BorrowedFd;
