@@ -148,10 +148,6 @@ impl BackendProcess for Held {
         self.process.reap()
     }
 
-    fn collect(&self) -> Result<Exit> {
-        self.process.collect()
-    }
-
     fn on_exit(self: Arc<Self>, end: Until, tell: OnExit) -> Result<()> {
         if self.will.watches.load(Ordering::SeqCst) {
             let error = self.will.refused("epoll_ctl", Errno::MFILE);

@@ -92,16 +92,6 @@ impl BackendProcess for Scripted {
         }
     }
 
-    fn collect(&self) -> Result<Exit> {
-        self.0.note("collect");
-        let mut interrupt = self.0.interrupt.lock().unwrap();
-        if *interrupt > 0 {
-            *interrupt -= 1;
-            return Err(Error::on_process("wait", Pid::MAX, Errno::INTR));
-        }
-        Ok(exit())
-    }
-
     fn on_exit(self: Arc<Self>, _: Until, tell: OnExit) -> Result<()> {
         self.0.note("on_exit");
         held(&self.0.hold_on_exit);

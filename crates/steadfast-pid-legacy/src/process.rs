@@ -278,19 +278,6 @@ impl BackendProcess for LegacyProcess {
         .map_err(self.failed("waitid"))
     }
 
-    fn collect(&self) -> Result<Exit> {
-        match &self.waiting {
-            // Our own child, and nobody else's to reap: the number is its own until this call gives it back.
-            Waiting::Waitid(_) => self.wait_for_ever(Reaping::Reap),
-            Waiting::Wait4(collector) => {
-                let found = || self.found();
-                collector.wait_until(None, found).and_then(|_| collector.take(found))
-            }
-        }
-        .and_then(|exit| exit.ok_or(Errno::CHILD))
-        .map_err(self.failed("waitid"))
-    }
-
     fn on_exit(self: Arc<Self>, end: Until, tell: OnExit) -> Result<()> {
         let failed = self.failed("start a thread that waits");
         let is_ours = self.is_ours()?;

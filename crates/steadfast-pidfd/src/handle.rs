@@ -47,25 +47,6 @@ impl BackendProcess for PidfdProcess {
         self.waitid(Blocking::Now, Reaping::Reap).map_err(|errno| Error::on_process("waitid", self.pid, errno))
     }
 
-    fn collect(&self) -> Result<Exit> {
-        let reaped = loop {
-            match self.waitid(Blocking::Block, Reaping::Reap) {
-                Ok(Some(exit)) => break Ok(exit),
-                Err(errno) => break Err(errno),
-                Ok(None) => {
-                    if let Err(errno) = self.wait_exited_until(None) {
-                        break Err(errno);
-                    }
-                }
-            }
-        };
-        let exit = reaped.or_else(|errno| match errno {
-            Errno::CHILD => self.lost_status().ok_or(errno),
-            errno => Err(errno),
-        });
-        exit.map_err(|errno| Error::on_process("waitid", self.pid, errno))
-    }
-
     fn on_exit(self: Arc<Self>, end: Until, tell: OnExit) -> Result<()> {
         // At once, if it is over: that needs nothing that could be refused.
         if self.poll(Some(Duration::ZERO)).is_ok_and(|exited| exited) && self.sight().is(end) {

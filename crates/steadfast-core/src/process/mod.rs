@@ -31,7 +31,7 @@ use state::{Inner, Learnt, Look, Origin, Phase, Refused, State, UNKNOWN, retry_i
 use watchers::Watchers;
 
 use crate::lock::Mutex;
-use crate::{BackendProcess, Errno, Error, Exit, Pid, PipeEnd, Plan, ProcessBackend, Result, Spawned};
+use crate::{BackendProcess, Errno, Error, Exit, Pid, PipeEnd, Plan, ProcessBackend, Result};
 use once_cell::race::OnceBox;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -81,25 +81,16 @@ impl Process {
         Ok((process, spawned.pipes, spawned.pidfd))
     }
 
-    /// Spawns a plan, closes the stdin that it may have piped, and waits for the process, which nobody has a handle of: no
-    /// other call can be in progress, and so it is waited for and reaped in one.
+    /// Spawns a plan, closes the stdin that it may have piped, and waits for the process.
     ///
     /// # Errors
     /// As [`ProcessBackend::spawn`] and [`wait`](Process::wait).
     pub fn run(backend: &Arc<dyn ProcessBackend>, plan: &Plan) -> Result<Exit> {
-        let Spawned { pid, process, spawner_peak, pipes: [stdin, stdout, stderr], pidfd } = backend.spawn(plan)?;
-        drop(stdin);
-        let answer = retry_interrupted(|| process.collect());
         // What it writes has a reader until it ends.
-        drop((stdout, stderr, pidfd));
-        match answer {
-            Err(error) if error.errno() == Some(Errno::CHILD) => Err(Error::NoChild { pid }),
-            Err(error) => {
-                process.abandon();
-                Err(error)
-            }
-            answer => answer.map(|exit| exit.of_spawner(spawner_peak)),
-        }
+        let (process, [stdin, _stdout, _stderr], _pidfd) = Process::spawn(backend, plan)?;
+        drop(stdin);
+        process.wait()?;
+        process.exit().ok_or(Error::NoChild { pid: process.pid() })
     }
 
     /// Finds a process by its PID.

@@ -302,12 +302,6 @@ impl BackendProcess for MockProcess {
         reaped.map_err(self.failed("waitid"))
     }
 
-    fn collect(&self) -> Result<Exit> {
-        let exit = self.wait_exited(None)?;
-        self.reap()?;
-        exit.ok_or_else(|| self.failed("waitid")(Errno::CHILD))
-    }
-
     fn on_exit(self: Arc<Self>, end: steadfast_core::Until, tell: OnExit) -> Result<()> {
         self.kernel.call(|world| {
             let id = self.target(world).map_or(self.id, |slot| world.table.id(slot));

@@ -28,3 +28,6 @@ pub(crate) mod spawn;
 pub(crate) mod step;
 mod steps;
 pub(crate) mod table;
+
+#[cfg(test)]
+mod tests;
