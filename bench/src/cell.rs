@@ -1,7 +1,7 @@
 //! One cell: so much memory in use, so many threads, and all subjects of a case, taking turns.
 
 use crate::program::Noop;
-use crate::subject::{self, Subject};
+use crate::subject::{self, Case, Subject};
 use crate::{Result, Row};
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
@@ -15,13 +15,6 @@ pub(crate) struct Cell {
     threads: usize,
     #[arg(long)]
     rounds: usize,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Case {
-    Plain,
-    Attributes,
-    Output,
 }
 
 /// No subject gets more time than this in a cell: some take a thousand times as long as others.

@@ -110,14 +110,14 @@ fn spawn(args: &Spawn) -> Result<()> {
     let mut rows = Vec::new();
     for rss_mib in &args.rss {
         for threads in [1, 2] {
-            for case in [cell::Case::Plain, cell::Case::Attributes] {
+            for case in [subject::Case::Plain, subject::Case::Attributes] {
                 rows.extend(measure(case, *rss_mib, threads, args.rounds)?);
             }
         }
     }
-    rows.extend(measure(cell::Case::Output, 0, 1, args.rounds.min(15))?);
+    rows.extend(measure(subject::Case::Output, 0, 1, args.rounds.min(15))?);
     match args.format {
-        Format::Text => print!("{}", table::render(&rows)),
+        Format::Text => print!("{}", render(&rows)),
         Format::Json => println!("{}", serde_json::json!({ "bench": "spawn", "rows": rows })),
     }
     match &args.picture {
@@ -127,7 +127,7 @@ fn spawn(args: &Spawn) -> Result<()> {
 }
 
 /// Runs a cell in a process of its own.
-fn measure(case: cell::Case, rss_mib: u64, threads: usize, rounds: usize) -> Result<Vec<Row>> {
+fn measure(case: subject::Case, rss_mib: u64, threads: usize, rounds: usize) -> Result<Vec<Row>> {
     let name = case.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
     eprintln!("{name}: {rss_mib} MiB in use, {threads} thread(s)");
     let (rss, threads, rounds) = (rss_mib.to_string(), threads.to_string(), rounds.to_string());
@@ -137,4 +137,12 @@ fn measure(case: cell::Case, rss_mib: u64, threads: usize, rounds: usize) -> Res
         return Err(format!("{words:?}: {}", output.status).into());
     }
     Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+fn render(rows: &[Row]) -> String {
+    let cells = |row: &Row| {
+        let (median, ratio) = (format!("{:.1} µs", row.median_us), format!("{:.2}", row.ratio_to_limit));
+        [row.case.clone(), format!("{} MiB", row.rss_mib), row.threads.to_string(), row.subject.clone(), median, ratio]
+    };
+    table::render(["case", "in use", "threads", "subject", "median", "to the limit"], &[1, 2, 4, 5], rows.iter().map(cells))
 }

@@ -1,7 +1,6 @@
 //! The subjects: the same work, by each library, and by as little as it can be done with.
 
 use crate::Result;
-use crate::cell::Case;
 use crate::program::Noop;
 use rustix::event::{PollFd, PollFlags, poll};
 use std::ffi::{CStr, CString};
@@ -13,6 +12,13 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use steadfast::{Capture, Limit, Resource};
 use steadfast_linux::bare::{Calls, spawn_and_wait};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Case {
+    Plain,
+    Attributes,
+    Output,
+}
 
 pub(crate) struct Subject<'a> {
     pub(crate) name: &'static str,

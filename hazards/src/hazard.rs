@@ -1,44 +1,14 @@
 //! The hazards: what is done to a library, and what its answer is worth.
 
-use crate::library::{Answer, Library, Order, Refusal, Stdin};
+use crate::library::Library;
 use crate::stage::{Exit, Stage};
+use crate::subject::{Answer, Order, Refusal, Stdin};
 use crate::surroundings;
-use serde::{Deserialize, Serialize};
+use crate::verdict::{Seen, Verdict, judge_status};
 use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-
-/// What a library made of a hazard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Verdict {
-    /// The truth, and nobody else was touched.
-    Safe,
-    /// It says that it cannot tell or do it, and nobody else was touched.
-    Error,
-    /// It says what is not so; it never returns; it panics; it cannot go on after it.
-    WrongAnswer,
-    /// A process was touched that it was not asked about.
-    StrangerHit,
-    /// Somebody else had what is this program's.
-    Robbed,
-    NotOffered,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Seen {
-    pub(crate) verdict: Verdict,
-    /// In a few words.
-    pub(crate) note: String,
-}
-
-impl Seen {
-    pub(crate) fn new(verdict: Verdict, note: impl Into<String>) -> Seen {
-        Seen { verdict, note: note.into() }
-    }
-}
 
 pub(crate) struct Hazard {
     /// On the command line.
@@ -330,14 +300,5 @@ fn short_timeout(library: &Library, stage: &Stage) -> Answer<Seen> {
         None if took >= TIMEOUT => Seen::new(Verdict::Safe, "waits as long"),
         None => Seen::new(Verdict::WrongAnswer, format!("returns after {} µs", took.as_micros())),
         Some(status) => Seen::new(Verdict::WrongAnswer, format!("{status}, while it runs")),
-    })
-}
-
-pub(crate) fn judge_status(answer: Answer<ExitStatus>, code: i32) -> Answer<Seen> {
-    Ok(match answer {
-        Ok(status) if status.code() == Some(code) => Seen::new(Verdict::Safe, "the true status"),
-        Ok(status) => Seen::new(Verdict::WrongAnswer, status.to_string()),
-        Err(Refusal::Error(error)) => Seen::new(Verdict::Error, error),
-        Err(refusal) => return Err(refusal),
     })
 }

@@ -1,12 +1,8 @@
 //! The libraries: what each of them offers of the little that the hazards ask for, used as its documentation says.
 
 use crate::peers::{AsyncProcess, PidfdUtil, Subprocess, Tokio, Wrapped, std_output};
-use crate::stage::Trouble;
-use std::fmt::Display;
-use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use crate::subject::{Answer, Order, Refusal, Stdin, Subject, boxed};
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 use steadfast::System;
 
@@ -25,96 +21,6 @@ pub(crate) struct Library {
 impl Library {
     pub(crate) fn is_ours(&self) -> bool {
         self.package == Some("steadfast")
-    }
-}
-
-/// What is to be started. Its stdout and stderr go nowhere.
-pub(crate) struct Order {
-    pub(crate) program: PathBuf,
-    pub(crate) args: Vec<&'static str>,
-    pub(crate) stdin: Stdin,
-    /// As the leader of a process group of its own.
-    pub(crate) leads_group: bool,
-    /// As this user, and the group of the same number.
-    pub(crate) user: Option<u32>,
-}
-
-pub(crate) enum Stdin {
-    Null,
-    /// This one.
-    Given(OwnedFd),
-    /// A pipe that the library makes and keeps.
-    Piped,
-}
-
-impl From<Stdin> for Stdio {
-    fn from(stdin: Stdin) -> Stdio {
-        match stdin {
-            Stdin::Null => Stdio::null(),
-            Stdin::Given(fd) => Stdio::from(fd),
-            Stdin::Piped => Stdio::piped(),
-        }
-    }
-}
-
-impl Order {
-    pub(crate) fn new(program: impl AsRef<Path>) -> Order {
-        Order { program: program.as_ref().to_owned(), args: Vec::new(), stdin: Stdin::Null, leads_group: false, user: None }
-    }
-
-    pub(crate) fn for_std(self) -> Command {
-        let mut command = Command::new(&self.program);
-        command.args(&self.args).stdin(self.stdin).stdout(Stdio::null()).stderr(Stdio::null());
-        if self.leads_group {
-            command.process_group(0);
-        }
-        if let Some(user) = self.user {
-            command.uid(user).gid(user);
-        }
-        command
-    }
-}
-
-/// A process, as a library holds it.
-pub(crate) trait Subject {
-    fn pid(&self) -> i32;
-    fn kill(&mut self) -> Answer<()>;
-    fn kill_group(&mut self) -> Answer<()> {
-        Err(Refusal::NotOffered)
-    }
-    fn wait(&mut self) -> Answer<ExitStatus>;
-    /// For the end of its code, be it reaped or not; `None` where its status is not known.
-    fn wait_exited(&mut self) -> Answer<Option<ExitStatus>> {
-        self.wait().map(Some)
-    }
-    /// In bytes, of a process that was waited for.
-    fn peak_memory(&self) -> Answer<steadfast::MaxRss> {
-        Err(Refusal::NotOffered)
-    }
-    fn wait_timeout(&mut self, _: Duration) -> Answer<Option<ExitStatus>> {
-        Err(Refusal::NotOffered)
-    }
-}
-
-pub(crate) type Answer<T> = Result<T, Refusal>;
-
-#[derive(Debug)]
-pub(crate) enum Refusal {
-    NotOffered,
-    Error(String),
-    /// Nothing was asked.
-    Stage(String),
-}
-
-impl From<Trouble> for Refusal {
-    fn from(Trouble(what): Trouble) -> Refusal {
-        Refusal::Stage(what)
-    }
-}
-
-impl<E: Display> From<E> for Refusal {
-    fn from(error: E) -> Refusal {
-        Refusal::Error(error.to_string())
     }
 }
 
@@ -186,10 +92,6 @@ pub(crate) fn all() -> Vec<Library> {
             output: |_| Err(Refusal::NotOffered),
         },
     ]
-}
-
-pub(crate) fn boxed(subject: impl Subject + 'static) -> Answer<Box<dyn Subject>> {
-    Ok(Box::new(subject))
 }
 
 enum Ours {

@@ -11,12 +11,14 @@ mod other_code;
 mod peers;
 mod report;
 mod stage;
+mod subject;
 mod surroundings;
+mod verdict;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use hazard::{Hazard, Seen, Verdict};
+use hazard::Hazard;
 use indicatif::{ProgressBar, ProgressStyle};
-use library::{Library, Refusal};
+use library::Library;
 use nix::sys::wait::WaitStatus;
 use report::Cell;
 use stage::{Stage, Trouble};
@@ -24,7 +26,8 @@ use std::ffi::OsStr;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::Duration;
+use subject::Refusal;
+use verdict::{PATIENCE, Seen, Verdict};
 use xtask::namespace;
 
 /// Tries the dangers that users of processes do not see on steadfast and its peers
@@ -70,9 +73,6 @@ enum Step {
 }
 
 type Result<T, E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
-
-/// Whoever has not answered by then does not.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let args = Args::parse();

@@ -1,7 +1,7 @@
 //! What other code of the same program, other programs and the machine's limits do beside a library.
 
-use crate::library::{Order, Stdin};
 use crate::stage::{Result, Stage};
+use crate::subject::{Order, Stdin};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::ptrace;
 use nix::sys::resource::{Resource, setrlimit};

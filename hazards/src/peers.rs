@@ -1,6 +1,6 @@
 //! The peers, used as their documentation says.
 
-use crate::library::{Answer, Order, Refusal, Stdin, Subject, boxed};
+use crate::subject::{Answer, Order, Refusal, Stdin, Subject, boxed};
 use futures_util::future::{Either, select};
 use std::future::Future;
 use std::os::unix::process::ExitStatusExt;

@@ -1,8 +1,8 @@
 //! The table: for the terminal, as JSON, and as the page `docs/hazards.md`.
 
-use crate::Result;
-use crate::hazard::{self, Seen, Verdict};
+use crate::hazard;
 use crate::library;
+use crate::verdict::{PATIENCE, Seen, Verdict};
 use comfy_table::{Table, presets::NOTHING};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -10,6 +10,8 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Cell {
@@ -139,7 +141,7 @@ pub(crate) fn write(cells: &[Cell], Day { date, versions }: &Day, path: &Path) -
          panics, does not return in {} seconds, or cannot go on. *stranger hit*: it killed, or took the status of, a process that it was not asked \
          about. –: it does not offer that.\n\n",
         versions.join(", "),
-        crate::PATIENCE.as_secs()
+        PATIENCE.as_secs()
     );
     page += &markdown(cells);
     page += "\n## What each of them did\n";

@@ -1,6 +1,6 @@
 //! What surrounds a hazard: programs, other code in the same program, strangers with recycled PIDs.
 
-use crate::library::{Order, Stdin};
+use crate::subject::{Order, Refusal, Stdin};
 use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::pthread::{Pthread, pthread_kill, pthread_self};
@@ -22,6 +22,12 @@ use xtask::{namespace, noop};
 
 /// Something could not be arranged. Not a library's fault, and so not its answer: it has no `Display`, which all of their errors have.
 pub(crate) struct Trouble(pub(crate) String);
+
+impl From<Trouble> for Refusal {
+    fn from(Trouble(what): Trouble) -> Refusal {
+        Refusal::Stage(what)
+    }
+}
 
 pub(crate) type Result<T, E = Trouble> = std::result::Result<T, E>;
 

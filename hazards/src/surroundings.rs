@@ -1,9 +1,10 @@
 //! Hazards of what is around a child: a tracer, a reactor, a parent that does not wait, a big parent, a helper that is slow, a user
 //! without threads to spare, a thread that ends, files that are no programs yet.
 
-use crate::hazard::{Seen, Verdict, judge_status};
-use crate::library::{Answer, Library, Order, Refusal};
+use crate::library::Library;
 use crate::stage::Stage;
+use crate::subject::{Answer, Order, Refusal};
+use crate::verdict::{Seen, Verdict, judge_status};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
 use std::sync::mpsc;

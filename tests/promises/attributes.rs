@@ -1,5 +1,7 @@
 //! Each attribute, seen from inside the child: as root, and as a plain user where it takes privileges. On both real backends,
 //! through every door.
+//!
+//! Longer than other files: one list of promises, each with a function that is read by itself.
 
 use crate::Test;
 use crate::errors::each_system;

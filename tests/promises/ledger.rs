@@ -233,11 +233,6 @@ impl BackendProcess for Entry {
         self.note(&mut book, &answer, true);
         answer
     }
-    fn collect(&self) -> Result<Exit> {
-        let answer = self.process.collect().map(Some);
-        self.note(&mut lock(&self.book), &answer, true);
-        answer.map(|exit| exit.expect("it was collected"))
-    }
     fn on_exit(self: Arc<Self>, end: Until, tell: OnExit) -> Result<()> {
         Arc::clone(&self.process).on_exit(end, tell)
     }

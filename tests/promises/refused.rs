@@ -1,4 +1,6 @@
 //! What the system refuses for the moment: nobody is forgotten by that, neither who waits nor what is to be reaped.
+//!
+//! Longer than other files: one list of promises, each with a function that is read by itself.
 
 use crate::Test;
 use crate::leaks::{children, each_backend, until};
@@ -144,10 +146,6 @@ impl BackendProcess for Held {
     fn reap(&self) -> Result<Option<Exit>> {
         self.will.look()?;
         self.process.reap()
-    }
-
-    fn collect(&self) -> Result<Exit> {
-        self.process.collect()
     }
 
     fn on_exit(self: Arc<Self>, end: Until, tell: OnExit) -> Result<()> {

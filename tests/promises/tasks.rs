@@ -1,4 +1,6 @@
 //! Waiting, reading and writing in tasks: on every backend, in both runtimes, and whatever becomes of futures and runtimes.
+//!
+//! Longer than other files: one list of promises, each with a function that is read by itself.
 
 use crate::Test;
 use crate::contract::ACTOR;

@@ -1,4 +1,6 @@
 //! Waiting for several processes, on every backend: each of whom is reported once, whatever becomes of its handle.
+//!
+//! Longer than other files: one list of promises, each with a function that is read by itself.
 
 use crate::Test;
 use crate::scene::{Promise, Scene, on_every_backend, real, simulated};

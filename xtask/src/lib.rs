@@ -1,6 +1,7 @@
 //! What one does with this repository: `cargo xtask probe | test | bench | hazards | environments | mutants | tidy`. One file per command; the tests use some of them.
 #![forbid(unsafe_code)]
 
+pub mod arrows;
 pub mod compare;
 pub mod environments;
 pub mod mutants;

@@ -31,13 +31,16 @@ enum Part {
 /// How a part is examined.
 struct Plan {
     files: &'static [&'static str],
-    /// The packages with the tests that judge it, and what `cargo test` is told.
-    packages: &'static [&'static str],
-    ///
-    /// One list after the other: whom the first tests catch the others need not.
-    tests: &'static [&'static [&'static str]],
+    /// The tests that judge it, one list after the other: whom the first catch the others need not.
+    tests: &'static [Tests],
     /// Seconds after which a mutant that still runs counts as caught: it waits for ever.
     patience: &'static str,
+}
+
+/// Of these packages, and what `cargo test` is told.
+struct Tests {
+    packages: &'static [&'static str],
+    args: &'static [&'static str],
 }
 
 impl Part {
@@ -56,20 +59,33 @@ impl Part {
         match self {
             Part::Core => Plan {
                 files: &["crates/steadfast-core/src/process/**"],
-                packages: &["steadfast-core", "steadfast-conformance"],
-                tests: &[&["--lib", "--test", "answers", "--test", "last_one_out", "--test", "toy"]],
-                patience: "15",
+                tests: &[
+                    Tests {
+                        packages: &["steadfast-core", "steadfast-conformance"],
+                        args: &["--lib", "--test", "answers", "--test", "last_one_out", "--test", "toy"],
+                    },
+                    Tests { packages: &["steadfast-tests"], args: &["--test", "promises", "--", "waiting", "--skip", "mock"] },
+                ],
+                patience: "30",
             },
             Part::Pidfd => Plan {
                 files: &["crates/steadfast-pidfd/src/**"],
-                packages: &["steadfast-tests", "steadfast-pidfd"],
-                tests: const { &[&contract(": pid-legacy"), &promises(": pid-legacy")] },
+                tests: const {
+                    &[
+                        Tests { packages: &["steadfast-tests", "steadfast-pidfd"], args: &contract(": pid-legacy") },
+                        Tests { packages: &["steadfast-tests"], args: &promises(": pid-legacy") },
+                    ]
+                },
                 patience: "120",
             },
             Part::PidLegacy => Plan {
                 files: &["crates/steadfast-pid-legacy/src/**"],
-                packages: &["steadfast-tests", "steadfast-pid-legacy"],
-                tests: const { &[&contract(": pidfd"), &promises(": pidfd")] },
+                tests: const {
+                    &[
+                        Tests { packages: &["steadfast-tests", "steadfast-pid-legacy"], args: &contract(": pidfd") },
+                        Tests { packages: &["steadfast-tests"], args: &promises(": pidfd") },
+                    ]
+                },
                 patience: "120",
             },
             Part::Engine => Plan {
@@ -79,10 +95,12 @@ impl Part {
                     "crates/steadfast-linux/src/spawn/child/capabilities.rs",
                     "crates/steadfast-linux/src/spawn/child/credentials.rs",
                 ],
-                packages: &["steadfast-tests", "steadfast-linux"],
-                tests: &[&[
-                    "--lib", "--tests", "--", "--skip", "beside", "--skip", "mock", "--skip", "probe", "--skip", "straits",
-                ]],
+                tests: &[Tests {
+                    packages: &["steadfast-tests", "steadfast-linux"],
+                    args: &[
+                        "--lib", "--tests", "--", "--skip", "beside", "--skip", "mock", "--skip", "probe", "--skip", "straits",
+                    ],
+                }],
                 patience: "120",
             },
         }
@@ -124,13 +142,13 @@ pub fn run(args: &Args) -> ExitCode {
             for file in plan.files {
                 command.args(["--file", file]);
             }
-            for package in plan.packages {
+            for package in tests.packages {
                 command.args(["--test-package", package]);
             }
             if pass > 0 {
                 command.arg("--iterate");
             }
-            command.args(&args.more).arg("--").args(*tests);
+            command.args(&args.more).arg("--").args(tests.args);
             let is_last = pass + 1 == plan.tests.len();
             match command.status() {
                 Ok(status) => all_caught &= status.success() || !is_last,

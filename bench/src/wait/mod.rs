@@ -6,7 +6,7 @@ mod subject;
 
 pub(crate) use cell::{Cell, run as run_cell};
 
-use crate::{Format, Result};
+use crate::{Format, Result, table};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -78,7 +78,7 @@ pub(crate) fn run(args: &Wait) -> Result<()> {
     let most = args.children.iter().copied().max().unwrap_or(1000);
     let bytes: u64 = measure(Case::Memory, most, 1)?;
     match args.format {
-        Format::Text => print!("{}\n{bytes} bytes for a handle that waits in a set\n", crate::table::render_wait(&rows)),
+        Format::Text => print!("{}\n{bytes} bytes for a handle that waits in a set\n", render(&rows)),
         Format::Json => println!("{}", serde_json::json!({ "bench": "wait", "rows": rows, "bytes_per_handle": bytes })),
     }
     match &args.picture {
@@ -97,4 +97,12 @@ fn measure<T: serde::de::DeserializeOwned>(case: Case, children: usize, rounds: 
         return Err(format!("{words:?}: {}", output.status).into());
     }
     Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+fn render(rows: &[Row]) -> String {
+    let cells = |row: &Row| {
+        let (median, ratio) = (format!("{:.2} µs", row.median_us), format!("{:.2}", row.ratio_to_limit));
+        [row.case.clone(), row.children.to_string(), row.subject.clone(), median, ratio]
+    };
+    table::render(["case", "children", "subject", "median", "to the limit"], &[1, 3, 4], rows.iter().map(cells))
 }

@@ -1,6 +1,8 @@
 //! The contract's table, row by row.
+//!
+//! Longer than other files: one list of promises, each with a function that is read by itself.
 
-use crate::report::{Promise, Skip, promise, promise_if};
+use crate::promise::{Promise, Skip, promise, promise_if};
 use crate::{Act, Subject};
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;

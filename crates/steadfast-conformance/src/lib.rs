@@ -34,6 +34,7 @@
 mod act;
 mod contract;
 mod play;
+mod promise;
 mod races;
 mod report;
 mod sequences;
@@ -42,6 +43,7 @@ mod watching;
 
 pub use act::Act;
 pub use play::{Life, Order, Sight, Theatre, same_play};
-pub use report::{Outcome, Promise, Report, promises, run};
+pub use promise::{Outcome, Promise};
+pub use report::{Report, promises, run};
 pub use sequences::same_answers;
 pub use subject::Subject;

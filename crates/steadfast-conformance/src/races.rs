@@ -1,7 +1,7 @@
 //! Threads, recycled PIDs, and what drops and releases leave behind.
 
 use crate::contract::{each_wait_is_lost, kind, until_zombie};
-use crate::report::{Promise, Skip, promise, promise_if};
+use crate::promise::{Promise, Skip, promise, promise_if};
 use crate::{Act, Subject};
 use std::os::unix::process::ExitStatusExt;
 use std::sync::Barrier;

@@ -1,76 +1,8 @@
 //! Running the promises, and the [`Report`].
 
+use crate::promise::{Outcome, Promise};
 use crate::{Subject, contract, races, sequences, watching};
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-/// One promise of the contract, with its name.
-#[derive(Clone, Copy)]
-pub struct Promise {
-    /// What is promised; also the test's name.
-    pub name: &'static str,
-    skip: fn(&Subject) -> Skip,
-    check: fn(&Subject),
-}
-
-/// Whether a promise is asked of a subject.
-pub(crate) enum Skip {
-    No,
-    /// It cannot be arranged.
-    Because(&'static str),
-    /// The backend declares that it cannot keep it. It is asked all the same: if it is kept, the declaration is wrong.
-    Unable(&'static str),
-}
-
-impl Skip {
-    pub(crate) fn unless(able: bool, reason: &'static str) -> Skip {
-        if able { Skip::No } else { Skip::Because(reason) }
-    }
-
-    pub(crate) fn unable_unless(able: bool, reason: &'static str) -> Skip {
-        if able { Skip::No } else { Skip::Unable(reason) }
-    }
-}
-
-pub(crate) const fn promise(name: &'static str, check: fn(&Subject)) -> Promise {
-    Promise { name, skip: |_| Skip::No, check }
-}
-
-pub(crate) const fn promise_if(name: &'static str, skip: fn(&Subject) -> Skip, check: fn(&Subject)) -> Promise {
-    Promise { name, skip, check }
-}
-
-/// What became of a promise.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(clippy::exhaustive_enums, reason = "there is no fourth")]
-pub enum Outcome {
-    /// Kept.
-    Passed,
-    /// Not asked, with the reason.
-    Skipped(&'static str),
-    /// Broken, with what was seen.
-    Failed(String),
-}
-
-impl Promise {
-    /// Holds the subject to it.
-    pub fn check(&self, subject: &Subject) -> Outcome {
-        let skip = (self.skip)(subject);
-        if let Skip::Because(reason) = skip {
-            return Outcome::Skipped(reason);
-        }
-        match (catch_unwind(AssertUnwindSafe(|| (self.check)(subject))), skip) {
-            (Ok(()), Skip::Unable(reason)) => Outcome::Failed(format!("kept, although declared impossible: {reason}")),
-            (Err(_), Skip::Unable(reason)) => Outcome::Skipped(reason),
-            (Ok(()), _) => Outcome::Passed,
-            (Err(panic), _) => {
-                let text = panic.downcast_ref::<String>().map(String::as_str);
-                let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-                Outcome::Failed(text.unwrap_or("a panic without words").to_owned())
-            }
-        }
-    }
-}
 
 /// The whole list, in the order of the contract.
 pub fn promises() -> Vec<Promise> {

@@ -2,7 +2,7 @@
 //!
 //! Longer than other files: the model is one table, and whoever performs, predicts and follows must agree on every row of it.
 
-use crate::report::{Promise, promise};
+use crate::promise::{Promise, promise};
 use crate::subject::Actor;
 use crate::{Act, Subject};
 use proptest::prelude::*;

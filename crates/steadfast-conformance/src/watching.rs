@@ -1,7 +1,7 @@
 //! Being told of an exit, and of what other threads do with a handle.
 
 use crate::contract::until_zombie;
-use crate::report::{Promise, Skip, promise, promise_if};
+use crate::promise::{Promise, Skip, promise, promise_if};
 use crate::{Act, Subject};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

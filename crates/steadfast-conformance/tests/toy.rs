@@ -231,12 +231,6 @@ impl BackendProcess for ToyProcess {
         })
     }
 
-    fn collect(&self) -> Result<Exit> {
-        let exit = self.wait_exited(None)?;
-        self.reap()?;
-        exit.ok_or_else(|| Error::on_process("wait", self.pid, Errno::CHILD))
-    }
-
     fn on_exit(self: Arc<Self>, _: Until, tell: OnExit) -> Result<()> {
         if self.bug == Bug::TellsTooEarly {
             tell();

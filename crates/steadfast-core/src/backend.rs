@@ -1,6 +1,28 @@
 //! The boundary: the three traits that a backend implements.
 //!
 //! No method has a default. A wrapper that forgot to forward one would be wrong silently.
+//!
+//! # Each method, and the promise that needs it
+//! | method | without it |
+//! | --- | --- |
+//! | [`ProcessBackend::capabilities`] | nobody could be told which backend is in use, nor a test what it may skip |
+//! | [`ProcessBackend::clock`] | timeouts would not hold in virtual time |
+//! | [`ProcessBackend::generation`] | the child of a fork(2) would reap and signal its parent's children |
+//! | [`ProcessBackend::spawn`], [`ProcessBackend::find`] | there would be no processes |
+//! | [`BackendProcess::signal`] | "a signal is delivered, or it is `ProcessDone`" |
+//! | [`BackendProcess::signal_group`] | a group could only be signalled by its number, which may be another's |
+//! | [`BackendProcess::wait_exited`] | "N threads get the same status": it sees the exit, and leaves the number taken |
+//! | [`BackendProcess::reap`] | "no signal goes out after the reap": it is the last call, and never blocks |
+//! | [`BackendProcess::on_exit`] | a set of thousands, a task, and who is no child would need a thread each |
+//! | [`BackendProcess::handle`] | a pidfd could not be lent, nor polled together with thousands |
+//! | [`BackendProcess::abandon`] | "a dropped child leaves no zombie" |
+//! | [`Clock::now`], [`Clock::sleep_until`] | deadlines, and pauses where there is no event |
+//! | [`Clock::scheduler`] | a lock of the program's would stop a simulation |
+//! | [`PipeWrite::write_deadline`], [`PipeRead::read_deadline`] | output of a simulated process could not be read in time |
+//! | [`PipeRead::block_until`] | two simulated pipes and an exit could not be waited for at once |
+//! | [`PipeWrite::into_end`], [`PipeRead::into_end`] | a pipeline of simulated processes |
+//!
+//! What was here and went: waiting and reaping in one call, for a child that nobody else has a handle of. It saved one system call of six.
 
 use crate::sync::Scheduler;
 use crate::{Exit, Pid, Plan, Result, Signal};
@@ -52,9 +74,7 @@ pub trait ProcessBackend: Send + Sync {
 ///
 /// # For authors
 /// [`Process`](crate::Process) calls these from many threads at once and promises: [`reap`](Self::reap) is called only when no
-/// other call on this object is in progress, and nothing is called after it has found an exit; or [`collect`](Self::collect) is
-/// called, and then nothing else at all; but [`abandon`](Self::abandon), if it fails with anything but `EINTR`, after which it is asked
-/// again, and `ECHILD`. Report
+/// other call on this object is in progress, and nothing is called after it has found an exit. Report
 /// the system's errors as they are ([`Error::System`](crate::Error::System) with the errno): `ESRCH`, `ECHILD` and `EINTR`
 /// get their meaning above. Dropping the object frees what it holds, and does nothing to the process.
 pub trait BackendProcess: Send + Sync {
@@ -84,13 +104,6 @@ pub trait BackendProcess: Send + Sync {
     /// # Errors
     /// `ECHILD` when it was reaped already, by whomever.
     fn reap(&self) -> Result<Option<Exit>>;
-
-    /// Blocks until the process has exited, reaps it, and tells how it ended: [`wait_exited`](Self::wait_exited) and
-    /// [`reap`](Self::reap) in one, for a child that nobody else has a handle of or ever will.
-    ///
-    /// # Errors
-    /// As [`wait_exited`](Self::wait_exited).
-    fn collect(&self) -> Result<Exit>;
 
     /// Calls `tell` once, when the process has come to this end; at once, if it has. For a child both ends are one: as soon as
     /// [`wait_exited`](Self::wait_exited) would not block any more. Asked at most once of each object for each end, unless it has failed.

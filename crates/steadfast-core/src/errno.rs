@@ -39,30 +39,6 @@ impl Errno {
         Errno(raw)
     }
 
-    /// The number behind an error: of a system call that std has made, of an [`Error`](crate::Error), also inside a [`std::io::Error`], or
-    /// of what such an error was caused by.
-    ///
-    /// ```
-    /// use steadfast_core::{Errno, Pid};
-    /// let error = std::io::Error::from(steadfast_core::Error::NoChild { pid: Pid::MAX });
-    /// assert_eq!(error.raw_os_error(), None);                             // the sentence is inside, and then it has no number
-    /// assert_eq!(Errno::of(&error), Some(Errno::CHILD));
-    /// ```
-    pub fn of(error: &(dyn std::error::Error + 'static)) -> Option<Errno> {
-        if let Some(ours) = error.downcast_ref::<crate::Error>() {
-            return ours.errno();
-        }
-        if let Some(errno) = error.downcast_ref::<Errno>() {
-            return Some(*errno);
-        }
-        let io = error.downcast_ref::<std::io::Error>();
-        match (io.and_then(std::io::Error::raw_os_error), io.and_then(std::io::Error::get_ref)) {
-            (Some(raw), _) => Some(Errno(raw)),
-            (None, Some(inside)) => Errno::of(inside),
-            (None, None) => Errno::of(error.source()?),
-        }
-    }
-
     /// The number.
     pub const fn as_raw(self) -> i32 {
         self.0

@@ -21,6 +21,7 @@ mod errno;
 mod error;
 mod exit;
 mod lock;
+mod outside;
 mod pauses;
 mod pid;
 mod plan;

@@ -1,9 +1,7 @@
 //! [`Pid`]: a process ID that cannot be 0, negative, or larger than Linux ever hands out.
 
-use crate::{Error, Result};
 use std::fmt;
 use std::num::NonZero;
-use std::str::FromStr;
 
 /// A process ID: between 1 and [`Pid::MAX`].
 ///
@@ -30,14 +28,11 @@ impl Pid {
         None => unreachable!(),
     };
 
-    /// Checks a number.
-    ///
-    /// # Errors
-    /// [`Error::InvalidPid`] if it is not between 1 and [`Pid::MAX`].
-    pub fn new(raw: i32) -> Result<Pid> {
+    /// If it is one.
+    pub(crate) const fn checked(raw: i32) -> Option<Pid> {
         match NonZero::new(raw) {
-            Some(pid) if raw > 0 && raw <= Pid::MAX.as_raw() => Ok(Pid(pid)),
-            _ => Err(Error::InvalidPid { given: raw.to_string() }),
+            Some(pid) if raw > 0 && raw <= Pid::MAX.as_raw() => Some(Pid(pid)),
+            _ => None,
         }
     }
 
@@ -50,49 +45,5 @@ impl Pid {
 impl fmt::Display for Pid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-impl TryFrom<i32> for Pid {
-    type Error = Error;
-    fn try_from(raw: i32) -> Result<Pid> {
-        Pid::new(raw)
-    }
-}
-
-/// For the PIDs of std, which are `u32`.
-impl TryFrom<u32> for Pid {
-    type Error = Error;
-    fn try_from(raw: u32) -> Result<Pid> {
-        let given = || Error::InvalidPid { given: raw.to_string() };
-        i32::try_from(raw).map_err(|_| given()).and_then(Pid::new)
-    }
-}
-
-impl FromStr for Pid {
-    type Err = Error;
-    fn from_str(text: &str) -> Result<Pid> {
-        let given = || Error::InvalidPid { given: format!("{text:?}") };
-        text.parse::<i32>().map_err(|_| given()).and_then(|raw| Pid::new(raw).map_err(|_| given()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_numbers_that_kill_would_broadcast_to_are_no_pids() {
-        for raw in [0, -1, i32::MIN, Pid::MAX.as_raw() + 1, i32::MAX] {
-            let error = Pid::new(raw).unwrap_err();
-            assert!(error.to_string().contains(&raw.to_string()), "{error}");
-        }
-        assert!("".parse::<Pid>().is_err() && "1 ".parse::<Pid>().is_err() && "0".parse::<Pid>().is_err());
-    }
-
-    #[test]
-    fn both_ends_of_the_range_are_pids() {
-        assert_eq!(Pid::new(1).unwrap().to_string(), "1");
-        assert_eq!("4194303".parse::<Pid>().unwrap(), Pid::MAX);
     }
 }

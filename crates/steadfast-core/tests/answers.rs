@@ -70,9 +70,6 @@ impl BackendProcess for Answering {
     fn reap(&self) -> Result<Option<Exit>> {
         self.0.answer("reap")
     }
-    fn collect(&self) -> Result<Exit> {
-        self.0.answer("collect").map(|exit| exit.expect("it has exited"))
-    }
     fn on_exit(self: Arc<Self>, _: Until, tell: OnExit) -> Result<()> {
         *self.0.tell.lock().unwrap() = Some(tell);
         self.0.calls.lock().unwrap().push("on_exit");

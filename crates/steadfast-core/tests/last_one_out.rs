@@ -1,4 +1,6 @@
 //! The last call to come back reaps, and nobody else: with a backend whose calls come back when the test says so.
+//!
+//! Longer than other files: the backend that does as the test says is only understood beside what is asked of it.
 #![forbid(unsafe_code)]
 
 use std::os::fd::BorrowedFd;
@@ -88,16 +90,6 @@ impl BackendProcess for Scripted {
             Some(errno) => Err(Error::on_process("reap", Pid::MAX, errno)),
             None => Ok(Some(exit())),
         }
-    }
-
-    fn collect(&self) -> Result<Exit> {
-        self.0.note("collect");
-        let mut interrupt = self.0.interrupt.lock().unwrap();
-        if *interrupt > 0 {
-            *interrupt -= 1;
-            return Err(Error::on_process("wait", Pid::MAX, Errno::INTR));
-        }
-        Ok(exit())
     }
 
     fn on_exit(self: Arc<Self>, _: Until, tell: OnExit) -> Result<()> {

@@ -23,10 +23,12 @@
 //! | `life.rs` | one life of a number, as `/proc` holds it |
 //! | `start_time.rs`, `birth.rs` | what `/proc` says of a number; whether it can be the child that was born |
 //! | `orphans.rs` | children whose handles were dropped |
+//! | `calls.rs` | which calls it waits and signals by |
 //! | `os.rs` | what a model of the system can be put in the place of |
 #![forbid(unsafe_code)]
 
 mod birth;
+mod calls;
 mod collect;
 mod life;
 mod orphans;
@@ -35,6 +37,8 @@ mod process;
 mod siblings;
 mod start_time;
 mod watch;
+
+pub use calls::{SignalCall, WaitCall};
 
 use birth::Birth;
 use life::Life;
@@ -51,24 +55,6 @@ pub struct PidLegacyBackend {
     signal_call: SignalCall,
 }
 
-/// How this backend waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WaitCall {
-    /// `waitid(2)`, which can look at an exit without reaping.
-    Waitid,
-    /// `wait4(2)`, which cannot, and is asked again and again with pauses: for a sandbox whose filter forbids `waitid`.
-    Wait4,
-}
-
-/// How this backend signals a process that was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SignalCall {
-    /// `kill(2)`, by the number, just after a look.
-    Kill,
-    /// `pidfd_send_signal(2)`, through its directory in `/proc`, since Linux 5.1: the process that was found, or nobody.
-    PidfdSendSignal,
-}
-
 impl PidLegacyBackend {
     /// A backend that makes children through `door`, waits by `wait_call` and signals by `signal_call`; the probe knows which of them work.
     pub fn new(door: Door, wait_call: WaitCall, signal_call: SignalCall) -> PidLegacyBackend {
@@ -78,7 +64,7 @@ impl PidLegacyBackend {
     fn held(&self, pid: Pid, identity: Identity) -> Arc<LegacyProcess> {
         let process = Arc::new(LegacyProcess::new(pid, identity, self.wait_call));
         if self.wait_call == WaitCall::Wait4 {
-            siblings::add(&process);
+            siblings::add(pid, Arc::<LegacyProcess>::clone(&process));
         }
         process
     }
@@ -121,7 +107,7 @@ impl ProcessBackend for PidLegacyBackend {
             WaitCall::Wait4 => siblings::find(pid),
         };
         match known {
-            Some(known) => Ok(known),
+            Some(known) => Ok(known.into_backend()),
             None => Ok(self.held(pid, Identity::Found(Life::of(pid, self.signal_call)?))),
         }
     }

@@ -7,7 +7,6 @@
 //! as one lies there, or a reap is refused, all orphans are looked at with pauses, up to a quarter of a second: nobody waits for them, so they need not
 //! be reaped promptly, only surely. So it is where `waitid(2)` is filtered.
 
-use crate::process::LegacyProcess;
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,21 +20,21 @@ static ADDED: PerProcess<Condvar> = PerProcess::new(Condvar::new);
 /// refused.
 #[derive(Default)]
 struct Orphans {
-    children: HashMap<Pid, Arc<LegacyProcess>>,
+    children: HashMap<Pid, Arc<dyn BackendProcess>>,
     may_waitid: bool,
     watched: bool,
 }
 
-/// Reaps the child once it has exited.
-pub(crate) fn take(child: Arc<LegacyProcess>) {
+/// Reaps the child once it has exited; by `waitid(2)`, if that may be called.
+pub(crate) fn take(pid: Pid, child: Arc<dyn BackendProcess>, may_waitid: bool) {
     if is_reaped(&child) {
         return;
     }
     reap_stranded();
     let mut guard = lock();
     let orphans = guard.get_or_insert_default();
-    orphans.may_waitid = child.may_waitid();
-    orphans.children.insert(child.pid(), child);
+    orphans.may_waitid = may_waitid;
+    orphans.children.insert(pid, child);
     orphans.watched = orphans.watched || spawn_quiet_thread("steadfast-orphans", reap_all).is_ok();
     ADDED.notify_one();
 }
@@ -86,7 +85,7 @@ fn reap_all() {
 }
 
 /// Reaps it if it has exited. Whether that is done now, by whomever (`ECHILD`): one whose reap was refused is an orphan still.
-fn is_reaped(child: &Arc<LegacyProcess>) -> bool {
+fn is_reaped(child: &Arc<dyn BackendProcess>) -> bool {
     loop {
         match child.reap() {
             Ok(Some(_)) => return true,

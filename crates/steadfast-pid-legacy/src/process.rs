@@ -1,11 +1,12 @@
 //! One process, held by its number.
 
-use crate::WaitCall;
 use crate::birth::Birth;
+use crate::calls::WaitCall;
 use crate::collect::{Collector, Found, State};
 use crate::life::Life;
+use crate::orphans;
 use crate::os::{Blocking, Mutex, Reaping, SystemClock, Target, generation, kill, kill_group, spawn_quiet_thread, waitid};
-use crate::siblings;
+use crate::siblings::{self, Sibling};
 use crate::start_time;
 use crate::watch::{Watch, thread_errno};
 use std::os::fd::BorrowedFd;
@@ -43,15 +44,6 @@ impl LegacyProcess {
         LegacyProcess { pid, identity, waiting, generation: generation() }
     }
 
-    pub(crate) fn pid(&self) -> Pid {
-        self.pid
-    }
-
-    /// Whether `waitid(2)` may be called at all: a filter may kill for it.
-    pub(crate) fn may_waitid(&self) -> bool {
-        matches!(self.waiting, Waiting::Waitid(_))
-    }
-
     /// Whether the number still is our process's. See the crate's page for the window behind this check.
     fn is_ours(&self) -> Result<bool> {
         match &self.waiting {
@@ -63,16 +55,6 @@ impl LegacyProcess {
                 State::Collected(_) => Ok(true),
                 State::Taken => Ok(false),
             },
-        }
-    }
-
-    /// Whether who looks for its number finds it: a zombie of which only we know that it was reaped, as long as nobody else has the number.
-    pub(crate) fn is_meant_by_its_number(&self) -> bool {
-        let Waiting::Wait4(collector) = &self.waiting else { return false };
-        match collector.state() {
-            State::Waitable => matches!(self.looks_the_same(), Ok(true)),
-            State::Collected(_) => start_time::check_leads(self.pid).is_err(),
-            State::Taken => false,
         }
     }
 
@@ -222,6 +204,21 @@ impl LegacyProcess {
     }
 }
 
+impl Sibling for LegacyProcess {
+    fn is_meant_by_its_number(&self) -> bool {
+        let Waiting::Wait4(collector) = &self.waiting else { return false };
+        match collector.state() {
+            State::Waitable => matches!(self.looks_the_same(), Ok(true)),
+            State::Collected(_) => start_time::check_leads(self.pid).is_err(),
+            State::Taken => false,
+        }
+    }
+
+    fn into_backend(self: Arc<Self>) -> Arc<dyn BackendProcess> {
+        self
+    }
+}
+
 impl Drop for LegacyProcess {
     fn drop(&mut self) {
         if let Waiting::Wait4(_) = self.waiting {
@@ -281,19 +278,6 @@ impl BackendProcess for LegacyProcess {
         .map_err(self.failed("waitid"))
     }
 
-    fn collect(&self) -> Result<Exit> {
-        match &self.waiting {
-            // Our own child, and nobody else's to reap: the number is its own until this call gives it back.
-            Waiting::Waitid(_) => self.wait_for_ever(Reaping::Reap),
-            Waiting::Wait4(collector) => {
-                let found = || self.found();
-                collector.wait_until(None, found).and_then(|_| collector.take(found))
-            }
-        }
-        .and_then(|exit| exit.ok_or(Errno::CHILD))
-        .map_err(self.failed("waitid"))
-    }
-
     fn on_exit(self: Arc<Self>, end: Until, tell: OnExit) -> Result<()> {
         let failed = self.failed("start a thread that waits");
         let is_ours = self.is_ours()?;
@@ -318,6 +302,8 @@ impl BackendProcess for LegacyProcess {
     }
 
     fn abandon(self: Arc<Self>) {
-        crate::orphans::take(self);
+        // A filter may kill for waitid(2).
+        let may_waitid = matches!(self.waiting, Waiting::Waitid(_));
+        orphans::take(self.pid, self, may_waitid);
     }
 }

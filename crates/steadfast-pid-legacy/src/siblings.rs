@@ -1,26 +1,32 @@
 //! Where a look reaps (`wait4`), all handles of one process must know what any of them has seen: they share one object, by its number.
 
-use crate::process::LegacyProcess;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use steadfast_core::Pid;
+use steadfast_core::{BackendProcess, Pid};
 use steadfast_linux::PerProcess;
+
+/// A process that several handles share.
+pub(crate) trait Sibling: Send + Sync {
+    /// Whether who looks for its number finds it: a zombie of which only we know that it was reaped, as long as nobody else has the number.
+    fn is_meant_by_its_number(&self) -> bool;
+    fn into_backend(self: Arc<Self>) -> Arc<dyn BackendProcess>;
+}
 
 /// Those that somebody has a handle of.
 static KNOWN: PerProcess<Mutex<Option<Known>>> = PerProcess::new(Mutex::default);
 
-type Known = HashMap<Pid, Weak<LegacyProcess>>;
+type Known = HashMap<Pid, Weak<dyn Sibling>>;
 
 /// The one that is meant by its number, if there is a handle of it.
-pub(crate) fn find(pid: Pid) -> Option<Arc<LegacyProcess>> {
+pub(crate) fn find(pid: Pid) -> Option<Arc<dyn Sibling>> {
     // The guard is gone before the object can be.
     let known = lock().as_ref()?.get(&pid)?.upgrade();
     known.filter(|process| process.is_meant_by_its_number())
 }
 
 /// From now on it is the one of its number.
-pub(crate) fn add(process: &Arc<LegacyProcess>) {
-    lock().get_or_insert_default().insert(process.pid(), Arc::downgrade(process));
+pub(crate) fn add(pid: Pid, process: Arc<dyn Sibling>) {
+    lock().get_or_insert_default().insert(pid, Arc::downgrade(&process));
 }
 
 /// One that is dropped.

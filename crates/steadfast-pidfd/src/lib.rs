@@ -7,6 +7,7 @@
 //! | `reactor.rs` | exits that nobody waits for: children whose handles were dropped, and whoever wants to be called |
 #![forbid(unsafe_code)]
 
+mod handle;
 mod process;
 mod reactor;
 

@@ -1,22 +1,17 @@
 //! One process, held by its pidfd.
 
-use crate::reactor;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-use steadfast_core::{BackendProcess, Clock, Errno, Error, Exit, OnExit, Pauses, Pid, Result, Signal, Until, contain};
-use steadfast_linux::{
-    Blocking, Reaping, SystemClock, Target, kill_group, pidfd_exit_status, pidfd_is_taken, pidfd_send_signal, pidfd_signal_group,
-    waitid,
-};
+use steadfast_core::{Clock, Errno, Exit, Pauses, Pid, Result, Until};
+use steadfast_linux::{Blocking, Reaping, SystemClock, Target, pidfd_exit_status, pidfd_is_taken, waitid};
 
 /// Between two looks, where no event tells.
 const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_millis(50);
 
 pub(crate) struct PidfdProcess {
-    pid: Pid,
+    pub(crate) pid: Pid,
     pidfd: OwnedFd,
 }
 
@@ -57,13 +52,6 @@ impl PidfdProcess {
         self.pidfd.try_clone().map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(0)))
     }
 
-    pub(crate) fn kill_and_reap(self: &Arc<Self>) {
-        // ESRCH and ECHILD both say that there is nothing left to do.
-        if pidfd_send_signal(self.pidfd(), Signal::KILL).is_ok() && !self.is_reaped(Blocking::Block) {
-            reactor::reap(Arc::clone(self));
-        }
-    }
-
     /// Reaps it, however long that takes.
     pub(crate) fn reap_when_exited(&self) {
         let mut pauses = Pauses::new(SHORTEST, LONGEST);
@@ -87,7 +75,7 @@ impl PidfdProcess {
         }
     }
 
-    fn waitid(&self, blocking: Blocking, reaping: Reaping) -> Result<Option<Exit>, Errno> {
+    pub(crate) fn waitid(&self, blocking: Blocking, reaping: Reaping) -> Result<Option<Exit>, Errno> {
         waitid(Target::Pidfd(self.pidfd()), blocking, reaping)
     }
 
@@ -109,12 +97,12 @@ impl PidfdProcess {
 
     /// A status that `waitid` does not give, because somebody else has waited for the process, or `SIGCHLD` is ignored, or it
     /// was never our child: since 6.15 the kernel tells it to whoever has a pidfd, once the process has been reaped.
-    fn lost_status(&self) -> Option<Exit> {
+    pub(crate) fn lost_status(&self) -> Option<Exit> {
         let status = pidfd_exit_status(self.pidfd()).ok().flatten()?;
         Some(Exit::new(self.pid, status))
     }
 
-    fn wait_exited_until(&self, deadline: Option<Instant>) -> Result<Option<Exit>, Errno> {
+    pub(crate) fn wait_exited_until(&self, deadline: Option<Instant>) -> Result<Option<Exit>, Errno> {
         let mut pauses = Pauses::new(SHORTEST, LONGEST);
         let blocking = if deadline.is_none() { Blocking::Block } else { Blocking::Now };
         loop {
@@ -137,7 +125,7 @@ impl PidfdProcess {
     }
 
     /// Waits until the process has exited; whether it has.
-    fn poll(&self, timeout: Option<Duration>) -> Result<bool, Errno> {
+    pub(crate) fn poll(&self, timeout: Option<Duration>) -> Result<bool, Errno> {
         // The kernel takes no more seconds than fit; a year and another look are as good as for ever.
         let timeout = timeout.map(|timeout| timeout.min(Duration::from_secs(365 * 24 * 3600)));
         let timeout = timeout.map(|t| Timespec { tv_sec: t.as_secs() as i64, tv_nsec: t.subsec_nanos().into() });
@@ -146,81 +134,5 @@ impl PidfdProcess {
             Ok(ready) => Ok(ready > 0),
             Err(errno) => Err(Errno::from_raw(errno.raw_os_error())),
         }
-    }
-}
-
-impl BackendProcess for PidfdProcess {
-    fn signal(&self, signal: Signal) -> Result<()> {
-        pidfd_send_signal(self.pidfd(), signal).map_err(|errno| Error::on_process("pidfd_send_signal", self.pid, errno))
-    }
-
-    fn signal_group(&self, signal: Signal) -> Result<bool> {
-        let sent = match pidfd_signal_group(self.pidfd(), signal) {
-            // Before 6.9. While the leader is there, the number is its group's.
-            Err(Errno::INVAL) if pidfd_is_taken(self.pidfd()) => kill_group(self.pid, signal),
-            sent => sent,
-        };
-        match sent {
-            Ok(()) => Ok(true),
-            Err(Errno::SRCH) if pidfd_is_taken(self.pidfd()) => Ok(false),
-            Err(errno) => Err(Error::on_process("pidfd_send_signal to the group", self.pid, errno)),
-        }
-    }
-
-    fn wait_exited(&self, deadline: Option<Instant>) -> Result<Option<Exit>> {
-        let answer = self.wait_exited_until(deadline).or_else(|errno| match errno {
-            Errno::CHILD => self.lost_status().map(Some).ok_or(errno),
-            errno => Err(errno),
-        });
-        answer.map_err(|errno| Error::on_process("waitid", self.pid, errno))
-    }
-
-    fn reap(&self) -> Result<Option<Exit>> {
-        self.waitid(Blocking::Now, Reaping::Reap).map_err(|errno| Error::on_process("waitid", self.pid, errno))
-    }
-
-    fn collect(&self) -> Result<Exit> {
-        let reaped = loop {
-            match self.waitid(Blocking::Block, Reaping::Reap) {
-                Ok(Some(exit)) => break Ok(exit),
-                Err(errno) => break Err(errno),
-                Ok(None) => {
-                    if let Err(errno) = self.wait_exited_until(None) {
-                        break Err(errno);
-                    }
-                }
-            }
-        };
-        let exit = reaped.or_else(|errno| match errno {
-            Errno::CHILD => self.lost_status().ok_or(errno),
-            errno => Err(errno),
-        });
-        exit.map_err(|errno| Error::on_process("waitid", self.pid, errno))
-    }
-
-    fn on_exit(self: Arc<Self>, end: Until, tell: OnExit) -> Result<()> {
-        // At once, if it is over: that needs nothing that could be refused.
-        if self.poll(Some(Duration::ZERO)).is_ok_and(|exited| exited) && self.sight().is(end) {
-            contain(tell);
-            return Ok(());
-        }
-        reactor::tell(&self, end, tell).map_err(|error| {
-            let errno = Errno::from_raw(error.raw_os_error().unwrap_or(Errno::AGAIN.as_raw()));
-            Error::on_process("epoll_ctl", self.pid, errno)
-        })
-    }
-
-    fn handle(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.pidfd())
-    }
-
-    fn abandon(self: Arc<Self>) {
-        reactor::reap(self);
-    }
-}
-
-impl Drop for PidfdProcess {
-    fn drop(&mut self) {
-        reactor::forget(self);
     }
 }

@@ -19,7 +19,7 @@
 //! With pidfds async-io's own thread polls them; without, a thread per awaited process sleeps until it exits. A simulated kernel (feature
 //! `mock`) follows the time of day here, for async-io has no other: for tests in virtual time, see `steadfast::tokio`.
 
-use crate::asynchronous::{Attempt, Descriptor, Engine, Hubs, Interest, extend_for};
+use crate::asynchronous::{Attempt, Descriptor, Engine, Hubs, Interest, Poller, extend_for};
 use ::async_io::{Async, Timer};
 use futures_io::{AsyncRead, AsyncWrite};
 use std::io;
@@ -37,6 +37,13 @@ pub struct AsyncIo;
 extend_for!(AsyncIo, "[`AsyncWrite`]", "[`AsyncRead`]");
 
 impl Engine for AsyncIo {
+    fn hubs() -> &'static Hubs<AsyncIo> {
+        static HUBS: PerProcess<Hubs<AsyncIo>> = PerProcess::new(Hubs::new);
+        &HUBS
+    }
+}
+
+impl Poller for AsyncIo {
     /// There is one for the whole process.
     type Id = ();
     type Source = Async<Descriptor>;
@@ -49,11 +56,6 @@ impl Engine for AsyncIo {
     fn register(descriptor: Descriptor, _: Interest) -> io::Result<Async<Descriptor>> {
         // A pidfd that does not block would fail the threads that wait by it (`EAGAIN`); pipes do not block already.
         Async::new_nonblocking(descriptor)
-    }
-
-    fn hubs() -> &'static Hubs<AsyncIo> {
-        static HUBS: PerProcess<Hubs<AsyncIo>> = PerProcess::new(Hubs::new);
-        &HUBS
     }
 
     fn poll_readable(source: &Async<Descriptor>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -212,6 +212,18 @@ impl Deref for Child {
     }
 }
 
+impl System {
+    /// Takes over a child that std has spawned, with its pipes. It is reaped in the background when dropped, which std's is not.
+    /// If std has waited for it already, the handle is Done and knows the status.
+    ///
+    /// # Errors
+    /// [`Error::NoChild`] if somebody else has reaped it, [`Error::Unsupported`] on a simulated system, else as
+    /// [`find`](System::find).
+    pub fn adopt(&self, child: std::process::Child) -> Result<Child> {
+        self.adopt_parts(child).map(|(process, pipes)| Child::new(process, pipes, None, false))
+    }
+}
+
 /// As [`System::adopt`] on the current system, pipes and all.
 impl TryFrom<std::process::Child> for Child {
     type Error = Error;

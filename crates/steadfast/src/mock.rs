@@ -34,8 +34,3 @@ impl Simulated for Kernel {
         System::with_backend(self.backend_pid_legacy())
     }
 }
-
-/// The system of the simulation that the calling thread belongs to: in an exploration, every thread has entered it.
-pub(crate) fn of_this_thread() -> Option<System> {
-    Kernel::of_this_thread().map(|kernel| kernel.system())
-}

@@ -1,6 +1,5 @@
 //! [`System`]: a chosen backend, and how it is chosen.
 
-use crate::{Child, Command, Process};
 use once_cell::race::OnceBox;
 use std::cell::RefCell;
 use std::ffi::OsString;
@@ -9,14 +8,14 @@ use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use steadfast_core::sync;
-use steadfast_core::{Capabilities, Error, Exit, Pid, ProcessBackend, Result};
+use steadfast_core::{Capabilities, Error, ProcessBackend, Result};
 use steadfast_linux::{Door, Probe, is_secure_execution};
 use steadfast_pid_legacy::{PidLegacyBackend, SignalCall, WaitCall};
 use steadfast_pidfd::PidfdBackend;
 
 /// A chosen backend: cheap to clone, to be shared between threads.
 ///
-/// Most programs never name it: [`Command::spawn`] and [`Process::find`] use [`System::current`].
+/// Most programs never name it: [`Command::spawn`](crate::Command::spawn) and [`Process::find`](crate::Process::find) use [`System::current`].
 ///
 /// ```
 /// use steadfast::System;
@@ -122,7 +121,10 @@ impl System {
         #[cfg(feature = "mock")]
         let entered = match entered {
             Some((id, _)) if sync::last_entered() == Some(id) => entered,
-            entered => crate::mock::of_this_thread().map(|system| (0, system)).or(entered),
+            entered => {
+                let run = steadfast_mock::Kernel::of_this_thread();
+                run.map(|kernel| (0, System::with_backend(kernel.backend()))).or(entered)
+            }
         };
         entered.map_or_else(System::detect, |(_, system)| Ok(system))
     }
@@ -145,67 +147,6 @@ impl System {
         let locks = sync::enter(self.backend.clock().scheduler());
         ENTERED.with(|entered| entered.borrow_mut().push((locks.id(), self.clone())));
         Entered { locks }
-    }
-
-    /// Takes hold of a process that exists, a child of this one or not.
-    ///
-    /// Whose PID it is, you learn after this and not before: find first, then verify who it is, then act through the handle. On
-    /// `pid-legacy` a file of `/proc/PID` is kept open, which belongs to this process alone, and looked at before each call. Between that
-    /// look and the call behind it the process may still be exchanged for another, unless `pidfd_send_signal` works here.
-    ///
-    /// ```
-    /// use steadfast::{Error, Pid, System};
-    /// let system = System::detect()?;
-    /// let parent = system.find(Pid::try_from(std::os::unix::process::parent_id())?)?;
-    /// assert!(matches!(system.find(Pid::MAX), Err(Error::ProcessDone { .. })));
-    /// # drop(parent);
-    /// # Ok::<(), steadfast::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`Error::ProcessDone`] when there is no such process, [`Error::ThreadId`] when the number is a thread's,
-    /// [`Error::System`] for the rest (`EMFILE`, a filtered call, no `/proc` on `pid-legacy`).
-    pub fn find(&self, pid: Pid) -> Result<Process> {
-        steadfast_core::Process::find(&self.backend, pid).map(Process::from)
-    }
-
-    /// Starts a process here, whatever is current.
-    ///
-    /// # Errors
-    /// As [`Command::spawn`].
-    pub fn spawn(&self, command: &Command) -> Result<Child> {
-        command.spawn_on(self)
-    }
-
-    /// Takes over a child that std has spawned, with its pipes. It is reaped in the background when dropped, which std's is not.
-    /// If std has waited for it already, the handle is Done and knows the status.
-    ///
-    /// # Errors
-    /// [`Error::NoChild`] if somebody else has reaped it, [`Error::Unsupported`] on a simulated system, else as
-    /// [`find`](System::find).
-    pub fn adopt(&self, child: std::process::Child) -> Result<Child> {
-        self.adopt_parts(child).map(|(process, pipes)| Child::new(process, pipes, None, false))
-    }
-
-    pub(crate) fn adopt_parts(&self, mut child: std::process::Child) -> Result<(Process, [Option<steadfast_core::PipeEnd>; 3])> {
-        use steadfast_core::PipeEnd::Fd;
-        if !self.capabilities().real {
-            let what = "a real child cannot be adopted into a simulation".into();
-            return Err(Error::Unsupported { backend: self.backend_name(), what });
-        }
-        let pid = Pid::try_from(child.id())?;
-        let pipes = [
-            child.stdin.take().map(|pipe| Fd(pipe.into())),
-            child.stdout.take().map(|pipe| Fd(pipe.into())),
-            child.stderr.take().map(|pipe| Fd(pipe.into())),
-        ];
-        // Until it is reaped its number is its own; std knows whether it has reaped it, and the number alone does not tell.
-        let process = match child.try_wait() {
-            Ok(Some(status)) => steadfast_core::Process::done(&self.backend, Exit::new(pid, status)),
-            Ok(None) => steadfast_core::Process::adopt(&self.backend, pid)?,
-            Err(_) => return Err(Error::NoChild { pid }),
-        };
-        Ok((process.into(), pipes))
     }
 
     /// The backend's name: `pidfd`, `pid-legacy`, `mock`, or what a third party calls its own.

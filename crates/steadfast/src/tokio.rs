@@ -57,7 +57,7 @@
 //! # fn main() {}
 //! ```
 
-use crate::asynchronous::{Attempt, Descriptor, Engine, Hubs, Interest, extend_for};
+use crate::asynchronous::{Attempt, Descriptor, Engine, Hubs, Interest, Poller, extend_for};
 use ::tokio::io::unix::AsyncFd;
 use ::tokio::io::{self as tokio_io, AsyncRead, AsyncWrite, ReadBuf};
 use ::tokio::runtime::{self, Handle};
@@ -78,6 +78,13 @@ pub struct Tokio;
 extend_for!(Tokio, "[`AsyncWrite`]", "[`AsyncRead`]");
 
 impl Engine for Tokio {
+    fn hubs() -> &'static Hubs<Tokio> {
+        static HUBS: PerProcess<Hubs<Tokio>> = PerProcess::new(Hubs::new);
+        &HUBS
+    }
+}
+
+impl Poller for Tokio {
     type Id = runtime::Id;
     type Source = AsyncFd<Descriptor>;
     type Timer = Sleep;
@@ -95,11 +102,6 @@ impl Engine for Tokio {
         };
         #[allow(deprecated, reason = "its successor is unsafe, for values whose descriptor may change; this one's never does")]
         AsyncFd::try_with_interest(descriptor, interest).map_err(|error| error.into_parts().1)
-    }
-
-    fn hubs() -> &'static Hubs<Tokio> {
-        static HUBS: PerProcess<Hubs<Tokio>> = PerProcess::new(Hubs::new);
-        &HUBS
     }
 
     fn without_budget<T>(cx: &mut Context<'_>, poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {

@@ -22,10 +22,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use places::Place;
 use std::path::PathBuf;
 use std::process::ExitCode;
+pub use testimony::MARK;
 use testimony::Testimony;
 
-/// Before each line of the witness's: a console may carry other people's lines too.
-pub const MARK: &str = "witness: ";
 /// In the environment of a witness that is alone on its machine.
 pub const ALONE: &str = "STEADFAST_ALONE";
 

@@ -1,7 +1,9 @@
 //! What the witness says.
 
-use super::MARK;
 use serde_json::Value;
+
+/// Before each line of the witness's: a console may carry other people's lines too.
+pub const MARK: &str = "witness: ";
 
 /// All that it has said of a place.
 #[derive(Default)]

@@ -2,7 +2,7 @@
 
 use super::cue::{Cue, Place, SIGNALS};
 use super::order::Order;
-use super::{Life, PATIENCE, Theatre};
+use super::theatre::{Life, PATIENCE, Theatre};
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 use steadfast_core::{Attributes, Disposition, Error, Pid, Process, Result, Signal, SignalSet, Stage};

@@ -5,8 +5,8 @@
 //! handle gets a new one at its first use there, as if its process had been found: signals go out where the backend can still reach
 //! it, a wait says that it is no child, and nothing is reaped, killed or called finished when the handle is dropped.
 
-use super::watch::Watchers;
-use super::{Inner, Origin, Phase, State};
+use super::state::{Inner, Origin, Phase, State};
+use super::watchers::Watchers;
 use crate::lock::{Mutex, PoisonError, TryLockError};
 use once_cell::race::OnceBox;
 use std::sync::{Arc, Weak};

@@ -1,6 +1,7 @@
 //! Waiting for a process that may not be our child: until it has exited, or until it is gone, with its status where that can be known.
 
-use super::{Process, Watcher};
+use super::Process;
+use super::watchers::Watcher;
 use crate::sync::Bell;
 use crate::{Error, Result, Until};
 use std::fmt;

@@ -17,23 +17,26 @@
 //! What was tried first, a lock that signals share and the reaper takes for itself (as Go does), blocks a thread where a
 //! simulated kernel cannot see it, and needs a second mechanism to hand the status to the other waiters.
 
-mod call;
 mod forked;
 mod gone;
 mod signal;
+mod state;
 mod watch;
+mod watchers;
 
-use call::Call;
 pub use gone::Gone;
-pub use watch::Watcher;
+pub use watchers::Watcher;
 
-use crate::lock::{Mutex, MutexGuard, PoisonError};
-use crate::{BackendProcess, Errno, Error, Exit, Pid, PipeEnd, Plan, ProcessBackend, Result, Spawned};
+use state::{Inner, Learnt, Look, Origin, Phase, Refused, State, UNKNOWN, retry_interrupted};
+use watchers::Watchers;
+
+use crate::lock::Mutex;
+use crate::{BackendProcess, Errno, Error, Exit, Pid, PipeEnd, Plan, ProcessBackend, Result};
 use once_cell::race::OnceBox;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitStatus;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A process, held so that no operation can reach another one.
@@ -63,78 +66,6 @@ pub struct Process {
     inner: Arc<Inner>,
 }
 
-struct Inner {
-    pid: Pid,
-    origin: Origin,
-    /// Whether it can never mean another process, whoever reaps it.
-    is_exact: bool,
-    /// Whether a look may reap at the same time, see [`Inner::reap_if_alone`].
-    may_reap_at_once: bool,
-    /// In which of the processes that forks made of one.
-    generation: u32,
-    /// See [`Spawned::spawner_peak`].
-    spawner_peak: u64,
-    backend: Arc<dyn ProcessBackend>,
-    /// The backend's object, as long as somebody needs it: for the child of a fork, where the lock may be held for ever.
-    process: Option<Weak<dyn BackendProcess>>,
-    state: Mutex<State>,
-    /// What it has become in the child of a fork.
-    successor: OnceBox<Arc<Inner>>,
-}
-
-/// How the handle came by its process; decides whether it must be reaped when everybody has lost interest.
-#[derive(Clone, Copy, PartialEq)]
-enum Origin {
-    Spawned,
-    Found,
-}
-
-/// The peak of whoever has spawned a process that was found: it may have been as big as any.
-const UNKNOWN: u64 = u64::MAX;
-
-/// Small, for there may be thousands that wait.
-enum Phase {
-    Running,
-    /// With the exit, or without it when somebody else took it.
-    Done(Option<Box<Exit>>),
-    Released,
-}
-
-struct State {
-    phase: Phase,
-    /// Calls to the backend that have begun and not yet come back.
-    calls: u32,
-    /// Whether a waiter has seen the exit, so that the last call to come back must reap.
-    reap_due: bool,
-    /// Gone once nobody needs it any more.
-    process: Option<Arc<dyn BackendProcess>>,
-    watchers: watch::Watchers,
-    /// Those who want to hear of the exit of what may not be a child; there are seldom any.
-    exit_watchers: Option<Box<watch::Watchers>>,
-}
-
-/// What one call to the backend has learnt about the process.
-enum Learnt {
-    Nothing,
-    Exited(Exit),
-    Gone,
-}
-
-/// What a look without waiting came to.
-enum Look {
-    Exited(ExitStatus),
-    Running,
-    /// Other calls are in progress, or there is an error to be reported: look in the usual way.
-    AskAgain,
-}
-
-/// What is left to do with the backend's object once the last call is back; done outside the lock.
-enum Farewell {
-    Reap(Arc<dyn BackendProcess>),
-    Abandon(Arc<dyn BackendProcess>),
-    Free(Option<Arc<dyn BackendProcess>>),
-}
-
 /// A pidfd on loan, see [`Process::lend`].
 pub struct Lent(Arc<dyn BackendProcess>);
 
@@ -150,25 +81,16 @@ impl Process {
         Ok((process, spawned.pipes, spawned.pidfd))
     }
 
-    /// Spawns a plan, closes the stdin that it may have piped, and waits for the process, which nobody has a handle of: no
-    /// other call can be in progress, and so it is waited for and reaped in one.
+    /// Spawns a plan, closes the stdin that it may have piped, and waits for the process.
     ///
     /// # Errors
     /// As [`ProcessBackend::spawn`] and [`wait`](Process::wait).
     pub fn run(backend: &Arc<dyn ProcessBackend>, plan: &Plan) -> Result<Exit> {
-        let Spawned { pid, process, spawner_peak, pipes: [stdin, stdout, stderr], pidfd } = backend.spawn(plan)?;
-        drop(stdin);
-        let answer = retry_interrupted(|| process.collect());
         // What it writes has a reader until it ends.
-        drop((stdout, stderr, pidfd));
-        match answer {
-            Err(error) if error.errno() == Some(Errno::CHILD) => Err(Error::NoChild { pid }),
-            Err(error) => {
-                process.abandon();
-                Err(error)
-            }
-            answer => answer.map(|exit| exit.of_spawner(spawner_peak)),
-        }
+        let (process, [stdin, _stdout, _stderr], _pidfd) = Process::spawn(backend, plan)?;
+        drop(stdin);
+        process.wait()?;
+        process.exit().ok_or(Error::NoChild { pid: process.pid() })
     }
 
     /// Finds a process by its PID.
@@ -221,7 +143,7 @@ impl Process {
         // A number that was found may be another child's by now, which only `wait_exited` finds out before it looks.
         let is_exact = backend.capabilities().find_is_exact;
         let may_reap_at_once = (is_exact || origin == Origin::Spawned) && backend.clock().scheduler().is_none();
-        let state = State { phase, calls: 0, reap_due: false, process, watchers: watch::Watchers::none(), exit_watchers: None };
+        let state = State { phase, calls: 0, reap_due: false, process, watchers: Watchers::none(), exit_watchers: None };
         let weak = state.process.as_ref().map(Arc::downgrade);
         Process {
             inner: Arc::new(Inner {
@@ -431,165 +353,5 @@ impl fmt::Debug for Lent {
 impl fmt::Debug for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Process({}, {}, {:?})", self.pid(), self.inner.backend.capabilities().name, *self.here().lock())
-    }
-}
-
-impl fmt::Debug for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.phase {
-            Phase::Running => write!(f, "Running")?,
-            Phase::Done(Some(exit)) => write!(f, "Done, {}", exit.status)?,
-            Phase::Done(None) => write!(f, "Done, status unknown")?,
-            Phase::Released => write!(f, "Released")?,
-        }
-        match self.calls {
-            0 => Ok(()),
-            calls if self.reap_due => write!(f, ", calls in progress: {calls}, to be reaped after them"),
-            calls => write!(f, ", calls in progress: {calls}"),
-        }
-    }
-}
-
-enum Refused {
-    Done(Option<Exit>),
-    Released,
-}
-
-impl Inner {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it is held, and nothing is half done when it is released.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Begins a call: Released is answered before Done, Done before the backend.
-    fn begin(&self) -> Result<Call<'_>, Refused> {
-        let mut state = self.lock();
-        let process = match (&state.phase, &state.process) {
-            (Phase::Released, _) => return Err(Refused::Released),
-            (Phase::Done(exit), _) => return Err(Refused::Done(exit.as_deref().copied())),
-            (Phase::Running, Some(process)) => Arc::clone(process),
-            (Phase::Running, None) => return Err(Refused::Done(None)),
-        };
-        state.calls += 1;
-        Ok(Call { inner: self, process: Some(process), learnt: Learnt::Nothing })
-    }
-
-    /// Reaps it if it has exited and no call is in progress: one system call instead of two.
-    ///
-    /// The lock is held meanwhile, so that none can begin; it is the one place where a thread may have to wait for another, and
-    /// only for as long as a call takes that does not block. In a simulation even such a call lets other threads go on, and so
-    /// it is not done there.
-    fn reap_if_alone(&self, unwatch: Option<(&Arc<dyn Watcher>, u64)>) -> Look {
-        let mut state = self.lock();
-        // What the watcher keeps alive is not dropped here: the caller has it too.
-        drop(unwatch.map(|(watcher, token)| state.unwatch(watcher, token)));
-        if !self.may_reap_at_once {
-            return Look::AskAgain;
-        }
-        let looked = match (&state.phase, &state.process) {
-            (Phase::Running, Some(process)) if state.calls == 0 => retry_interrupted(|| process.reap()),
-            _ => return Look::AskAgain,
-        };
-        match looked {
-            Ok(Some(exit)) => {
-                let exit = exit.of_spawner(self.spawner_peak);
-                state.phase = Phase::Done(Some(Box::new(exit)));
-                self.part(state);
-                Look::Exited(exit.status)
-            }
-            Ok(None) => Look::Running,
-            Err(_) => Look::AskAgain,
-        }
-    }
-
-    /// Called whenever the phase or the number of calls has changed: does what is left to do, and tells who watches.
-    fn part(&self, mut state: MutexGuard<'_, State>) {
-        let farewell = state.farewell(self.origin);
-        let is_over = !matches!(state.phase, Phase::Running);
-        let watchers = is_over.then(|| state.take_watchers());
-        drop(state);
-        farewell.perform();
-        watchers.into_iter().flatten().for_each(watch::tell);
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        if !self.is_here() {
-            // The child of a fork: it is the parent's to reap.
-            return;
-        }
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        state.take_watchers().into_iter().for_each(watch::dismiss);
-        if matches!(state.phase, Phase::Running) {
-            state.phase = Phase::Released;
-            state.farewell(self.origin).perform();
-        }
-    }
-}
-
-impl State {
-    fn learn(&mut self, learnt: &Learnt) {
-        match (learnt, &self.phase) {
-            (Learnt::Nothing, _) => return,
-            // The exit beats "gone": somebody else reaped it after we had seen how it ended.
-            (Learnt::Exited(exit), Phase::Running | Phase::Done(None)) => {
-                self.phase = Phase::Done(Some(Box::new(*exit)));
-            }
-            (Learnt::Gone, Phase::Running) => self.phase = Phase::Done(None),
-            // Somebody released the handle while we were waiting: it stays Released, but our caller collects.
-            (_, Phase::Done(_) | Phase::Released) => {}
-        }
-        self.reap_due |= matches!(learnt, Learnt::Exited(_));
-    }
-
-    /// Parts with the backend's object when nobody can need it any more.
-    fn farewell(&mut self, origin: Origin) -> Farewell {
-        if self.calls > 0 || matches!(self.phase, Phase::Running) {
-            return Farewell::Free(None);
-        }
-        match (self.process.take(), &self.phase) {
-            (Some(process), _) if self.reap_due => Farewell::Reap(process),
-            (Some(process), Phase::Released) if origin == Origin::Spawned => Farewell::Abandon(process),
-            (process, _) => Farewell::Free(process),
-        }
-    }
-}
-
-impl Farewell {
-    fn perform(self) {
-        match self {
-            Farewell::Reap(process) => match retry_interrupted(|| process.reap()) {
-                Ok(Some(_)) => {}
-                // Somebody else was quicker, which frees the PID as well.
-                Err(error) if error.errno() == Some(Errno::CHILD) => {}
-                // Refused for the moment, by a filter's supervisor perhaps, or a tracer has come in between. The status has been
-                // seen, and whoever wants it has it; the zombie is left to those who try until it is gone.
-                Ok(None) | Err(_) => process.abandon(),
-            },
-            Farewell::Abandon(process) => process.abandon(),
-            Farewell::Free(process) => drop(process),
-        }
-    }
-}
-
-fn retry_interrupted<T>(mut call: impl FnMut() -> Result<T>) -> Result<T> {
-    loop {
-        match call() {
-            Err(error) if error.errno() == Some(Errno::INTR) => {}
-            answer => return answer,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// With what a backend keeps and a set's place for it, a handle that waits takes less than 260 bytes. (32 of them are for the child of
-    /// a fork.)
-    #[test]
-    fn a_handle_is_small() {
-        assert!(size_of::<Inner>() <= 152, "{}", size_of::<Inner>());
     }
 }

@@ -1,6 +1,7 @@
 //! Signals: to one process, and to the group that it leads.
 
-use super::{Call, Inner, Learnt, Process, Refused, retry_interrupted};
+use super::Process;
+use super::state::{Call, Inner, Learnt, Refused, retry_interrupted};
 use crate::{BackendProcess, Errno, Error, Exit, Result, Signal};
 
 impl Process {

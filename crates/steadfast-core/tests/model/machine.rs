@@ -144,10 +144,6 @@ impl BackendProcess for Identity {
         })
     }
 
-    fn collect(&self) -> Result<Exit> {
-        unreachable!("it is for processes that nobody has a handle of")
-    }
-
     fn on_exit(self: Arc<Self>, _: Until, _: OnExit) -> Result<()> {
         unreachable!("nobody watches here")
     }

@@ -1,11 +1,12 @@
 //! The machine: the real backend's process, in the world of `os.rs`.
 
 use crate::birth::Birth;
+use crate::calls::WaitCall;
 use crate::checker::share;
 use crate::held::{Identity, LegacyProcess};
 use crate::orders::{Act, Machine};
 use crate::os::{self, Life, SystemClock, WORLD, join_threads};
-use crate::{ProcessBackend, WaitCall, orphans};
+use crate::{ProcessBackend, orphans};
 use std::sync::Arc;
 use steadfast_core::{BackendProcess, Capabilities, Clock, Error, Pid, Plan, Result, Spawned};
 

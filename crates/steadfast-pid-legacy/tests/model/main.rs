@@ -33,10 +33,9 @@ mod others;
 
 use machine::Number;
 use orders::{Act, run};
-use others::{WaitCall, birth, collect, life, orphans, siblings, start_time};
+use others::{birth, calls, collect, life, orphans, siblings, start_time};
 use steadfast_core::{
-    BackendProcess, Errno, Error, ErrorKind, Exit, Pid, PipeEnd, Plan, ProcessBackend, Result, Signal, Spawned, Until, contain,
-    sync,
+    BackendProcess, Errno, Error, ErrorKind, Exit, Pid, PipeEnd, Plan, ProcessBackend, Result, Signal, Until, contain, sync,
 };
 
 fn main() {

@@ -1,9 +1,11 @@
 //! What stands beside `process.rs` and `watch.rs` in their crate, as far as they name it: nobody else reaps our child here.
 
-pub(crate) enum WaitCall {
-    Waitid,
-    #[allow(dead_code, reason = "the way that is not taken here")]
-    Wait4,
+pub(crate) mod calls {
+    pub(crate) enum WaitCall {
+        Waitid,
+        #[allow(dead_code, reason = "the way that is not taken here")]
+        Wait4,
+    }
 }
 
 pub(crate) mod birth {
@@ -105,6 +107,15 @@ pub(crate) mod collect {
 }
 
 pub(crate) mod siblings {
+    use std::sync::Arc;
+    use steadfast_core::BackendProcess;
+
+    #[allow(dead_code, reason = "waitid works here")]
+    pub(crate) trait Sibling {
+        fn is_meant_by_its_number(&self) -> bool;
+        fn into_backend(self: Arc<Self>) -> Arc<dyn BackendProcess>;
+    }
+
     pub(crate) fn forget(_: steadfast_core::Pid) {
         unreachable!("waitid works here")
     }
@@ -112,14 +123,13 @@ pub(crate) mod siblings {
 
 pub(crate) mod orphans {
     use crate::checker::share;
-    use crate::held::LegacyProcess;
     use std::cell::RefCell;
     use std::fmt::{self, Debug, Formatter};
     use std::sync::Arc;
-    use steadfast_core::BackendProcess;
+    use steadfast_core::{BackendProcess, Pid};
 
     #[derive(Default)]
-    struct Orphan(Option<Arc<LegacyProcess>>);
+    struct Orphan(Option<Arc<dyn BackendProcess>>);
 
     impl Debug for Orphan {
         fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -135,7 +145,7 @@ pub(crate) mod orphans {
         ORPHAN.take();
     }
 
-    pub(crate) fn take(child: Arc<LegacyProcess>) {
+    pub(crate) fn take(_: Pid, child: Arc<dyn BackendProcess>, _: bool) {
         let before = share(&ORPHAN, |orphan| std::mem::replace(orphan, Orphan(Some(child))));
         assert!(before.0.is_none(), "it is abandoned once");
     }

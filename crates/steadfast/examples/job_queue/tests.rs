@@ -181,7 +181,9 @@ fn the_classic_one_waits_for_a_forgotten_grandchild() {
 
 /// `waitpid` by the number, as in C: reaps whoever has it.
 fn waitpid(pid: Pid) -> Result<(), Error> {
-    System::current()?.backend().find(pid)?.collect().map(drop)
+    let found = System::current()?.backend().find(pid)?;
+    found.wait_exited(None)?;
+    found.reap().map(drop)
 }
 
 /// A job, and somebody who kills it when its time is up: by its number.

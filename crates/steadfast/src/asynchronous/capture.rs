@@ -1,8 +1,9 @@
 //! Reading a child's stdout and stderr in a task: as [`Child::capture`](crate::Child::capture), without a thread. Time is the runtime's.
 
+use super::hub::Engine;
 use super::over::Over;
 use super::pipe::Pipe;
-use super::runtime::{Engine, Interest};
+use super::runtime::Interest;
 use crate::output::{Capture, CapturedStream, KILL_DELAY, Reading, Stop, earliest, is_over_limit};
 use crate::pipe::End;
 use crate::{Captured, Child, ExitStatus, Process};

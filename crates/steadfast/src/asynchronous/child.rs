@@ -1,9 +1,9 @@
 //! [`Child`]: a process that was spawned, for tasks.
 
 use super::capture;
+use super::hub::Runtime;
 use super::over::Over;
 use super::pipe::{ChildStderr, ChildStdin, ChildStdout};
-use super::runtime::Runtime;
 use super::virtual_time::VirtualTime;
 use crate::{Capture, Captured, Exit, ExitStatus, Output, Pid, Process, Signal};
 use std::fmt;

@@ -3,7 +3,7 @@
 //! But for the first few, the runtime polls the hub and nothing else, so a process costs it no registration of its own, no removal, and no memory. Nobody has to
 //! run for that: the hub is what the runtime wakes, and it wakes the tasks, on the thread that polls the runtime.
 
-use super::runtime::{Descriptor, Engine, Interest};
+use super::runtime::{Descriptor, Interest, Poller};
 use crate::places::{Places, Token};
 use crate::remains::put_away;
 use rustix::event::{Timespec, epoll};
@@ -15,6 +15,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
 use steadfast_core::{Lent, Process, Watcher, contain};
 use steadfast_linux::generation;
+
+/// An async runtime: [`Tokio`](crate::tokio::Tokio), with the feature of its name, or [`AsyncIo`](crate::async_io::AsyncIo). There
+/// are no others.
+#[allow(private_bounds, reason = "what is asked of it is not for others to implement")]
+pub trait Runtime: Engine {}
+
+impl<R: Engine> Runtime for R {}
+
+/// A runtime with its hubs.
+pub(crate) trait Engine: Poller {
+    fn hubs() -> &'static Hubs<Self>;
+}
 
 pub(crate) struct Hub<R: Engine> {
     /// Of this process: in the child of a fork(2) the `epoll` is the parent's.

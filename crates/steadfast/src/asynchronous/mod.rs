@@ -24,8 +24,8 @@ mod virtual_time;
 
 pub use child::Child;
 pub(crate) use child::{over, wait};
-pub(crate) use hub::Hubs;
+pub use hub::Runtime;
+pub(crate) use hub::{Engine, Hubs};
 pub use pipe::{ChildStderr, ChildStdin, ChildStdout};
-pub use runtime::Runtime;
-pub(crate) use runtime::{Attempt, Descriptor, Engine, Interest};
+pub(crate) use runtime::{Attempt, Descriptor, Interest, Poller};
 pub(crate) use traits::extend_for;

@@ -1,7 +1,7 @@
 //! [`Over`]: the end of a process, as a future. Dropping it loses nothing: the status is the handle's.
 
+use super::hub::Engine;
 use super::hub::Seat;
-use super::runtime::Engine;
 use super::virtual_time::VirtualTime;
 use crate::wait::{SHORTEST, Verdict, longer, soon, verdict};
 use crate::{ExitStatus, Process};

@@ -1,6 +1,7 @@
 //! Our ends of a child's pipes, for tasks.
 
-use super::runtime::{Attempt, Descriptor, Engine, Interest, Runtime};
+use super::hub::{Engine, Runtime};
+use super::runtime::{Attempt, Descriptor, Interest};
 use super::virtual_time::VirtualTime;
 use crate::Process;
 use crate::pipe::End;

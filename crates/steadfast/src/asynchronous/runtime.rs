@@ -1,6 +1,5 @@
-//! [`Runtime`]: what is asked of one.
+//! [`Poller`]: what is asked of a runtime: to poll descriptors, and to tell the time.
 
-use super::hub::Hubs;
 use crate::pipe::End;
 use std::convert::Infallible;
 use std::future::Future;
@@ -11,14 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 use steadfast_core::Lent;
 
-/// An async runtime: [`Tokio`](crate::tokio::Tokio), with the feature of its name, or [`AsyncIo`](crate::async_io::AsyncIo). There
-/// are no others.
-#[allow(private_bounds, reason = "what is asked of it is not for others to implement")]
-pub trait Runtime: Engine {}
-
-impl<R: Engine> Runtime for R {}
-
-pub(crate) trait Engine: Sized + Send + Sync + Unpin + 'static {
+pub(crate) trait Poller: Sized + Send + Sync + Unpin + 'static {
     /// Tells one instance of the runtime from another.
     type Id: Copy + PartialEq + Send + Sync + Unpin + 'static;
     /// A descriptor that is registered with it.
@@ -32,9 +24,6 @@ pub(crate) trait Engine: Sized + Send + Sync + Unpin + 'static {
     fn id() -> io::Result<Self::Id>;
 
     fn register(descriptor: Descriptor, interest: Interest) -> io::Result<Self::Source>;
-
-    /// Those of this runtime.
-    fn hubs() -> &'static Hubs<Self>;
 
     /// Calls `read` while the descriptor is readable, and has the task woken when it is so again.
     ///

@@ -1,6 +1,6 @@
 //! [`VirtualTime`]: a simulated kernel whose time is the runtime's, for as long as a task waits for it.
 
-use super::Engine;
+use super::hub::Engine;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};

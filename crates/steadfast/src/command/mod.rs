@@ -226,7 +226,7 @@ impl Command {
     /// takes privileges, or `EAGAIN` for too many processes; [`Error::Unsupported`] for a wish that the backend cannot fulfil; as
     /// [`System::current`]. Nothing is left behind then.
     pub fn spawn(&self) -> Result<Child> {
-        self.spawn_on(&System::current()?)
+        self.spawn_with(&System::current()?, Default::default())
     }
 
     /// Starts it, waits for it and gives its status.
@@ -300,10 +300,6 @@ impl Command {
             Ok(plan) => steadfast_linux::exec(&plan),
             Err(error) => error,
         }
-    }
-
-    pub(crate) fn spawn_on(&self, system: &System) -> Result<Child> {
-        self.spawn_with(system, Default::default())
     }
 
     /// Its stdin and stdout, if it says what they are.
@@ -387,5 +383,15 @@ impl CommandExt for Command {
     fn add_hook(&mut self, hook: Hook) -> &mut Command {
         self.changed().hooks.push(hook);
         self
+    }
+}
+
+impl System {
+    /// Starts a process here, whatever is current.
+    ///
+    /// # Errors
+    /// As [`Command::spawn`].
+    pub fn spawn(&self, command: &Command) -> Result<Child> {
+        command.spawn_with(self, Default::default())
     }
 }

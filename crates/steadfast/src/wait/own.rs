@@ -6,14 +6,25 @@
 
 use super::entries::Entries;
 use super::later::Later;
-use super::set::State;
 use super::signal::Shared;
+use crate::places::Token;
 use once_cell::race::OnceBox;
 use std::collections::VecDeque;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
-use steadfast_core::Watcher;
+use steadfast_core::{ProcessBackend, Watcher};
 use steadfast_linux::generation;
+
+/// What a set knows.
+pub(super) struct State<K> {
+    pub(super) entries: Entries<K>,
+    /// They have news.
+    pub(super) ready: VecDeque<Token>,
+    /// They could not be watched.
+    pub(super) later: Later,
+    /// Whose clock counts.
+    pub(super) backend: Option<Arc<dyn ProcessBackend>>,
+}
 
 pub(super) struct Own<K> {
     generation: u32,

@@ -1,14 +1,12 @@
 //! [`WaitSet`]: thousands of processes, and which of them exits next.
 
-use super::entries::{Entries, Entry};
-use super::later::Later;
+use super::entries::Entry;
 use super::member::Member;
-use super::own::Own;
+use super::own::{Own, State};
 use super::{Verdict, verdict};
 use crate::places::Token;
 use crate::remains::put_away;
 use crate::{Child, ExitStatus, Process};
-use std::collections::VecDeque;
 use std::fmt;
 use std::hash::Hash;
 use std::os::fd::BorrowedFd;
@@ -77,16 +75,6 @@ enum Again {
     All,
     /// When it is time.
     WhenDue,
-}
-
-pub(super) struct State<K> {
-    pub(super) entries: Entries<K>,
-    /// They have news.
-    pub(super) ready: VecDeque<Token>,
-    /// They could not be watched.
-    pub(super) later: Later,
-    /// Whose clock counts.
-    pub(super) backend: Option<Arc<dyn ProcessBackend>>,
 }
 
 /// A process of a [`WaitSet`] that has exited.

@@ -1,0 +1,355 @@
+//! The backend traits on top of the simulation, for a program with pidfds and for one with PIDs only.
+
+use super::shared::Kernel;
+use super::sim::Turns;
+use super::stream::{ReadEnd, Stream, WriteEnd};
+use crate::model::host::Call;
+use crate::model::ids::{CALLER, End, Id, Slot};
+use crate::model::seen::Who;
+use crate::order::threads::For;
+use crate::order::trace::What;
+use crate::order::verdict::Verdict;
+use crate::order::world::World;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::Instant;
+use steadfast_core::sync::Scheduler;
+use steadfast_core::{
+    BackendProcess, Capabilities, Clock, Errno, Error, Exit, OnExit, Pid, PipeEnd, Plan, PlanStdio, ProcessBackend, Result,
+    Signal, Spawned,
+};
+
+/// What a handle holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Identity {
+    /// The process itself.
+    Pidfd,
+    /// Its number and, for a process that was found, the tick it was started in.
+    Number,
+}
+
+pub(crate) struct MockBackend {
+    kernel: Kernel,
+    identity: Identity,
+    clock: MockClock,
+}
+
+struct MockClock(Kernel);
+
+struct MockProcess {
+    kernel: Kernel,
+    identity: Identity,
+    pid: Pid,
+    /// Whom the handle was made for: what a pidfd goes by, and how a stranger is recognised.
+    id: Id,
+    who: Who,
+    /// The tick in which it was started, if it was found by its number.
+    start: Option<u64>,
+}
+
+/// A start time in `/proc` is this coarse: 10 ms.
+fn ticks(started: u64) -> u64 {
+    started / 10_000_000
+}
+
+impl Kernel {
+    /// This kernel with pidfds: a handle means its process for ever.
+    pub fn backend(&self) -> Arc<dyn ProcessBackend> {
+        Arc::new(MockBackend::new(self.clone(), Identity::Pidfd))
+    }
+
+    /// The same kernel and the same processes for a program without pidfds: a handle is a number, and where the program lets
+    /// somebody else reap its children, the number may come to mean a stranger. A signal that reaches one ends the test.
+    pub fn backend_pid_legacy(&self) -> Arc<dyn ProcessBackend> {
+        Arc::new(MockBackend::new(self.clone(), Identity::Number))
+    }
+
+    /// A deadline in the simulation's time.
+    pub(crate) fn nanos(&self, deadline: Instant) -> u64 {
+        deadline.saturating_duration_since(self.shared.epoch).as_nanos() as u64
+    }
+}
+
+impl MockBackend {
+    pub(crate) fn new(kernel: Kernel, identity: Identity) -> MockBackend {
+        MockBackend { clock: MockClock(kernel.clone()), kernel, identity }
+    }
+
+    /// A handle, which is one more descriptor if it is a pidfd.
+    fn process(&self, pid: Pid, id: Id, who: Who, start: Option<u64>) -> Arc<MockProcess> {
+        // The descriptor was counted in the call that has opened it.
+        Arc::new(MockProcess { kernel: self.kernel.clone(), identity: self.identity, pid, id, who, start })
+    }
+
+    fn descriptors(&self) -> u32 {
+        u32::from(self.identity == Identity::Pidfd)
+    }
+
+    fn open_handle(&self, world: &mut World, id: Id) {
+        if self.identity == Identity::Pidfd {
+            world.open_handle(id);
+        }
+    }
+}
+
+impl ProcessBackend for MockBackend {
+    fn capabilities(&self) -> Capabilities {
+        match self.identity {
+            Identity::Pidfd => Capabilities::new("mock").find_is_exact(),
+            Identity::Number => Capabilities::new("mock-pid-legacy"),
+        }
+    }
+
+    fn clock(&self) -> &dyn Clock {
+        &self.clock
+    }
+
+    fn generation(&self) -> u32 {
+        0
+    }
+
+    fn spawn(&self, plan: &Plan) -> Result<Spawned> {
+        if let Some(what) = self.impossible(plan) {
+            return Err(Error::Unsupported { backend: self.capabilities().name, what: what.into() });
+        }
+        let given = plan.stdio().each_ref().map(|stdio| Stream::of(stdio).map(|stream| (stream.pipe, stream.end)));
+        let born = self.kernel.call(|world| {
+            let born = world.call_spawn(plan, given, CALLER, self.descriptors())?;
+            world.open_files += born.pipes.iter().flatten().count() as u32;
+            self.open_handle(world, born.id);
+            Ok(born)
+        });
+        let born = born.map_err(|(stage, source)| Error::Spawn { program: plan.program().to_owned(), stage, source })?;
+        let [stdin, stdout, stderr] = born.pipes;
+        let read = |pipe| PipeEnd::Reader(Box::new(ReadEnd::new(&self.kernel, pipe, born.who)));
+        let pipes = [
+            stdin.map(|pipe| PipeEnd::Writer(Box::new(WriteEnd::new(&self.kernel, pipe, born.who)))),
+            stdout.map(read),
+            stderr.map(read),
+        ];
+        let pid = Pid::new(born.who.pid)?;
+        Ok(Spawned { pid, spawner_peak: 0, process: self.process(pid, born.id, born.who, None), pipes, pidfd: None })
+    }
+
+    fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
+        let found = self.kernel.call(|world| {
+            let slot = world.table.by_pid(pid.as_raw()).ok_or(Errno::SRCH)?;
+            world.enter(Call::Find, world.table[slot].name)?;
+            // What happened just before the call may have changed whose it is.
+            let slot = world.table.by_pid(pid.as_raw()).ok_or(Errno::SRCH)?;
+            let who = world.who(slot);
+            if world.open_files + self.descriptors() > world.limits.max_open_files {
+                return Err(Errno::MFILE);
+            }
+            let id = world.table.id(slot);
+            self.open_handle(world, id);
+            world.note_call(What::Finds(who));
+            Ok((id, who, world.table[slot].started))
+        });
+        let (id, who, started) = found.map_err(|errno| match errno {
+            Errno::SRCH => Error::ProcessDone { pid },
+            errno => Error::on_process("find", pid, errno),
+        })?;
+        let start = (self.identity == Identity::Number).then(|| ticks(started));
+        Ok(self.process(pid, id, who, start))
+    }
+}
+
+impl MockBackend {
+    /// What a plan asks for that a simulated process cannot have.
+    fn impossible(&self, plan: &Plan) -> Option<&'static str> {
+        if plan.create_pidfd() {
+            return Some("a pidfd was asked for, and a simulated process has no descriptors");
+        }
+        for (stdio, end) in plan.stdio().iter().zip([End::Read, End::Write, End::Write]) {
+            let fits = Stream::of(stdio).is_some_and(|stream| stream.is_of(&self.kernel) && stream.end == end);
+            match stdio {
+                PlanStdio::Fd(_) => return Some("a simulated process cannot be given a descriptor: use Stdio::piped()"),
+                PlanStdio::End(_) if !fits => {
+                    return Some("it was given a pipe of another simulation, or the end to read where it takes the one to write");
+                }
+                _ => {}
+            }
+        }
+        lacking(plan)
+    }
+}
+
+/// What its attributes ask for that a simulated process cannot have.
+fn lacking(plan: &Plan) -> Option<&'static str> {
+    let a = plan.attributes();
+    if a.is_none() {
+        return None;
+    }
+    let given = [&a.controlling_terminal, &a.foreground, &a.current_dir_fd, &a.cgroup, &a.executable];
+    if !a.fds.is_empty() || given.iter().any(|fd| fd.is_some()) {
+        return Some("a simulated process cannot be given a descriptor");
+    }
+    (!a.hooks.is_empty()).then_some("a simulated process has no memory in which pre_exec could run")
+}
+
+impl MockProcess {
+    /// Where the handle leads: to its process or, for a number, to whoever has it and looks the same.
+    fn target(&self, world: &World) -> Option<Slot> {
+        match self.identity {
+            Identity::Pidfd => world.table.by_id(self.id),
+            Identity::Number => {
+                let slot = world.table.by_pid(self.pid.as_raw())?;
+                let looks_the_same = self.start.is_none_or(|start| ticks(world.table[slot].started) == start);
+                looks_the_same.then_some(slot)
+            }
+        }
+    }
+
+    fn failed(&self, call: &'static str) -> impl Fn(Errno) -> Error {
+        let pid = self.pid;
+        move |errno| Error::on_process(call, pid, errno)
+    }
+
+    /// The end of a process that is gone: told to a pidfd by a kernel of 6.15 or later.
+    fn lost_exit(&self, world: &World) -> Result<Exit, Errno> {
+        match self.identity {
+            Identity::Pidfd => world.lost_exit(self.id).ok_or(Errno::CHILD),
+            Identity::Number => Err(Errno::CHILD),
+        }
+    }
+
+    /// Who was hit and who was meant, if that is not the same.
+    fn stranger(&self, world: &World, slot: Slot, signal: Signal) -> Option<String> {
+        let (pid, ours, hit) = (self.pid, world.quoted(self.who), world.quoted(world.who(slot)));
+        if world.table.id(slot) != self.id {
+            return Some(format!(
+                "{signal} for process {pid}, {ours}, which is gone, has hit a stranger that has its PID now: {hit}"
+            ));
+        }
+        let is_stranger = world.table[slot].is_stranger;
+        is_stranger.then(|| format!("{signal} has hit process {pid}, {hit}, a stranger that the program has no business with"))
+    }
+}
+
+impl BackendProcess for MockProcess {
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let sent = self.kernel.call(|world| {
+            world.enter(Call::Signal, self.who.name)?;
+            let slot = self.target(world).ok_or(Errno::SRCH)?;
+            let stranger = self.stranger(world, slot, signal);
+            world.signal_by_call(slot, signal);
+            Ok(stranger)
+        });
+        if let Some(hit) = sent.map_err(self.failed("kill"))? {
+            self.kernel.judge(Verdict::Stranger { hit });
+        }
+        Ok(())
+    }
+
+    fn signal_group(&self, signal: Signal) -> Result<bool> {
+        let sent = self.kernel.call(|world| {
+            world.enter(Call::Signal, self.who.name)?;
+            let leader = self.target(world).ok_or(Errno::SRCH)?;
+            let members = world.table.group(self.pid.as_raw());
+            let stranger = self.stranger(world, leader, signal);
+            for member in &members {
+                world.signal_by_call(*member, signal);
+            }
+            Ok((!members.is_empty(), stranger))
+        });
+        let (has_group, stranger) = sent.map_err(self.failed("kill of the group"))?;
+        if let Some(hit) = stranger {
+            self.kernel.judge(Verdict::Stranger { hit });
+        }
+        Ok(has_group)
+    }
+
+    fn wait_exited(&self, deadline: Option<Instant>) -> Result<Option<Exit>> {
+        let deadline = deadline.map(|deadline| self.kernel.nanos(deadline));
+        // waitid(2) looks the number up once, when it is called: from then on it means that process.
+        let looked = self.kernel.call(|world| {
+            world.enter(Call::Wait, self.who.name)?;
+            let Some(slot) = self.target(world) else { return Ok((self.id, Some(self.lost_exit(world)?))) };
+            let exit = world.exit_of(slot)?;
+            match exit {
+                Some(_) => world.note_call(What::Sees(world.who(slot), world.table[slot].status)),
+                None if deadline.is_none_or(|deadline| deadline > world.now) => world.note_call(What::Waits(world.who(slot))),
+                None => {}
+            }
+            Ok((world.table.id(slot), exit))
+        });
+        let failed = self.failed("waitid");
+        let (id, exit) = looked.map_err(&failed)?;
+        if exit.is_some() {
+            return Ok(exit);
+        }
+        let seen = self.kernel.block(For::Process(id), deadline, |world| match world.table.by_id(id) {
+            Some(slot) => {
+                let exit = world.exit_of(slot).transpose()?;
+                world.note_call(What::Sees(world.who(slot), world.table[slot].status));
+                Some(exit)
+            }
+            None => Some(self.lost_exit(world)),
+        });
+        if seen.is_none() && deadline.is_some_and(|deadline| deadline > 0) {
+            self.kernel.note_time_out(self.who);
+        }
+        seen.transpose().map_err(failed)
+    }
+
+    fn reap(&self) -> Result<Option<Exit>> {
+        let reaped = self.kernel.call(|world| {
+            world.enter(Call::Reap, self.who.name)?;
+            let slot = self.target(world).ok_or(Errno::CHILD)?;
+            world.reap(slot)
+        });
+        reaped.map_err(self.failed("waitid"))
+    }
+
+    fn on_exit(self: Arc<Self>, end: steadfast_core::Until, tell: OnExit) -> Result<()> {
+        self.kernel.call(|world| {
+            let id = self.target(world).map_or(self.id, |slot| world.table.id(slot));
+            world.tell(id, end, tell);
+        });
+        Ok(())
+    }
+
+    fn handle(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn abandon(self: Arc<Self>) {
+        self.kernel.call(|world| {
+            if let Some(slot) = world.table.by_id(self.id) {
+                world.abandon(slot);
+            }
+        });
+    }
+}
+
+impl Drop for MockProcess {
+    fn drop(&mut self) {
+        if self.identity == Identity::Pidfd {
+            // Closing a descriptor is nobody's turn.
+            self.kernel.lock().close_handle(self.id);
+        }
+    }
+}
+
+impl Clock for MockClock {
+    fn now(&self) -> Instant {
+        self.0.shared.epoch + self.0.now()
+    }
+
+    fn sleep_until(&self, deadline: Instant) {
+        let deadline = self.0.nanos(deadline);
+        self.0.call(|_| ());
+        self.0.block(For::Time, Some(deadline), |_| None::<()>);
+    }
+
+    fn scheduler(&self) -> Option<Arc<dyn Scheduler>> {
+        Some(Arc::new(Turns(self.0.clone())))
+    }
+}
+
+impl Kernel {
+    fn note_time_out(&self, who: Who) {
+        self.lock().note_call(What::TimesOut(who));
+    }
+}

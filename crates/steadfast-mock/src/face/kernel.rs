@@ -1,0 +1,262 @@
+//! What a test says to a [`Kernel`] and asks of it.
+
+use super::shared::Kernel;
+use crate::model::bits::{SignalBits, UNSTOPPABLE, bit};
+use crate::model::ids::Slot;
+use crate::model::process::{Life, Process};
+use crate::model::seen::Seen;
+use crate::order::trace::What;
+use crate::order::world::World;
+use crate::play::log::Ran;
+use crate::play::script::Script;
+use std::ffi::{OsStr, OsString};
+use std::time::Duration;
+use steadfast_core::{Error, Pid, Plan, Result, Signal};
+
+/// What `ps` would say of a simulated process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProcessInfo {
+    /// Its program's name.
+    pub program: OsString,
+    /// Whether it runs, is stopped, or is a zombie.
+    pub state: ProcessState,
+    /// When it was started, as virtual time since the kernel was built.
+    pub started: Duration,
+    /// Its parent; `None`: the program under test.
+    pub parent: Option<Pid>,
+    /// Its process group; 0 is that of the program under test.
+    pub group: i32,
+    /// Its session; 0 is that of the program under test.
+    pub session: i32,
+    /// The signals that are blocked: signal 1 is the lowest bit.
+    pub blocked: u64,
+    /// The signals that are pending.
+    pub pending: u64,
+    /// The signals that it ignores.
+    pub ignored: u64,
+    /// The signals that it has a handler for.
+    pub handled: u64,
+    /// What it does or waits for, in words.
+    pub occupation: &'static str,
+}
+
+/// See [`ProcessInfo`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "as proc_pid_stat(5) has them: R and S, T, Z")]
+pub enum ProcessState {
+    /// It runs or sleeps.
+    Running,
+    /// It was stopped by a signal.
+    Stopped,
+    /// It has ended, and nobody has waited for it.
+    Zombie,
+}
+
+impl Kernel {
+    /// Virtual time since the kernel was built.
+    pub fn now(&self) -> Duration {
+        Duration::from_nanos(self.with_present(self.lock(), |world| world.now))
+    }
+
+    /// Who did what to whom, at which virtual time, a line each: the same for the same seed and the same calls.
+    pub fn trace(&self) -> String {
+        self.lock().timeline()
+    }
+
+    /// Starts a process that is not the caller's child: init's, which reaps it as soon as it exits.
+    ///
+    /// # Errors
+    /// As a spawn: no such program, no free PID.
+    pub fn spawn_foreign(&self, program: &str) -> Result<Pid> {
+        let plan = Plan::builder(program).build()?;
+        let spawned = self.call(|world| world.call_spawn(&plan, [None; 3], World::foreign_parent(), 0));
+        let born = spawned.map_err(|(stage, source)| Error::Spawn { program: program.into(), stage, source })?;
+        Pid::new(born.who.pid)
+    }
+
+    /// Starts a foreign process that the program under test has no business with: a signal from it ends the run, with the verdict
+    /// *stranger*. Its children are strangers too.
+    ///
+    /// # Errors
+    /// As [`spawn_foreign`](Kernel::spawn_foreign).
+    pub fn spawn_stranger(&self, program: &str) -> Result<Pid> {
+        let pid = self.spawn_foreign(program)?;
+        self.change(pid, |world, slot| world.table[slot].is_stranger = true);
+        Ok(pid)
+    }
+
+    /// Makes a process do this now, as though its program had come to it; afterwards it goes on where it was. `false` if there is
+    /// no such process.
+    ///
+    /// ```
+    /// # use steadfast_core::{Plan, Process};
+    /// # use steadfast_mock::{Kernel, Script};
+    /// let kernel = Kernel::builder().program("server", Script::new().run_forever()).build();
+    /// let (server, ..) = Process::spawn(&kernel.backend(), &Plan::builder("server").build()?)?;
+    /// kernel.make(server.pid(), Script::new().abort());       // it crashes, now
+    /// assert_eq!(server.wait()?.code(), None);
+    /// # Ok::<(), steadfast_core::Error>(())
+    /// ```
+    ///
+    /// # Panics
+    /// If the script [contradicts itself](Script::check).
+    pub fn make(&self, pid: Pid, script: Script) -> bool {
+        self.change(pid, |world, slot| {
+            let is_alive = matches!(world.table[slot].life, Life::Running | Life::Stopped);
+            if is_alive {
+                if let Err(contradiction) = script.check() {
+                    panic!("{}: {contradiction}", world.accused(slot));
+                }
+                world.make(slot, script.code());
+            }
+            is_alive
+        })
+        .unwrap_or(false)
+    }
+
+    /// Lets everything happen that happens by itself at this moment, without time passing: processes that can go on do.
+    pub fn settle(&self) {
+        self.call(|world| {
+            while world.next_event().is_some_and(|at| at <= world.now) {
+                world.happen();
+            }
+        });
+    }
+
+    /// What `ps` would say of it; `None` if there is no such process.
+    pub fn process(&self, pid: Pid) -> Option<ProcessInfo> {
+        self.change(pid, |world, slot| {
+            let process: &Process = &world.table[slot];
+            let state = match process.life {
+                Life::Stopped => ProcessState::Stopped,
+                Life::Zombie => ProcessState::Zombie,
+                Life::Running | Life::Exiting | Life::Gone => ProcessState::Running,
+            };
+            ProcessInfo {
+                program: world.name(process.name).to_owned(),
+                state,
+                started: Duration::from_nanos(process.started),
+                parent: Pid::new(world.table[process.parent].pid).ok(),
+                group: process.group,
+                session: process.session,
+                blocked: process.mask(),
+                pending: process.pending,
+                ignored: process.ignored,
+                handled: process.handled,
+                occupation: process.occupation(),
+            }
+        })
+    }
+
+    fn change<T>(&self, pid: Pid, change: impl FnOnce(&mut World, Slot) -> T) -> Option<T> {
+        self.call(|world| world.table.by_pid(pid.as_raw()).map(|slot| change(world, slot)))
+    }
+
+    /// Sets the PID after which the next one is searched, as writing to `/proc/sys/kernel/ns_last_pid` does.
+    ///
+    /// # Panics
+    /// If it is negative or above [`pid_max`](crate::Builder::pid_max), for which Linux has `EINVAL`.
+    pub fn set_last_pid(&self, pid: i32) {
+        let pid_max = self.shared.setup.limits.pid_max;
+        assert!((0..=pid_max).contains(&pid), "set_last_pid({pid}): give a number between 0 and {pid_max}, which is pid_max");
+        self.lock().table.last_pid = pid;
+    }
+
+    /// What a `waitpid(-1, WNOHANG)` elsewhere in the program does: reaps one exited child, if there is one.
+    pub fn reap_any(&self) -> Option<Pid> {
+        self.call(World::reap_any).map(|exit| exit.pid)
+    }
+
+    /// Whether the program under test ignores a signal from here on. Its children ignore it too (execve(2)), unless they are told
+    /// otherwise, but for `SIGPIPE`; ignoring `SIGCHLD` leaves no zombies of them (sigaction(2)). The simulation has to be told:
+    /// of the process that runs the test it knows nothing, and nor is a signal ever felt by that.
+    ///
+    /// ```
+    /// # use steadfast_core::{Plan, Process, Signal};
+    /// # use steadfast_mock::{Kernel, Script};
+    /// let kernel = Kernel::builder().program("server", Script::new().run_forever()).build();
+    /// kernel.ignore_signal(Signal::HUP, true);                       // as under nohup(1)
+    /// let (server, ..) = Process::spawn(&kernel.backend(), &Plan::builder("server").build()?)?;
+    /// server.signal(Signal::HUP)?;
+    /// assert_eq!(server.try_wait()?, None);
+    /// # Ok::<(), steadfast_core::Error>(())
+    /// ```
+    ///
+    /// # Panics
+    /// If it is `SIGKILL` or `SIGSTOP`.
+    pub fn ignore_signal(&self, signal: Signal, ignore: bool) {
+        set(&mut self.lock().caller().ignored, signal, ignore);
+    }
+
+    /// Whether the program under test blocks a signal from here on, in the thread that starts children: they block it too, unless they
+    /// are given a mask.
+    ///
+    /// # Panics
+    /// As [`ignore_signal`](Kernel::ignore_signal).
+    pub fn block_signal(&self, signal: Signal, block: bool) {
+        set(&mut self.lock().caller().blocked, signal, block);
+    }
+
+    /// Whether the caller ignores `SIGCHLD`, so that its children are reaped as they exit (sigaction(2)); see [`ignore_signal`](Kernel::ignore_signal).
+    pub fn ignore_sigchld(&self, ignore: bool) {
+        self.ignore_signal(Signal::CHLD, ignore);
+    }
+
+    /// Whether the caller is a subreaper, so that orphaned descendants become its children (`PR_SET_CHILD_SUBREAPER`).
+    pub fn subreaper(&self, is_one: bool) {
+        self.lock().caller().is_subreaper = is_one;
+    }
+
+    /// The processes that exist, zombies included, by PID.
+    pub fn processes(&self) -> Vec<Pid> {
+        let world = self.lock();
+        world.table.all().filter_map(|slot| Pid::new(world.table[slot].pid).ok()).collect()
+    }
+
+    /// The zombies among them.
+    pub fn zombies(&self) -> Vec<Pid> {
+        let world = self.lock();
+        let zombies = world.table.all().filter(|slot| world.table[*slot].life == Life::Zombie);
+        zombies.filter_map(|slot| Pid::new(world.table[slot].pid).ok()).collect()
+    }
+
+    /// What was run, in order: with which arguments, environment and directory, which signals it was sent, how it ended. The last
+    /// 100,000 runs, or as many as the [trace's limit](crate::Builder::trace_limit).
+    pub fn runs(&self) -> Vec<Ran> {
+        let world = self.lock();
+        world.host.log.all(|name| world.name(name).to_owned()).collect()
+    }
+
+    /// Those of one program.
+    pub fn runs_of(&self, program: impl AsRef<OsStr>) -> Vec<Ran> {
+        self.runs().into_iter().filter(|ran| ran.program == program.as_ref()).collect()
+    }
+
+    /// Checks that every expectation was met; an exploration does it at the end of each run.
+    ///
+    /// # Panics
+    /// If one was not, with those and how often each was run.
+    pub fn verify(&self) {
+        let unmet = self.lock().host.programs.expectations.unmet();
+        assert!(unmet.is_empty(), "commands were expected and not run:\n  {}", unmet.join("\n  "));
+    }
+
+    /// Sends a signal from the test itself, as another user of the machine would: nobody's handle is in question.
+    ///
+    /// # Errors
+    /// [`Error::ProcessDone`] if there is no such process.
+    pub fn signal(&self, pid: Pid, signal: Signal) -> Result<()> {
+        let sent = self.change(pid, |world, slot| {
+            world.note_of_test(What::Seen(Seen::Signals(signal, world.who(slot))));
+            world.send(slot, signal);
+        });
+        sent.ok_or(Error::ProcessDone { pid })
+    }
+}
+
+/// Puts a signal into a set, or takes it out.
+pub(crate) fn set(signals: &mut SignalBits, signal: Signal, is_in: bool) {
+    assert!(UNSTOPPABLE & bit(signal) == 0, "{signal} cannot be ignored or blocked (signal(7))");
+    *signals = if is_in { *signals | bit(signal) } else { *signals & !bit(signal) };
+}

@@ -1,0 +1,13 @@
+//! The face: what a test and the library see of a simulation: the kernel with its builder, the backend traits, pipes, threads that take turns.
+//! Here is the one lock, and here threads of the operating system wait.
+//!
+//! **It must not know** that a run may be one of many: how a test is explored, what a failed run is shrunk to, how it is kept in a file.
+
+pub(crate) mod backend;
+pub(crate) mod builder;
+mod follow;
+pub(crate) mod kernel;
+pub(crate) mod shared;
+pub(crate) mod sim;
+pub(crate) mod stream;
+pub(crate) mod turn;

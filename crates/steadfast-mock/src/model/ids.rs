@@ -1,0 +1,26 @@
+//! What goes by a number: processes and pipes.
+
+/// Where a process is in the table.
+pub(crate) type Slot = u32;
+/// Process 1: the parent of orphans.
+pub(crate) const INIT: Slot = 0;
+/// The program under test. It has no PID here: as if it had made this PID namespace and stayed outside.
+pub(crate) const CALLER: Slot = 1;
+/// No process.
+pub(crate) const NONE: Slot = Slot::MAX;
+
+/// A process, for ever: what a pidfd means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Id {
+    pub(crate) slot: Slot,
+    pub(super) generation: u32,
+}
+
+/// Which pipe; numbers are used again when nobody has either end.
+pub(crate) type PipeId = u32;
+
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum End {
+    Read,
+    Write,
+}

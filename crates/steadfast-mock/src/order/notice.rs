@@ -1,0 +1,70 @@
+//! Who is to be told of an exit, and statuses that outlive their processes.
+
+use crate::model::host::Remains;
+use crate::model::ids::Id;
+use std::collections::HashMap;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use steadfast_core::{Exit, OnExit, Pid, Until};
+
+#[derive(Default)]
+pub(crate) struct Notices {
+    waiting: HashMap<Id, Vec<(Until, OnExit)>>,
+    /// Those that are due. They are called when the lock of the world is not held, for they come back to the scheduler.
+    due: Vec<OnExit>,
+    /// Of processes that are gone, and that somebody has a pidfd of: how they ended, and how many pidfds there are.
+    lost: HashMap<Id, Lost>,
+}
+
+struct Lost {
+    exit: Exit,
+    handles: u32,
+}
+
+impl Notices {
+    pub(crate) fn are_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+
+    pub(crate) fn take_due(&mut self) -> Vec<OnExit> {
+        std::mem::take(&mut self.due)
+    }
+
+    /// Calls when the process has come to this end; at once, if it has.
+    pub(crate) fn add(&mut self, id: Id, end: Until, is_over: bool, tell: OnExit) {
+        if is_over { self.due.push(tell) } else { self.waiting.entry(id).or_default().push((end, tell)) }
+    }
+
+    /// Those who wait for one of these ends.
+    pub(crate) fn fall_due(&mut self, id: Id, ends: &[Until]) {
+        let Some(waiting) = self.waiting.get_mut(&id) else { return };
+        let (due, later): (Vec<_>, Vec<_>) = std::mem::take(waiting).into_iter().partition(|(end, _)| ends.contains(end));
+        self.due.extend(due.into_iter().map(|(_, tell)| tell));
+        *waiting = later;
+        if waiting.is_empty() {
+            self.waiting.remove(&id);
+        }
+    }
+
+    /// A process is gone, whose pidfds may still be asked how it ended.
+    pub(crate) fn keep(&mut self, id: Id, Remains { pid, status, handles }: Remains) {
+        if let (true, Ok(pid)) = (handles > 0, Pid::new(pid)) {
+            self.lost.insert(id, Lost { exit: Exit::new(pid, ExitStatus::from_raw(status)), handles });
+        }
+    }
+
+    /// How it ended.
+    pub(crate) fn lost(&self, id: Id) -> Option<Exit> {
+        self.lost.get(&id).map(|lost| lost.exit)
+    }
+
+    /// One of its pidfds is closed.
+    pub(crate) fn close(&mut self, id: Id) {
+        if let Some(lost) = self.lost.get_mut(&id) {
+            lost.handles -= 1;
+            if lost.handles == 0 {
+                self.lost.remove(&id);
+            }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! [`Script`]: what a simulated program does, step by step.
+
+use crate::model::step::{Code, Disposition, Image, Kind, Step, Stream, Target};
+use std::sync::Arc;
+use std::time::Duration;
+use steadfast_core::Signal;
+
+/// What a simulated program does. It reads from top to bottom; where it ends without [`exit`](Script::exit), the program exits with
+/// 0, or the handler returns.
+///
+/// ```
+/// use steadfast_mock::Script;
+/// use steadfast_core::Signal;
+/// use std::time::Duration;
+/// let seconds = Duration::from_secs;
+/// let server = Script::new()
+///     .on(Signal::HUP, Script::new().write_stdout("read my configuration again\n"))
+///     .on(Signal::TERM, Script::new().sleep(seconds(2)).exit(0))
+///     .spawn("worker")
+///     .write_stdout("ready\n")
+///     .run_forever();
+/// ```
+///
+/// A script that contradicts itself is refused when the kernel is built; [`check`](Script::check) says what is wrong.
+#[derive(Clone, Debug, Default)]
+pub struct Script {
+    pub(crate) steps: Vec<Step>,
+}
+
+impl From<Script> for Image {
+    fn from(script: Script) -> Image {
+        Image(Kind::Script(script.code()))
+    }
+}
+
+impl Script {
+    /// A program that exits with 0 at once.
+    pub fn new() -> Script {
+        Script::default()
+    }
+
+    pub(crate) fn code(self) -> Code {
+        self.steps.into()
+    }
+
+    fn step(mut self, step: Step) -> Script {
+        self.steps.push(step);
+        self
+    }
+
+    /// Goes on with the steps of another script.
+    pub fn then(mut self, script: Script) -> Script {
+        self.steps.extend(script.steps);
+        self
+    }
+
+    /// Waits, using no CPU. A handled signal is taken meanwhile, and the rest of the time is waited after it.
+    pub fn sleep(self, time: Duration) -> Script {
+        self.step(Step::Sleep(time))
+    }
+
+    /// Works: uses so much user CPU time, which takes longer if it is stopped or handles signals meanwhile.
+    pub fn compute(self, time: Duration) -> Script {
+        self.step(Step::Compute(time))
+    }
+
+    /// Writes to stdout: waits while the pipe is full, and gets `SIGPIPE` if nobody can read it (pipe(7)). Goes nowhere if stdout
+    /// is no pipe.
+    pub fn write_stdout(self, bytes: impl AsRef<[u8]>) -> Script {
+        self.step(Step::Write(Stream::Stdout, bytes.as_ref().into()))
+    }
+
+    /// As [`write_stdout`](Script::write_stdout), to stderr.
+    pub fn write_stderr(self, bytes: impl AsRef<[u8]>) -> Script {
+        self.step(Step::Write(Stream::Stderr, bytes.as_ref().into()))
+    }
+
+    /// Reads one line of stdin, or what is left before its end. Returns at once if stdin is no pipe.
+    pub fn read_stdin_line(self) -> Script {
+        self.step(Step::ReadLine(None))
+    }
+
+    /// Reads one line of stdin, and does what `then` makes of it (without the line's end; `None` at the end of the input).
+    ///
+    /// ```
+    /// use steadfast_mock::Script;
+    /// let shell = Script::new().loop_forever(Script::new().on_stdin_line(|line| match line {
+    ///     None | Some("exit") => Script::new().exit(0),
+    ///     Some(other) => Script::new().write_stdout(format!("{other}: not found\n")),
+    /// }));
+    /// ```
+    pub fn on_stdin_line(self, then: impl Fn(Option<&str>) -> Script + Send + Sync + 'static) -> Script {
+        let then = move |line: Option<&str>| {
+            let script = then(line);
+            script.check().map_err(|contradiction| contradiction.to_string()).map(|()| script.code())
+        };
+        self.step(Step::ReadLine(Some(Arc::new(then))))
+    }
+
+    /// Reads stdin until nobody has its other end open. Returns at once if stdin is no pipe.
+    pub fn read_stdin_to_end(self) -> Script {
+        self.step(Step::ReadToEnd)
+    }
+
+    /// Closes stdin.
+    pub fn close_stdin(self) -> Script {
+        self.step(Step::Close(Stream::Stdin))
+    }
+
+    /// Closes stdout, as a daemon does.
+    pub fn close_stdout(self) -> Script {
+        self.step(Step::Close(Stream::Stdout))
+    }
+
+    /// Closes stderr.
+    pub fn close_stderr(self) -> Script {
+        self.step(Step::Close(Stream::Stderr))
+    }
+
+    /// From here on, runs `handler` when the signal comes, then goes on where it was. Meanwhile the signal itself is blocked.
+    pub fn on(self, signal: Signal, handler: Script) -> Script {
+        self.step(Step::On(signal, Disposition::Handle(handler.code())))
+    }
+
+    /// From here on, ignores the signal. Ignoring `SIGCHLD` leaves no zombies (sigaction(2)).
+    pub fn ignore(self, signal: Signal) -> Script {
+        self.step(Step::On(signal, Disposition::Ignore))
+    }
+
+    /// From here on, the signal has its default action again.
+    pub fn restore(self, signal: Signal) -> Script {
+        self.step(Step::On(signal, Disposition::Default))
+    }
+
+    /// From here on, keeps the signal pending.
+    pub fn block(self, signal: Signal) -> Script {
+        self.step(Step::Block(signal))
+    }
+
+    /// From here on, takes the signal, a pending one at once.
+    pub fn unblock(self, signal: Signal) -> Script {
+        self.step(Step::Unblock(signal))
+    }
+
+    /// Starts a child, as fork(2) and execve(2) do: it inherits streams, group, session, blocked and ignored signals. If it cannot
+    /// be started, that is noted, and the script goes on.
+    pub fn spawn(self, child: impl Into<Image>) -> Script {
+        self.step(Step::Spawn(child.into()))
+    }
+
+    /// Becomes another program (execve(2)): the same PID, children, streams, blocked and ignored signals; no handlers. Exits with 127
+    /// if there is none, as a shell does.
+    pub fn exec(self, image: impl Into<Image>) -> Script {
+        self.step(Step::Exec(image.into()))
+    }
+
+    /// Waits until one of its children has ended, and reaps it. Returns at once if it has none.
+    pub fn wait_for_child(self) -> Script {
+        self.step(Step::WaitForChild)
+    }
+
+    /// Waits until all of its children have ended, and reaps them.
+    pub fn wait_for_children(self) -> Script {
+        self.step(Step::WaitForChildren)
+    }
+
+    /// Sends itself a signal.
+    pub fn raise(self, signal: Signal) -> Script {
+        self.step(Step::Send(Target::Itself, signal))
+    }
+
+    /// Stops itself, until somebody sends `SIGCONT`.
+    pub fn stop(self) -> Script {
+        self.raise(Signal::STOP)
+    }
+
+    /// Sends its parent a signal; neither the program under test nor init feels it.
+    pub fn signal_parent(self, signal: Signal) -> Script {
+        self.step(Step::Send(Target::Parent, signal))
+    }
+
+    /// Sends each of its children a signal.
+    pub fn signal_children(self, signal: Signal) -> Script {
+        self.step(Step::Send(Target::Children, signal))
+    }
+
+    /// Sends its process group a signal, itself included (killpg(3)).
+    pub fn signal_group(self, signal: Signal) -> Script {
+        self.step(Step::Send(Target::Group, signal))
+    }
+
+    /// Moves into a process group of its own (setpgid(2)).
+    pub fn new_group(self) -> Script {
+        self.step(Step::NewGroup)
+    }
+
+    /// Moves into a session of its own (setsid(2)). The leader of a group cannot, and stays where it is.
+    pub fn new_session(self) -> Script {
+        self.step(Step::NewSession)
+    }
+
+    /// From here on, orphaned descendants become its children (`PR_SET_CHILD_SUBREAPER`).
+    pub fn become_subreaper(self) -> Script {
+        self.step(Step::Subreaper)
+    }
+
+    /// Exits with the low 8 bits of `code`.
+    pub fn exit(self, code: i32) -> Script {
+        self.step(Step::Exit(code))
+    }
+
+    /// Sends itself `SIGABRT`, even if that is blocked; where a handler returns, or it is ignored, ends by it all the same. With a core dump
+    /// if its limit allows one (abort(3)).
+    pub fn abort(self) -> Script {
+        self.step(Step::Abort)
+    }
+
+    /// Does `body` so many times.
+    pub fn repeat(self, times: u32, body: Script) -> Script {
+        self.step(Step::Loop(Some(times), body.code()))
+    }
+
+    /// Does `body` again and again.
+    pub fn loop_forever(self, body: Script) -> Script {
+        self.step(Step::Loop(None, body.code()))
+    }
+
+    /// Waits for signals, for ever.
+    pub fn run_forever(self) -> Script {
+        self.step(Step::RunForever)
+    }
+}

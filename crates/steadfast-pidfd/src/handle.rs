@@ -1,0 +1,75 @@
+//! What is asked of a process that is held by its pidfd: `PidfdProcess` as a backend's process.
+
+use crate::process::PidfdProcess;
+use crate::reactor;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use steadfast_core::{BackendProcess, Errno, Error, Exit, OnExit, Result, Signal, Until, contain};
+use steadfast_linux::{Blocking, Reaping, kill_group, pidfd_is_taken, pidfd_send_signal, pidfd_signal_group};
+
+impl PidfdProcess {
+    pub(crate) fn kill_and_reap(self: &Arc<Self>) {
+        // ESRCH and ECHILD both say that there is nothing left to do.
+        if pidfd_send_signal(self.pidfd(), Signal::KILL).is_ok() && !self.is_reaped(Blocking::Block) {
+            reactor::reap(Arc::clone(self));
+        }
+    }
+}
+
+impl BackendProcess for PidfdProcess {
+    fn signal(&self, signal: Signal) -> Result<()> {
+        pidfd_send_signal(self.pidfd(), signal).map_err(|errno| Error::on_process("pidfd_send_signal", self.pid, errno))
+    }
+
+    fn signal_group(&self, signal: Signal) -> Result<bool> {
+        let sent = match pidfd_signal_group(self.pidfd(), signal) {
+            // Before 6.9. While the leader is there, the number is its group's.
+            Err(Errno::INVAL) if pidfd_is_taken(self.pidfd()) => kill_group(self.pid, signal),
+            sent => sent,
+        };
+        match sent {
+            Ok(()) => Ok(true),
+            Err(Errno::SRCH) if pidfd_is_taken(self.pidfd()) => Ok(false),
+            Err(errno) => Err(Error::on_process("pidfd_send_signal to the group", self.pid, errno)),
+        }
+    }
+
+    fn wait_exited(&self, deadline: Option<Instant>) -> Result<Option<Exit>> {
+        let answer = self.wait_exited_until(deadline).or_else(|errno| match errno {
+            Errno::CHILD => self.lost_status().map(Some).ok_or(errno),
+            errno => Err(errno),
+        });
+        answer.map_err(|errno| Error::on_process("waitid", self.pid, errno))
+    }
+
+    fn reap(&self) -> Result<Option<Exit>> {
+        self.waitid(Blocking::Now, Reaping::Reap).map_err(|errno| Error::on_process("waitid", self.pid, errno))
+    }
+
+    fn on_exit(self: Arc<Self>, end: Until, tell: OnExit) -> Result<()> {
+        // At once, if it is over: that needs nothing that could be refused.
+        if self.poll(Some(Duration::ZERO)).is_ok_and(|exited| exited) && self.sight().is(end) {
+            contain(tell);
+            return Ok(());
+        }
+        reactor::tell(&self, end, tell).map_err(|error| {
+            let errno = Errno::from_raw(error.raw_os_error().unwrap_or(Errno::AGAIN.as_raw()));
+            Error::on_process("epoll_ctl", self.pid, errno)
+        })
+    }
+
+    fn handle(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.pidfd())
+    }
+
+    fn abandon(self: Arc<Self>) {
+        reactor::reap(self);
+    }
+}
+
+impl Drop for PidfdProcess {
+    fn drop(&mut self) {
+        reactor::forget(self);
+    }
+}

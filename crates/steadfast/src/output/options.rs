@@ -1,0 +1,96 @@
+//! [`Capture`]: how to read what a child writes.
+
+use std::time::Duration;
+
+/// How to read what a child writes: how long, how much, and what then.
+///
+/// ```
+/// use std::time::Duration;
+/// use steadfast::{Capture, Command};
+/// let options = Capture::new().timeout(Duration::from_secs(60)).kill_on_timeout(true).limit(1000);
+/// let captured = Command::new("seq").arg("100000").capture(&options)?;
+/// assert!(captured.status.expect("in time").success());
+/// assert!(captured.stdout.head().starts_with(b"1\n2\n"));
+/// assert!(captured.stdout.tail().ends_with(b"99999\n100000\n"));
+/// assert_eq!(captured.stdout.total(), 588_895);
+/// # Ok::<(), steadfast::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Capture {
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) kill_on_timeout: bool,
+    pub(crate) limit: Option<usize>,
+    pub(crate) kill_on_limit: bool,
+    /// After the exit; `None`: to the end of the streams.
+    pub(crate) wait_delay: Option<Duration>,
+}
+
+/// Whoever passes on a child's words (`exec > >(cat)`) is done soon after it, and a daemon that has kept them open never is.
+const WAIT_DELAY: Duration = Duration::from_millis(250);
+
+/// How long a process that was killed may take to be gone. In state D, frozen, or before a debugger it takes as long as that lasts.
+pub(crate) const KILL_DELAY: Duration = Duration::from_millis(250);
+
+impl Default for Capture {
+    fn default() -> Capture {
+        Capture::new()
+    }
+}
+
+impl Capture {
+    /// No timeout, no limit, and a [`wait_delay`](Self::wait_delay) of a quarter of a second.
+    pub fn new() -> Capture {
+        Capture { timeout: None, kill_on_timeout: false, limit: None, kill_on_limit: false, wait_delay: Some(WAIT_DELAY) }
+    }
+
+    /// Returns after this time, with what was read so far. It counts from the call on, also while another thread reads the same child.
+    pub fn timeout(mut self, timeout: Duration) -> Capture {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Whether the child is killed and waited for when the timeout has passed. Otherwise it goes on, and can be captured again.
+    ///
+    /// A process that is frozen, held by a debugger, or in an uninterruptible call does not end by that yet. It is waited for a quarter of
+    /// a second more; then the status is `None`.
+    pub fn kill_on_timeout(mut self, kill: bool) -> Capture {
+        self.kill_on_timeout = kill;
+        self
+    }
+
+    /// Keeps this many bytes of each stream at the most, the first half and the last half, and counts the rest: the memory that
+    /// is used does not grow with what the child writes. It reads on as long as the child writes; see
+    /// [`kill_on_limit`](Self::kill_on_limit).
+    pub fn limit(mut self, bytes: usize) -> Capture {
+        self.limit = Some(bytes);
+        self
+    }
+
+    /// Whether the child is killed and waited for as soon as one of its streams has more than the [`limit`](Self::limit), instead of reading
+    /// on; [`Captured::over_limit`] says so. Without a limit it has no effect.
+    ///
+    /// ```
+    /// use steadfast::{Capture, Command};
+    /// let captured = Command::new("yes").capture(&Capture::new().limit(1 << 20).kill_on_limit(true))?;
+    /// assert!(captured.over_limit && captured.stdout.head().starts_with(b"y\ny\n"));
+    /// # Ok::<(), steadfast::Error>(())
+    /// ```
+    pub fn kill_on_limit(mut self, kill: bool) -> Capture {
+        self.kill_on_limit = kill;
+        self
+    }
+
+    /// How long to go on reading, within the timeout, when the child has exited and somebody else, a grandchild, still has its streams
+    /// open. What the child itself has written is read in any case; what the other writes later is not, and the stream is not
+    /// [complete](CapturedStream::is_complete) then. Otherwise: a quarter of a second.
+    pub fn wait_delay(mut self, delay: Duration) -> Capture {
+        self.wait_delay = Some(delay);
+        self
+    }
+
+    /// Reads to the end of both streams, whoever has them open, as `output` does; the timeout still counts.
+    pub fn to_the_end(mut self) -> Capture {
+        self.wait_delay = None;
+        self
+    }
+}
