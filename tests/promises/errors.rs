@@ -3,6 +3,7 @@
 use crate::Test;
 use crate::contract::ACTOR;
 use crate::leaks::each_backend;
+use crate::probing::answer_with;
 use crate::stage::row;
 use std::fs::File;
 use std::io::Write;
@@ -15,6 +16,7 @@ pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::new("errors: PID 0, a negative and a huge one are refused before any call", pids),
         Test::new("errors: a thread's ID is no process", || each_system(thread_id)),
+        Test::new("errors: a thread's ID is no process, as pidfd_open(2) has it before Linux 6.16", thread_id_before_6_16),
         Test::new("errors: an empty program name, and a NUL byte", || each_system(names)),
         Test::new("errors: a missing program says where it was looked for", || each_system(missing)),
         Test::new("errors: what is no program: empty, of another machine, a page", || each_system(no_program)),
@@ -76,6 +78,25 @@ fn thread_id(system: &System) {
 
 fn failure(system: &System, command: &mut Command) -> Error {
     system.spawn(command).map(|child| child.pid()).unwrap_err()
+}
+
+/// There it says `EINVAL` for a thread, and for a process that is just being reaped too (systemd#36982).
+fn thread_id_before_6_16() {
+    let Ok(system) = System::pidfd() else { return };
+    answer_with(nix::libc::SYS_pidfd_open, Errno::INVAL);
+    let find = |number: i32| system.find(Pid::new(number).unwrap()).unwrap_err();
+    let (say, hear) = channel();
+    let (end, until) = channel::<()>();
+    let thread = std::thread::spawn(move || {
+        say.send(nix::unistd::gettid().as_raw()).unwrap();
+        _ = until.recv();
+    });
+    let tid = hear.recv().unwrap();
+    assert!(matches!(find(tid), Error::ThreadId { tid: t } if t.as_raw() == tid));
+    assert_eq!(find(std::process::id() as i32).kind(), ErrorKind::ProcessDone);
+    assert_eq!(find(Pid::MAX.as_raw()).kind(), ErrorKind::ProcessDone);
+    drop(end);
+    thread.join().unwrap();
 }
 
 fn names(system: &System) {

@@ -25,6 +25,10 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("leaks: whoever has emptied a set can spawn as many again, at the limit of open files", limit_after_a_set),
         Test::new("leaks: timeouts on live children leave nothing", || each_system(timeouts)),
         Test::new("leaks: a pidfd of the caller's own outlives the handle", callers_pidfd),
+        Test::new(
+            "leaks: no descriptor left for the caller's own pidfd: the child that nobody will hear of is gone",
+            no_callers_pidfd,
+        ),
     ]
 }
 
@@ -296,4 +300,31 @@ fn callers_pidfd() {
     }
     // The process that is gone is not found again by its number either, or at least is not ours.
     assert!(Process::find(steadfast::Pid::MAX).is_err());
+}
+
+/// It is asked for when the child runs already.
+fn no_callers_pidfd() {
+    let Ok(system) = System::pidfd() else { return };
+    let mut command = Command::new(ACTOR);
+    command.args(["until-eof", "0"]).create_pidfd(true);
+    // The first spawn opens what stays open.
+    system.spawn(Command::new(ACTOR).args(["exit", "0"])).unwrap().wait().unwrap();
+    let mut taken: Vec<_> = std::iter::repeat_with(|| fs::File::open("/dev/null")).map_while(Result::ok).collect();
+    let mut steps = BTreeSet::new();
+    let child = loop {
+        match system.spawn(&command) {
+            Ok(child) => break child,
+            Err(error) => {
+                assert_eq!(error.errno(), Some(Errno::MFILE), "{error}");
+                steps.insert(error.to_string());
+            }
+        }
+        // One descriptor more, until there are enough.
+        drop(taken.pop().expect("it takes fewer than all"));
+    };
+    child.kill().unwrap();
+    child.wait().unwrap();
+    drop((child, taken));
+    assert!(steps.iter().any(|step| step.contains("pidfd")), "{steps:?}");
+    assert_eq!(children(), Vec::<String>::new());
 }

@@ -66,7 +66,12 @@ fn without_clone3(answer: SeccompAction) {
 
 /// From now on, as if the kernel did not have this call.
 pub(crate) fn answer_with_enosys(number: i64) {
-    Call { name: "", number, only: None }.answer(SeccompAction::Errno(Errno::NOSYS.as_raw() as u32));
+    answer_with(number, Errno::NOSYS);
+}
+
+/// From now on it always fails like this.
+pub(crate) fn answer_with(number: i64, errno: Errno) {
+    Call { name: "", number, only: None }.answer(SeccompAction::Errno(errno.as_raw() as u32));
 }
 
 /// A program with handlers of its own, which must see nothing of the probe.
