@@ -175,7 +175,9 @@ fn advice(errno: Errno, makes_a_task: bool) -> &'static str {
         Errno::NFILE => ": the system has as many files open as it may: raise the sysctl fs.file-max",
         Errno::NOSPC => ": this user watches as many files as he may: raise the sysctl fs.epoll.max_user_watches",
         Errno::NOEXEC => ": it is no program for this machine, and no script: those begin with `#!` and their interpreter",
-        Errno::TXTBSY => ": somebody has the file open for writing: close it before it is executed",
+        Errno::TXTBSY => {
+            ": somebody has the file, or the interpreter that it names, open for writing: close it before it is executed"
+        }
         Errno::AGAIN if makes_a_task => {
             ": there may be no more processes or threads: raise RLIMIT_NPROC (`ulimit -u`), pids.max of the cgroup, or the sysctl \
              kernel.pid_max"

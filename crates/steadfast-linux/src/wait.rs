@@ -209,13 +209,23 @@ fn with_usage(exit: Exit, usage: &libc::rusage) -> Exit {
     if usage.ru_maxrss == untold().ru_maxrss { exit } else { exit.with_rusage(rusage(usage)) }
 }
 
-/// The largest resident set that this process has had so far, in bytes.
+/// The largest resident set that this process can have had so far, in bytes.
+///
+/// The kernel counts pages for each CPU, and adds them up now and then (percpu_counter; for each thread before Linux 6.2). So two looks at one
+/// peak may differ by what was not added up yet: of three kinds of pages, twice as many as there are CPUs, 32 at least, on each of them.
 pub(crate) fn own_peak() -> u64 {
     let mut usage = untold();
     // SAFETY: `usage` is room for what the kernel writes.
     let answer = raw::check(unsafe { libc::syscall(libc::SYS_getrusage, libc::RUSAGE_SELF, &raw mut usage) });
     // In doubt as big as any.
-    if answer.is_err() || usage.ru_maxrss <= 0 { u64::MAX } else { usage.ru_maxrss as u64 * 1024 }
+    if answer.is_err() || usage.ru_maxrss <= 0 { u64::MAX } else { usage.ru_maxrss as u64 * 1024 + uncertainty() }
+}
+
+fn uncertainty() -> u64 {
+    // SAFETY: no pointers.
+    let (cpus, page) = unsafe { (libc::sysconf(libc::_SC_NPROCESSORS_CONF), libc::sysconf(libc::_SC_PAGESIZE)) };
+    let (cpus, page) = (cpus.max(1) as u64, page.max(4096) as u64);
+    3 * cpus * (2 * cpus).max(32) * page
 }
 
 fn rusage(usage: &libc::rusage) -> Rusage {

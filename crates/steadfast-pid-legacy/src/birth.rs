@@ -7,7 +7,7 @@
 
 use crate::life::Life;
 use crate::start_time::StartTime;
-use once_cell::race::OnceBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use steadfast_core::{Error, Pid, Result};
 use steadfast_linux::boot_time;
 
@@ -17,9 +17,9 @@ pub(crate) struct Birth {
     life: Option<Life>,
 }
 
-/// Whether `/proc` shows the processes that we see, with the time that we have. It does not where it is another PID namespace's, or some
-/// emulator's: then it is not asked.
-static PROC_HAS_OUR_TIME: OnceBool = OnceBool::new();
+/// Whether `/proc` showed the last child that we could look for, with the time that we have. It does not where it is another PID
+/// namespace's, or some emulator's: then it is not asked for start times.
+static PROC_HAS_OUR_TIME: AtomicBool = AtomicBool::new(false);
 
 /// Now, in the unit that `/proc` has on every architecture (proc_pid_stat(5)).
 pub(crate) fn now() -> StartTime {
@@ -30,14 +30,16 @@ impl Birth {
     /// Of a child that has just been born, not before `earliest`.
     pub(crate) fn of(pid: Pid, earliest: StartTime) -> Birth {
         let latest = now();
-        let life = if PROC_HAS_OUR_TIME.get() == Some(false) { None } else { Life::of_child(pid) };
-        if PROC_HAS_OUR_TIME.get().is_none() {
-            // If it cannot be read the next child may tell.
-            if let Some(start_time) = life.as_ref().and_then(|life| life.start_time(pid)) {
-                PROC_HAS_OUR_TIME.get_or_init(|| earliest <= start_time && start_time <= latest);
-            }
+        let life = Life::of_child(pid);
+        // Of each child anew: another `/proc` may have been mounted.
+        let is_its_own = life
+            .as_ref()
+            .and_then(|life| life.stat(pid))
+            .map(|stat| earliest <= stat.start_time() && stat.start_time() <= latest && stat.parent() == std::process::id());
+        if let Some(is_its_own) = is_its_own {
+            PROC_HAS_OUR_TIME.store(is_its_own, Ordering::Relaxed);
         }
-        Birth { latest, life: life.filter(|_| PROC_HAS_OUR_TIME.get() == Some(true)) }
+        Birth { latest, life: life.filter(|_| is_its_own == Some(true)) }
     }
 
     /// Whether the process of this number, which is no child of ours any more, can be the one. A number that is given away again is a later
@@ -47,7 +49,7 @@ impl Birth {
             return life.goes_on(pid);
         }
         match StartTime::read(pid) {
-            Ok(start_time) => Ok(PROC_HAS_OUR_TIME.get() != Some(true) || start_time <= self.latest),
+            Ok(start_time) => Ok(!PROC_HAS_OUR_TIME.load(Ordering::Relaxed) || start_time <= self.latest),
             Err(Error::ProcessDone { .. }) => Ok(false),
             Err(error) => Err(error),
         }
@@ -58,6 +60,6 @@ impl Birth {
         if let Some(life) = &self.life {
             return life.goes_on(pid).unwrap_or(true);
         }
-        PROC_HAS_OUR_TIME.get() != Some(true) || StartTime::read(pid).map_or(true, |start_time| start_time <= self.latest)
+        !PROC_HAS_OUR_TIME.load(Ordering::Relaxed) || StartTime::read(pid).map_or(true, |start_time| start_time <= self.latest)
     }
 }

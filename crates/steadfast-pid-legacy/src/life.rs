@@ -5,7 +5,7 @@
 //! So it tells two lives of a number apart for certain, which start times, of 10 ms, do not.
 
 use crate::os::{SignalCall, pidfd_send_signal, pidfd_signal_group};
-use crate::start_time::{self, StartTime, Stat};
+use crate::start_time::{self, Stat};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -39,8 +39,9 @@ impl Life {
         File::open(format!("/proc/{pid}/stat")).ok().map(|stat| Life { stat, dir: None })
     }
 
-    pub(crate) fn start_time(&self, pid: Pid) -> Option<StartTime> {
-        self.read(pid).ok().flatten().map(Stat::start_time)
+    /// What it says of itself, if it is there.
+    pub(crate) fn stat(&self, pid: Pid) -> Option<Stat> {
+        self.read(pid).ok().flatten()
     }
 
     /// Whether it has not been reaped.

@@ -23,7 +23,12 @@ struct Orphans {
     children: HashMap<Pid, Arc<dyn BackendProcess>>,
     may_waitid: bool,
     watched: bool,
+    /// How many there may be before all are looked at: the thread hears nothing of those that other code has reaped, and each keeps a
+    /// descriptor.
+    enough: usize,
 }
+
+const FEW: usize = 16;
 
 /// Reaps the child once it has exited; by `waitid(2)`, if that may be called.
 pub(crate) fn take(pid: Pid, child: Arc<dyn BackendProcess>, may_waitid: bool) {
@@ -34,6 +39,10 @@ pub(crate) fn take(pid: Pid, child: Arc<dyn BackendProcess>, may_waitid: bool) {
     let mut guard = lock();
     let orphans = guard.get_or_insert_default();
     orphans.may_waitid = may_waitid;
+    if orphans.children.len() >= orphans.enough.max(FEW) {
+        orphans.children.retain(|_, child| !is_reaped(child));
+        orphans.enough = orphans.children.len() * 2;
+    }
     orphans.children.insert(pid, child);
     orphans.watched = orphans.watched || spawn_quiet_thread("steadfast-orphans", reap_all).is_ok();
     ADDED.notify_one();

@@ -10,7 +10,7 @@ use crate::siblings::{self, Sibling};
 use crate::start_time;
 use crate::watch::{Watch, thread_errno};
 use std::os::fd::BorrowedFd;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use steadfast_core::{BackendProcess, Clock, Errno, Error, Exit, OnExit, Pauses, Pid, Result, Signal, Until, contain};
 
@@ -86,16 +86,21 @@ impl LegacyProcess {
     }
 
     fn look(&self) -> Result<Option<Exit>, Errno> {
-        waitid(Target::Pid(self.pid), Blocking::Now, Reaping::Leave)
+        self.if_ours(waitid(Target::Pid(self.pid), Blocking::Now, Reaping::Leave)?)
+    }
+
+    /// What was seen of the number, if that was our process's exit. If it has not been reaped after the look, the number was its own.
+    fn if_ours(&self, seen: Option<Exit>) -> Result<Option<Exit>, Errno> {
+        if seen.is_some() && matches!(self.looks_the_same(), Ok(false)) { Err(Errno::CHILD) } else { Ok(seen) }
     }
 
     /// Waits for the exit. A stop of a child that we trace ends the call too, and would again at once: there is no event for its end.
-    fn wait_for_ever(&self, reaping: Reaping) -> Result<Option<Exit>, Errno> {
+    fn wait_for_ever(&self) -> Result<Option<Exit>, Errno> {
         let mut pauses = Pauses::new(Duration::from_millis(1), Duration::from_millis(50));
         loop {
-            let exit = waitid(Target::Pid(self.pid), Blocking::Block, reaping)?;
+            let exit = waitid(Target::Pid(self.pid), Blocking::Block, Reaping::Leave)?;
             if exit.is_some() {
-                return Ok(exit);
+                return self.if_ours(exit);
             }
             pauses.sleep(&SystemClock, None);
         }
@@ -142,25 +147,33 @@ impl LegacyProcess {
             return Ok(());
         }
         let process = Arc::downgrade(self);
-        let run = move || {
-            let mut pauses = Pauses::new(Duration::from_millis(1), Duration::from_millis(50));
-            while let Some(process) = process.upgrade() {
-                if process.is_over(end) {
-                    return contain(tell);
-                }
-                drop(process);
-                pauses.sleep(&SystemClock, None);
+        spawn_quiet_thread("steadfast-watch", move || LegacyProcess::look_until_over(&process, end, tell)).map_err(thread_errno)
+    }
+
+    fn look_until_over(process: &Weak<LegacyProcess>, end: Until, tell: OnExit) {
+        let mut pauses = Pauses::new(Duration::from_millis(1), Duration::from_millis(50));
+        while let Some(process) = process.upgrade() {
+            if process.is_over(end) {
+                return contain(tell);
             }
-        };
-        spawn_quiet_thread("steadfast-watch", run).map_err(thread_errno)
+            drop(process);
+            pauses.sleep(&SystemClock, None);
+        }
+    }
+
+    /// For who was found: the thread that waits may come back because this program traces it no more, for until then it counted as a child.
+    fn tell_if_over(self: &Arc<Self>, end: Until, tell: OnExit) -> OnExit {
+        let process = Arc::downgrade(self);
+        Box::new(move || LegacyProcess::look_until_over(&process, end, tell))
     }
 
     fn is_over(&self, end: Until) -> bool {
         match &self.waiting {
             _ if end == Until::Exited && self.has_exited() => true,
             _ if self.has_crossed() => matches!(self.is_ours(), Ok(false)),
-            // Not our child: over once the number is nobody's, or another's. What cannot be read now can later.
-            Waiting::Waitid(_) => matches!(self.is_ours(), Ok(false)),
+            // Not our child, if it has not become one (PR_SET_CHILD_SUBREAPER): over once the number is nobody's, or another's. What cannot be
+            // read now can later.
+            Waiting::Waitid(_) => matches!(self.look(), Ok(Some(_))) || matches!(self.is_ours(), Ok(false)),
             Waiting::Wait4(collector) => match collector.wait_until(Some(SystemClock.now()), || self.found()) {
                 Ok(exit) => exit.is_some(),
                 Err(Errno::CHILD) => self.is_child() || matches!(self.is_ours(), Ok(false)),
@@ -248,7 +261,7 @@ impl BackendProcess for LegacyProcess {
             return Err(self.failed("waitid")(Errno::CHILD));
         }
         match (&self.waiting, deadline) {
-            (Waiting::Waitid(_), None) => self.wait_for_ever(Reaping::Leave),
+            (Waiting::Waitid(_), None) => self.wait_for_ever(),
             (Waiting::Waitid(watch), Some(deadline)) => self.wait_until(watch, deadline),
             (Waiting::Wait4(collector), deadline) => collector.wait_until(deadline, || self.found()),
         }
@@ -260,10 +273,6 @@ impl BackendProcess for LegacyProcess {
             Waiting::Waitid(watch) => {
                 if self.look().map_err(self.failed("waitid"))?.is_none() {
                     return Ok(None);
-                }
-                // If that cannot be told now, it could when it was waited for; a zombie is not left for it.
-                if matches!(self.looks_the_same(), Ok(false)) {
-                    return Err(self.failed("waitid")(Errno::CHILD));
                 }
                 // It has exited, so the watching thread is on its way out of the kernel; it must not be on its way in when the
                 // number is given back.
@@ -285,7 +294,8 @@ impl BackendProcess for LegacyProcess {
             _ if !is_ours => contain(tell),
             _ if self.has_crossed() => self.tell_by_looking(end, tell).map_err(failed)?,
             Waiting::Waitid(watch) => match self.look() {
-                Ok(_) => self.watch(watch).map_err(failed)?.tell(tell),
+                Ok(_) if self.is_child() => self.watch(watch).map_err(failed)?.tell(tell),
+                Ok(_) => self.watch(watch).map_err(failed)?.tell(self.tell_if_over(end, tell)),
                 // A child whose status is lost.
                 Err(Errno::CHILD) if self.is_child() => contain(tell),
                 Err(Errno::CHILD) => self.tell_by_looking(end, tell).map_err(failed)?,

@@ -13,6 +13,7 @@ pub(crate) struct StartTime(u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stat {
     state: char,
+    parent: u32,
     threads: u64,
     start_time: StartTime,
 }
@@ -42,19 +43,25 @@ impl Stat {
         let (_, rest) = text.rsplit_once(')')?;
         let mut fields = rest.split_ascii_whitespace();
         let state = fields.next()?.chars().next()?;
-        // Fields 20 and 22.
-        let threads = fields.nth(16)?.parse().ok()?;
+        // Fields 4, 20 and 22.
+        let parent = fields.next()?.parse().ok()?;
+        let threads = fields.nth(15)?.parse().ok()?;
         let start_time = StartTime(fields.nth(1)?.parse().ok()?);
-        Some(Stat { state, threads, start_time })
+        Some(Stat { state, parent, threads, start_time })
     }
 
     pub(crate) fn start_time(self) -> StartTime {
         self.start_time
     }
 
-    /// A zombie, or dead. The state is the first thread's alone, which may have ended before the others; they are counted with it.
+    /// A zombie. The state is the first thread's alone, which may have ended before the others; they are counted with it. None are counted
+    /// where that thread was just released, by another one that executes a program (execve(2)): then the process lives.
     pub(crate) fn has_exited(self) -> bool {
-        matches!(self.state, 'Z' | 'X' | 'x') && self.threads <= 1
+        matches!(self.state, 'Z' | 'X' | 'x') && self.threads == 1
+    }
+
+    pub(crate) fn parent(self) -> u32 {
+        self.parent
     }
 }
 
@@ -113,15 +120,17 @@ mod tests {
     #[test]
     fn a_program_may_be_named_like_the_end_of_the_field() {
         let stat = "42 (a) b) R) S 1 42 42 0 -1 4194560 91 0 0 0 0 0 0 0 20 0 3 0 777 2703360 236 18446744073709551615";
-        assert_eq!(Stat::fields(stat), Some(Stat { state: 'S', threads: 3, start_time: StartTime(777) }));
+        assert_eq!(Stat::fields(stat), Some(Stat { state: 'S', parent: 1, threads: 3, start_time: StartTime(777) }));
         assert_eq!(Stat::fields("42 (sh) S 1"), None);
         assert_eq!(Stat::fields(""), None);
     }
 
     #[test]
     fn a_first_thread_that_has_ended_is_no_exit() {
-        let stat = |state, threads| Stat { state, threads, start_time: StartTime(0) };
-        assert!(stat('Z', 1).has_exited() && stat('X', 0).has_exited());
+        let stat = |state, threads| Stat { state, parent: 1, threads, start_time: StartTime(0) };
+        assert!(stat('Z', 1).has_exited());
         assert!(!stat('Z', 2).has_exited() && !stat('S', 1).has_exited());
+        // Released by the thread that executes a program in its place.
+        assert!(!stat('X', 0).has_exited() && !stat('Z', 0).has_exited());
     }
 }

@@ -41,6 +41,14 @@ pub struct Child {
 /// What earlier calls have read.
 pub(crate) type Kept = Option<Box<[CapturedStream; 2]>>;
 
+/// Who is to have what was read.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Whose {
+    /// There will be no other call.
+    OneCall,
+    AllCalls,
+}
+
 impl Child {
     pub(crate) fn new(process: Process, pipes: [Option<PipeEnd>; 3], pidfd: Option<OwnedFd>, kill_on_drop: bool) -> Child {
         let [stdin, stdout, stderr] = pipes;
@@ -94,7 +102,7 @@ impl Child {
     /// # Errors
     /// As [`wait`](Child::wait); [`Error::System`] if a pipe cannot be read.
     pub fn wait_with_output(self) -> Result<Output> {
-        let captured = self.capture(&Capture::new().to_the_end())?;
+        let captured = self.capture_for(&Capture::new().to_the_end(), Whose::OneCall)?;
         captured.into_output().ok_or(Error::NoChild { pid: self.pid() })
     }
 
@@ -122,14 +130,18 @@ impl Child {
     /// options say. Neither a child that runs for ever nor a grandchild that keeps the pipes open holds it up beyond the timeout.
     ///
     /// Everything that was read so far is returned, that of earlier calls too, which a timeout ended; and is kept if this call
-    /// fails. One call at a time: a second one waits for the first, within its timeout, and has nothing of the streams if that is not
-    /// over by then.
+    /// fails. One call at a time: a second one waits for the first, within its timeout, and has the same then; nothing of the streams, and
+    /// says so, if that is not over by then. What was read takes memory until the `Child` is dropped.
     ///
     /// The exit is noticed at once: by the pidfd or, on a backend without, by a thread that sleeps until then.
     ///
     /// # Errors
     /// As [`wait`](Child::wait); [`Error::System`] if a pipe cannot be read, or a child that was to be killed cannot.
     pub fn capture(&self, options: &Capture) -> Result<Captured> {
+        self.capture_for(options, Whose::AllCalls)
+    }
+
+    pub(crate) fn capture_for(&self, options: &Capture, whose: Whose) -> Result<Captured> {
         self.close_stdin();
         let system = self.system();
         // Later than the clock can say is as good as never.
@@ -150,8 +162,8 @@ impl Child {
             Reading::new("stderr", self.stderr.as_ref().map(ChildStderr::end), stderr),
         ];
         let (status, stop) = output::capture(&self.process, &system, streams, options, deadline)?;
-        // What is finished is handed out; what goes on stays, for the next call.
-        let all = if status.is_some() { captured.take() } else { captured.clone() };
+        // It stays, for the next call.
+        let all = if whose == Whose::OneCall && status.is_some() { captured.take() } else { captured.clone() };
         let [stdout, stderr] = *all.unwrap_or_default();
         Ok(Captured { status, timed_out: stop == Stop::TimeIsUp, over_limit: stop == Stop::OverLimit, stdout, stderr })
     }

@@ -4,6 +4,7 @@ use super::hub::Engine;
 use super::over::Over;
 use super::pipe::Pipe;
 use super::runtime::Interest;
+use crate::child::Whose;
 use crate::output::{Capture, CapturedStream, KILL_DELAY, Reading, Stop, earliest, is_over_limit};
 use crate::pipe::End;
 use crate::{Captured, Child, ExitStatus, Process};
@@ -41,6 +42,7 @@ pub(super) async fn capture<R: Engine>(
     child: &Child,
     mut pipes: [Option<&mut Pipe<R>>; 2],
     options: &Capture,
+    whose: Whose,
 ) -> Result<Captured> {
     // Later than the clock can say is as good as never.
     let deadline = after::<R>(options.timeout);
@@ -76,7 +78,8 @@ pub(super) async fn capture<R: Engine>(
         stop = if timed_out { Stop::TimeIsUp } else { Stop::Complete };
     }
     // What is finished is handed out; what goes on stays, for the next call.
-    let [stdout, stderr] = if status.is_some() { std::mem::take(&mut kept.streams) } else { kept.streams.clone() };
+    let [stdout, stderr] =
+        if whose == Whose::OneCall && status.is_some() { std::mem::take(&mut kept.streams) } else { kept.streams.clone() };
     Ok(Captured { status, timed_out: stop == Stop::TimeIsUp, over_limit: stop == Stop::OverLimit, stdout, stderr })
 }
 

@@ -127,7 +127,7 @@ macro_rules! extend_for {
                 options: crate::Capture,
             ) -> impl Future<Output = crate::Result<crate::Captured>> + Send + 'static {
                 let child = self.spawn_captured().map(Child::from);
-                async move { child?.capture(&options).await }
+                async move { child?.capture_for(&options, crate::child::Whose::OneCall).await }
             }
         }
     };

@@ -5,6 +5,7 @@ mod shown;
 
 pub use shown::{CommandArgs, CommandEnvs};
 
+use crate::child::Whose;
 use crate::output::{Capture, Captured};
 use crate::remains::with_room;
 use crate::stdio::Source;
@@ -278,7 +279,7 @@ impl Command {
     /// # Errors
     /// As [`spawn`](Command::spawn) and [`Child::capture`].
     pub fn capture(&self, options: &Capture) -> Result<Captured> {
-        self.spawn_captured()?.capture(options)
+        self.spawn_captured()?.capture_for(options, Whose::OneCall)
     }
 
     /// Replaces this process by the program, as `std::os::unix::process::CommandExt::exec`. Returns only if that fails.

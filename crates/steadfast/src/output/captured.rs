@@ -12,7 +12,8 @@ pub struct Captured {
     pub status: Option<ExitStatus>,
     /// Whether the timeout passed before it exited. (If it was killed for that, there is a status.)
     pub timed_out: bool,
-    /// Whether it was killed because it wrote more than the limit ([`Capture::kill_on_limit`]).
+    /// Whether it wrote more than the limit and was to be killed for that ([`Capture::kill_on_limit`](super::Capture::kill_on_limit)). The status says whether it was; it
+    /// may have ended by itself just before.
     pub over_limit: bool,
     /// Its stdout, if that is piped.
     pub stdout: CapturedStream,
@@ -26,8 +27,8 @@ impl Captured {
         self.stdout.is_complete() && self.stderr.is_complete()
     }
 
-    /// As std's type, if it has ended and both streams were read to their ends. What a [`limit`](Capture::limit) left out is missing without
-    /// a sign.
+    /// As std's type, if it has ended and both streams were read to their ends. What a [`limit`](super::Capture::limit) left out is missing
+    /// there, and std's type has no word for that.
     pub fn into_output(self) -> Option<Output> {
         if !self.is_complete() {
             return None;

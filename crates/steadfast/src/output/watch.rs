@@ -47,6 +47,11 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// Whether the descriptor is readable as long as the process is a zombie.
+    pub(super) fn stays_readable(&self) -> bool {
+        matches!(self, Watch::Pidfd(..))
+    }
+
     /// Whether it has exited, now that the descriptor is readable.
     pub(super) fn exited(&self) -> Result<bool> {
         match self {

@@ -80,11 +80,13 @@ fn read_beginning(path: *const c_char, buffer: &mut [u8; 256]) -> &[u8] {
     usize::try_from(read).ok().and_then(|read| buffer.get(..read)).unwrap_or_default()
 }
 
-/// Not an empty file, nothing binary (a program for another machine), and no page of HTML or XML.
+/// Not an empty file, nothing binary (a program for another machine), no page of HTML or XML; and nothing with a `#!`: what the kernel does
+/// not take of those, a line of more than 255 bytes, no shell would understand.
 fn begins_like_a_script(bytes: &[u8]) -> bool {
     let is_text = |byte: &u8| !matches!(byte, 0..=6 | 14..=26 | 28..=31 | 127);
-    let is_markup = matches!(bytes, [b'<', b'a'..=b'z' | b'A'..=b'Z' | b'!' | b'?', ..]);
-    !bytes.is_empty() && !is_markup && bytes.iter().all(is_text)
+    let words = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
+    let is_markup = matches!(words, [b'<', b'a'..=b'z' | b'A'..=b'Z' | b'!' | b'?', ..]);
+    !bytes.is_empty() && !bytes.starts_with(b"#!") && !is_markup && bytes.iter().all(is_text)
 }
 
 /// Tried again while somebody has the file open for writing (`ETXTBSY`): as a rule it is a program that was just written, and a child that
