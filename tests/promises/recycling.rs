@@ -5,12 +5,12 @@ use crate::contract::{REAL, on};
 use crate::errors::each_system;
 use crate::leaks::{children, until};
 use crate::probing::answer_with_enosys;
-use crate::stage::Outcome;
+use crate::stage::{Outcome, row};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
-use steadfast::{Command, Error, ErrorKind, Probe, Process, Signal, Stdio, System};
+use steadfast::{Capture, Child, Command, Error, ErrorKind, Probe, Process, Signal, Stdio, System};
 use xtask::namespace::set_next_pid;
 use xtask::noop;
 
@@ -49,6 +49,16 @@ pub(crate) fn tests() -> Vec<Test> {
         let name = format!("recycling: a child that other code has reaped, and whose PID a later child has: {backend}");
         tests.push(Test::that_may_skip(name, move || on(*system, stolen)).in_namespace());
     }
+    for (backend, system) in REAL {
+        let name = format!(
+            "recycling: a child that other code reaps while it is waited for, and whose PID a later child has: {backend}"
+        );
+        tests.push(Test::that_may_skip(name, move || on(*system, stolen_while_waiting)).in_namespace());
+    }
+    tests.push(
+        Test::new("recycling: another /proc, mounted after the first spawn, is asked from then on", proc_comes_late)
+            .in_namespace(),
+    );
     tests.push(
         Test::new("recycling: who is killed at once, before the first instruction even, is a child all the same", || {
             each_system(killed_at_once);
@@ -147,6 +157,68 @@ fn stolen_unheld(system: &System) {
     assert_eq!(second.id() as i32, number.as_raw());
     assert_eq!(first.kill().unwrap_err().kind(), ErrorKind::ProcessDone);
     assert!(second.wait().unwrap().success());
+}
+
+/// Whoever waits comes back at the exit, and by then the number may be the later child's, which lives, or has ended with 42.
+fn stolen_while_waiting(system: &System) -> Outcome {
+    const LONG: std::time::Duration = std::time::Duration::from_secs(600);
+    type Way = fn(&Child) -> Result<Option<steadfast::ExitStatus>, Error>;
+    let ways: [(&str, Way); 4] = [
+        ("wait", |child| child.wait().map(Some)),
+        ("wait_timeout", |child| child.wait_timeout(LONG)),
+        ("capture", |child| child.capture(&Capture::new().timeout(LONG)).map(|captured| captured.status)),
+        ("try_wait", |child| {
+            loop {
+                match child.try_wait() {
+                    Ok(None) => std::thread::yield_now(),
+                    seen => return seen,
+                }
+            }
+        }),
+    ];
+    for (name, way) in ways {
+        let _row = row(name);
+        let mut stolen = 0;
+        for _ in 0..50 {
+            let child = system.spawn(Command::new("/bin/sleep").arg("0.002")).unwrap();
+            let number = nix::unistd::Pid::from_raw(child.pid().as_raw());
+            let rogue = std::thread::spawn(move || {
+                nix::sys::wait::waitpid(number, None).ok()?;
+                set_next_pid(number.as_raw()).unwrap();
+                Some(std::process::Command::new("/bin/sh").args(["-c", "exit 42"]).spawn().unwrap())
+            });
+            match way(&child) {
+                Ok(Some(status)) => assert!(status.success(), "{status}"),
+                Ok(None) => panic!("it has ended"),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::NoChild, "{error}"),
+            }
+            if let Some(mut later) = rogue.join().unwrap() {
+                stolen += 1;
+                // Without pidfds it may have been reaped, some microseconds after a look that saw ours; but nobody was told its status.
+                if let Ok(status) = later.wait() {
+                    assert_eq!(status.code(), Some(42));
+                }
+            }
+        }
+        assert!(stolen > 0, "nothing was stolen");
+    }
+    Outcome::Passed
+}
+
+/// As the init of a new PID namespace may do it, with a child: by then it has seen the outer one, which has other processes by these numbers.
+fn proc_comes_late() {
+    use nix::mount::{MntFlags, MsFlags, mount, umount2};
+    let system = System::pid_legacy();
+    umount2("/proc", MntFlags::MNT_DETACH).unwrap();
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let others = entries.filter_map(|entry| entry.file_name().into_string().ok()?.parse::<i32>().ok());
+    let somebody = others.max().expect("the outer /proc, with all that run there");
+    set_next_pid(somebody).unwrap();
+    let child = system.spawn(&Command::new("/bin/true")).unwrap();
+    assert_eq!(child.pid().as_raw(), somebody);
+    assert!(child.wait().unwrap().success());
+    mount(Some("proc"), "/proc", Some("proc"), MsFlags::empty(), None::<&str>).unwrap();
+    stolen(&system);
 }
 
 /// The later one is a child of this program too, and was born in the same hundredth of a second as a rule; so the kernel would let it be signalled and waited for by number.

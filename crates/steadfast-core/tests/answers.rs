@@ -141,13 +141,13 @@ fn refusing(errno: Errno) -> Answers {
 fn run_says_that_a_status_is_lost_and_leaves_a_child_that_could_not_be_waited_for_to_the_background() {
     let (answers, backend) = backend(refusing(Errno::CHILD));
     assert_eq!(Process::run(&backend, &plan()).unwrap_err().kind(), ErrorKind::NoChild);
-    assert_eq!(answers.calls(), ["collect"]);
+    assert_eq!(answers.calls(), ["wait"]);
     *answers.wait.lock().unwrap() = Some(Errno::PERM);
     assert_eq!(Process::run(&backend, &plan()).unwrap_err().errno(), Some(Errno::PERM));
-    assert_eq!(answers.calls(), ["collect", "abandon"]);
+    assert_eq!(answers.calls(), ["wait", "abandon"]);
     *answers.wait.lock().unwrap() = None;
     assert_eq!(Process::run(&backend, &plan()).unwrap().status.code(), Some(7));
-    assert_eq!(answers.calls(), ["collect"]);
+    assert_eq!(answers.calls(), ["wait", "reap"]);
 }
 
 #[test]

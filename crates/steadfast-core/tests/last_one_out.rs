@@ -227,13 +227,13 @@ fn an_interrupted_wait_goes_on() {
 }
 
 #[test]
-fn run_collects_in_one_call_and_again_after_a_signal() {
+fn run_waits_again_after_a_signal_and_reaps() {
     let script = Arc::new(Script::default());
     *script.interrupt.lock().unwrap() = 2;
     let backend: Arc<dyn ProcessBackend> = Arc::new(Scripted(Arc::clone(&script)));
     let seen = Process::run(&backend, &Plan::builder("x").build().unwrap()).unwrap();
     assert_eq!(seen, exit());
-    assert_eq!((script.count("collect"), script.count("reap"), script.count("abandon")), (3, 0, 0));
+    assert_eq!((script.count("wait"), script.count("reap"), script.count("abandon")), (3, 1, 0));
 }
 
 /// In the waiter's call, whose other call is a signal on its way: so that the reap is a call of its own, behind the look at the exit.

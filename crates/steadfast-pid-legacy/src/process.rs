@@ -89,9 +89,9 @@ impl LegacyProcess {
         self.if_ours(waitid(Target::Pid(self.pid), Blocking::Now, Reaping::Leave)?)
     }
 
-    /// What was seen of the number, if that was our process's exit. If it has not been reaped after the look, the number was its own.
+    /// What was seen of the number, if that was our process. If it has not been reaped after the look, the number was its own.
     fn if_ours(&self, seen: Option<Exit>) -> Result<Option<Exit>, Errno> {
-        if seen.is_some() && matches!(self.looks_the_same(), Ok(false)) { Err(Errno::CHILD) } else { Ok(seen) }
+        if matches!(self.looks_the_same(), Ok(false)) { Err(Errno::CHILD) } else { Ok(seen) }
     }
 
     /// Waits for the exit. A stop of a child that we trace ends the call too, and would again at once: there is no event for its end.
@@ -271,16 +271,22 @@ impl BackendProcess for LegacyProcess {
     fn reap(&self) -> Result<Option<Exit>> {
         match &self.waiting {
             Waiting::Waitid(watch) => {
-                if self.look().map_err(self.failed("waitid"))?.is_none() {
-                    return Ok(None);
-                }
+                let Some(seen) = self.look().map_err(self.failed("waitid"))? else { return Ok(None) };
                 // It has exited, so the watching thread is on its way out of the kernel; it must not be on its way in when the
                 // number is given back.
                 let watch = watch.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 if let Some(watch) = watch {
                     watch.wait();
+                    // That may have taken a while.
+                    if matches!(self.looks_the_same(), Ok(false)) {
+                        return Ok(Some(seen));
+                    }
                 }
-                waitid(Target::Pid(self.pid), Blocking::Now, Reaping::Reap)
+                match waitid(Target::Pid(self.pid), Blocking::Now, Reaping::Reap) {
+                    // What was seen is its own, whoever has the number by now.
+                    Ok(Some(_)) | Err(Errno::CHILD) => Ok(Some(seen)),
+                    other => other,
+                }
             }
             Waiting::Wait4(collector) => collector.take(|| self.found()),
         }
