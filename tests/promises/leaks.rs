@@ -24,6 +24,9 @@ pub(crate) fn tests() -> Vec<Test> {
         }),
         Test::new("leaks: whoever has emptied a set can spawn as many again, at the limit of open files", limit_after_a_set),
         Test::new("leaks: timeouts on live children leave nothing", || each_system(timeouts)),
+        Test::new("leaks: dropped children that other code has reaped keep few descriptors, while another one lives", || {
+            each_backend(dropped_and_reaped);
+        }),
         Test::new("leaks: a pidfd of the caller's own outlives the handle", callers_pidfd),
         Test::new(
             "leaks: no descriptor left for the caller's own pidfd: the child that nobody will hear of is gone",
@@ -327,4 +330,24 @@ fn no_callers_pidfd() {
     drop((child, taken));
     assert!(steps.iter().any(|step| step.contains("pidfd")), "{steps:?}");
     assert_eq!(children(), Vec::<String>::new());
+}
+
+/// Nobody is told of their ends: without pidfds, the thread that waits for them hears of zombies only.
+fn dropped_and_reaped(system: &System) {
+    let before = descriptors();
+    let mut lives = system.spawn(Command::new(ACTOR).args(["until-eof", "0"]).stdin(Stdio::piped())).unwrap();
+    let input = lives.stdin.take();
+    drop(lives);
+    for _ in 0..100 {
+        let mut child =
+            system.spawn(Command::new(ACTOR).args(["until-eof", "0"]).stdin(Stdio::piped()).stdout(Stdio::null())).unwrap();
+        let (pid, stdin) = (nix::unistd::Pid::from_raw(child.pid().as_raw()), child.stdin.take());
+        drop(child);
+        drop(stdin);
+        // Or ours was quicker.
+        _ = nix::sys::wait::waitpid(pid, None);
+    }
+    until("all but a few are closed", || descriptors().len() < before.len() + 30);
+    drop(input);
+    until("all are", || descriptors() == before);
 }

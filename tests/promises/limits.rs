@@ -28,6 +28,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("limits: what is passed on just after the exit is had, or the result says that it is not", || {
             each_backend(late)
         }),
+        Test::new("limits: an exit that a debugger holds keeps no CPU busy", held_exit),
         Test::that_may_skip("limits: no thread can be started: timeouts, output, dropped children", no_thread),
     ]
 }
@@ -42,26 +43,31 @@ fn sh(script: &str) -> Command {
     command
 }
 
+/// Somebody else's, which has this process seized when this returns, and does nothing.
+fn debugger(pid: steadfast::Pid) -> nix::unistd::Pid {
+    let pid = nix::unistd::Pid::from_raw(pid.as_raw());
+    let (ours, theirs) = std::io::pipe().unwrap();
+    let writer = theirs.try_clone().unwrap();
+    let debugger = steadfast_linux::bare::fork(move || {
+        let seized = nix::sys::ptrace::seize(pid, nix::sys::ptrace::Options::empty());
+        drop((theirs, writer));
+        if seized.is_err() {
+            return 1;
+        }
+        loop {
+            nix::unistd::pause();
+        }
+    });
+    // At its end when all others have closed it.
+    std::io::read_to_string(ours).unwrap();
+    nix::unistd::Pid::from_raw(debugger.unwrap().as_raw())
+}
+
 /// The child is a zombie that its debugger keeps: to the killer it is as one that is frozen.
 fn killed_without_effect(wait: fn(Child) -> Captured) -> Outcome {
     for system in [System::pidfd().ok(), Some(System::pid_legacy())].into_iter().flatten() {
         let child = system.spawn(&sh("exec sleep 600")).unwrap();
-        let pid = nix::unistd::Pid::from_raw(child.pid().as_raw());
-        let (ours, theirs) = std::io::pipe().unwrap();
-        let writer = theirs.try_clone().unwrap();
-        let debugger = steadfast_linux::bare::fork(move || {
-            let seized = nix::sys::ptrace::seize(pid, nix::sys::ptrace::Options::empty());
-            drop((theirs, writer));
-            if seized.is_err() {
-                return 1;
-            }
-            loop {
-                nix::unistd::pause();
-            }
-        });
-        let debugger = nix::unistd::Pid::from_raw(debugger.unwrap().as_raw());
-        // At its end when all others have closed it.
-        std::io::read_to_string(ours).unwrap();
+        let debugger = debugger(child.pid());
         let got = wait(child);
         nix::sys::signal::kill(debugger, nix::sys::signal::Signal::SIGKILL).unwrap();
         waitpid(debugger, None).unwrap();
@@ -72,6 +78,26 @@ fn killed_without_effect(wait: fn(Child) -> Captured) -> Outcome {
         until("it is reaped in the background", || children().is_empty());
     }
     Outcome::Passed
+}
+
+/// A debugger of somebody else's has seized the child, and does not wait for it: it has exited, and cannot be waited for. What it has started
+/// has its stdout.
+fn held_exit() {
+    let Ok(system) = System::pidfd() else { return };
+    let mut child = system.spawn(&sh("exec 3<&0; read line; cat <&3 & exit 0")).unwrap();
+    let (pid, mut input) = (child.pid(), child.stdin.take().unwrap());
+    let debugger = debugger(pid);
+    std::io::Write::write_all(&mut input, b"line\n").unwrap();
+    until("it has exited", || crate::leaks::is_over(pid));
+    let child = &child;
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| child.capture(&Capture::new().timeout(Duration::from_secs(600))).unwrap());
+        assert_asleep();
+        nix::sys::signal::kill(debugger, nix::sys::signal::Signal::SIGKILL).unwrap();
+        waitpid(debugger, None).unwrap();
+        drop(input);
+        assert!(reader.join().unwrap().status.unwrap().success());
+    });
 }
 
 fn beside_another(system: &System) {

@@ -19,6 +19,9 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("refused before the clone: settings that contradict each other, both named", || each_system(contradictions)),
         Test::new("parent_death_signal: when the parent dies; kept through a change of user", || each_system(parent_dies)),
         Test::that_may_skip("parent_death_signal: the parent is dead before it is asked for", parent_is_dead),
+        Test::new("subreaper: a process that was found becomes this one's child, and is waited for", || {
+            crate::leaks::each_backend(becomes_ours);
+        }),
         Test::new("exec: this process becomes the program, attributes and all", || each_system(exec)),
         Test::new("environment: as it is now, not as it was inherited", || each_system(changed_environment)),
     ]
@@ -237,4 +240,38 @@ fn changed_environment(system: &System) {
     let mut command = role(system, "(changes its environment)");
     command.env("NEW", "1").env_remove("HOME");
     assert!(system.spawn(&command).unwrap().wait().unwrap().success());
+}
+
+/// A subreaper's: its parent has ended, and then it is waited for as a child is.
+fn becomes_ours(system: &System) {
+    nix::sys::prctl::set_child_subreaper(true).unwrap();
+    type Way = fn(&Process) -> Option<steadfast::ExitStatus>;
+    let ways: [(&str, Way); 2] = [
+        ("wait_gone", |found| found.wait_gone().unwrap().status()),
+        ("a set", |found| {
+            let set = steadfast::WaitSet::new();
+            set.add((), found.clone()).unwrap();
+            set.wait().unwrap().status.ok()
+        }),
+    ];
+    for (name, wait) in ways {
+        let _row = row(name);
+        let mut parent = std::process::Command::new("sh");
+        parent.args(["-c", "sleep 600 & echo $!; read line"]);
+        let mut parent = parent.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(parent.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let found = system.find(line.trim().parse().unwrap()).unwrap();
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| wait(&found));
+            assert_eq!(found.wait_gone_timeout(std::time::Duration::from_millis(5)).unwrap(), None);
+            drop(parent.stdin.take());
+            parent.wait().unwrap();
+            found.kill().unwrap();
+            let status = waiter.join().unwrap().expect("it is told");
+            assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
+        });
+    }
+    nix::sys::prctl::set_child_subreaper(false).unwrap();
+    assert_eq!(children(), Vec::<String>::new());
 }

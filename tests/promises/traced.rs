@@ -24,6 +24,7 @@ pub(crate) fn tests() -> Vec<Test> {
     tests.push(Test::new("traced: a stop that nobody has asked for yet is the tracer's", || each_backend(looked_at)));
     tests.push(Test::new("traced: dropped in a stop, and reaped after its exit", || each_backend(dropped)));
     tests.push(Test::new("traced: killed in a stop", || each_backend(killed)));
+    tests.push(Test::new("traced: a stranger that this program lets go is not over", || each_backend(let_go_stranger)));
     tests.push(Test::that_may_skip("traced: without waitid(2)", without_waitid));
     tests
         .extend(WAYS.iter().map(|(name, wait)| {
@@ -116,6 +117,27 @@ fn looked_at(system: &System) {
     assert_eq!(child.exit(), None);
     let_go(child.pid());
     assert_eq!(child.wait().unwrap().code(), Some(3));
+}
+
+/// While this program traces it, it is waited for as a child is; then it is none again, and lives.
+fn let_go_stranger(system: &System) {
+    let said = std::process::Command::new("sh").args(["-c", "sleep 600 >&- 2>&- & echo $!"]).output().unwrap().stdout;
+    let number: i32 = String::from_utf8(said).unwrap().trim().parse().unwrap();
+    let pid = nix::unistd::Pid::from_raw(number);
+    let found = system.find(steadfast::Pid::new(number).unwrap()).unwrap();
+    ptrace::seize(pid, ptrace::Options::empty()).unwrap();
+    let (set, exits) = (WaitSet::new(), WaitSet::new());
+    set.add((), found.clone()).unwrap();
+    exits.add((), steadfast::Member::exit_of(system.find(found.pid()).unwrap())).unwrap();
+    ptrace::interrupt(pid).unwrap();
+    waitpid(pid, Some(WaitPidFlag::__WALL)).unwrap();
+    ptrace::detach(pid, None).unwrap();
+    assert!(set.wait_timeout(Duration::from_millis(50)).is_none());
+    assert!(exits.wait_timeout(Duration::from_millis(50)).is_none());
+    assert_eq!(found.wait_gone_timeout(Duration::from_millis(1)).unwrap(), None);
+    found.kill().unwrap();
+    exits.wait().unwrap();
+    set.wait().unwrap();
 }
 
 fn dropped(system: &System) {
