@@ -133,7 +133,20 @@ fn file(bytes: &[u8]) -> (tempfile::TempDir, std::path::PathBuf) {
 
 fn no_program(system: &System) {
     let elsewhere = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xf3\xfe\x01\0\0\0";
-    for bytes in [&b""[..], elsewhere, b"<html>404</html>\n", b"<!DOCTYPE html>", b"\0\0\0", b"text, and then \0"] {
+    // Its interpreter is there, and the kernel reads no line so long.
+    let long = [b"#!/", "./".repeat(130).as_bytes(), b"bin/sh\nexit 3\n"].concat();
+    for bytes in [
+        &b""[..],
+        elsewhere,
+        b"<html>404</html>\n",
+        b"<!DOCTYPE html>",
+        b"\n\n  <!DOCTYPE html>",
+        b"\xef\xbb\xbf<html>",
+        b"\0\0\0",
+        b"text, and then \0",
+        b"#!\nexit 3\n",
+        &long,
+    ] {
         let _row = row(format!("{:?}", String::from_utf8_lossy(bytes)));
         let (_dir, path) = file(bytes);
         let error = failure(system, &mut Command::new(&path));

@@ -1,4 +1,6 @@
 //! [`Error`]: one type for all backends, with a kind for programs and a text for people.
+//!
+//! Longer than other files: one type, with the sentence of each of its variants.
 
 use crate::{Errno, Pid};
 use std::ffi::OsString;

@@ -223,7 +223,9 @@ pub(crate) fn own_peak() -> u64 {
 
 fn uncertainty() -> u64 {
     // SAFETY: no pointers.
-    let (cpus, page) = unsafe { (libc::sysconf(libc::_SC_NPROCESSORS_CONF), libc::sysconf(libc::_SC_PAGESIZE)) };
+    let cpus = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) };
+    // SAFETY: no pointers.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     let (cpus, page) = (cpus.max(1) as u64, page.max(4096) as u64);
     3 * cpus * (2 * cpus).max(32) * page
 }

@@ -76,7 +76,8 @@ impl Process {
     }
 
     /// As [`wait_exited`](Process::wait_exited), for `timeout` at the most: `None` if it still runs. A timeout too long for the clock waits
-    /// for ever; with none at all it only looks.
+    /// for ever. One of zero does not block, but the backend begins to watch the process all the same, which takes what a wait takes (a
+    /// thread; with pidfds two descriptors more), until the handle is dropped.
     ///
     /// # Errors
     /// As [`wait_gone`](Process::wait_gone).

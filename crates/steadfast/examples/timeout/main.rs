@@ -65,6 +65,10 @@ fn refuse(voice: &mut Voice, options: &Options, error: &(dyn std::error::Error +
             let code = if *source == Errno::NOENT { NOT_FOUND } else { CANNOT_INVOKE };
             (format!("failed to run command {}: {}", quote(&options.command), words_of(source.as_raw())), code)
         }
+        // As the kernel has it of an empty name.
+        _ if options.command.is_empty() => {
+            (format!("failed to run command {}: {}", quote(&options.command), words_of(Errno::NOENT.as_raw())), NOT_FOUND)
+        }
         _ => (error.to_string(), FAILED),
     };
     voice.say(&words);

@@ -16,6 +16,8 @@ pub(crate) fn parse(text: &[u8]) -> Option<Option<Signal>> {
         let number = decimal(text)?;
         // 128 more in most shells, 256 more in ksh.
         if number >= 0xff { number & 0xff } else { number & 0x7f }
+    } else if !text.starts_with(|first: char| first.is_ascii_alphabetic()) {
+        return None;
     } else {
         let upper = text.to_ascii_uppercase();
         by_name(&upper).or_else(|| by_name(upper.strip_prefix("SIG")?))?

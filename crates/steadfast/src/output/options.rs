@@ -67,7 +67,7 @@ impl Capture {
     }
 
     /// Whether the child is killed and waited for as soon as one of its streams has more than the [`limit`](Self::limit), instead of reading
-    /// on; [`Captured::over_limit`] says so. Without a limit it has no effect.
+    /// on; [`Captured::over_limit`](super::Captured::over_limit) says so. Without a limit it has no effect.
     ///
     /// ```
     /// use steadfast::{Capture, Command};
@@ -82,7 +82,7 @@ impl Capture {
 
     /// How long to go on reading, within the timeout, when the child has exited and somebody else, a grandchild, still has its streams
     /// open. What the child itself has written is read in any case; what the other writes later is not, and the stream is not
-    /// [complete](CapturedStream::is_complete) then. Otherwise: a quarter of a second.
+    /// [complete](super::CapturedStream::is_complete) then. Otherwise: a quarter of a second.
     pub fn wait_delay(mut self, delay: Duration) -> Capture {
         self.wait_delay = Some(delay);
         self
