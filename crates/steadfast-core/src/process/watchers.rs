@@ -26,7 +26,7 @@ use std::sync::Arc;
 /// ```
 pub trait Watcher: Send + Sync {
     /// The handle that was watched with this token may have news: ask it, and watch it again if it has none. Called on any thread, so it
-    /// only notes the fact: it neither blocks nor calls a method of a [`Process`].
+    /// only notes the fact: it neither blocks nor calls a method of a [`Process`](crate::Process).
     ///
     /// A panic in it, or in the watcher's `drop`, is contained where it happens: the program's panic hook reports it, all others are
     /// told, and nobody who waits for the process, nor the thread that tells, notices. (On the threads of an exploration it is the
