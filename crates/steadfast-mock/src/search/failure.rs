@@ -14,7 +14,7 @@ pub struct Failure {
     pub verdict: Verdict,
     /// Who did what to whom, at which virtual time.
     pub timeline: String,
-    /// Where the run is kept, for [`Kernel::replay`], if it could be written.
+    /// Where the run is kept, for [`Kernel::replay`](crate::Kernel::replay), if it could be written.
     pub file: Option<PathBuf>,
     /// How many runs were tried to find a smaller one, and from how many departures from the calm order down to how many.
     pub(crate) tried: (usize, usize, usize),
