@@ -219,7 +219,7 @@ fn busy(system: &System) {
     let writer = File::options().append(true).open(&path).unwrap();
     let error = failure(system, &mut Command::new(&path));
     assert_eq!(error.errno(), Some(Errno::TXTBSY));
-    assert!(error.to_string().ends_with("somebody has the file open for writing: close it before it is executed"), "{error}");
+    assert!(error.to_string().contains("open for writing: close it before it is executed"), "{error}");
     drop(writer);
     assert!(system.spawn(&Command::new(&path)).unwrap().wait().unwrap().success());
 }
