@@ -22,9 +22,15 @@ pub(crate) struct Born {
 }
 
 impl<H: Host> Machine<H> {
-    /// Makes a process of the program under test's, which comes with so many pidfds, or, as a foreign one, of init's.
-    pub(crate) fn spawn(&mut self, plan: &Plan, given: Given, parent: Slot, pidfds: u32) -> Result<Born, (Stage, Errno)> {
-        let name = self.host.intern(plan.program());
+    /// Makes a process, whose program has this name, of the program under test's, which comes with so many pidfds, or, as a foreign one, of init's.
+    pub(crate) fn spawn(
+        &mut self,
+        name: u32,
+        plan: &Plan,
+        given: Given,
+        parent: Slot,
+        pidfds: u32,
+    ) -> Result<Born, (Stage, Errno)> {
         let failed = |machine: &mut Machine<H>, stage, errno| {
             machine.note(Actor::Caller, Seen::CannotSpawn(name, errno));
             Err((stage, errno))

@@ -51,6 +51,7 @@ fn ends_at_exit(is_child: bool) -> &'static [Until] {
 }
 
 impl Host for Surroundings {
+    #[inline]
     fn see(&mut self, now: u64, actor: Actor, seen: Seen) {
         let actor = match actor {
             Actor::Caller => trace::Actor::Thread(self.threads.running()),
@@ -60,10 +61,12 @@ impl Host for Surroundings {
         self.note(now, actor, What::Seen(seen));
     }
 
+    #[inline]
     fn rank(&mut self) -> u8 {
         self.chance.rank()
     }
 
+    #[inline]
     fn fails(&mut self, call: Call, name: u32) -> Option<Struck> {
         if self.faults.is_empty() {
             return None;
@@ -72,45 +75,55 @@ impl Host for Surroundings {
         self.faults.iter_mut().find_map(|fault| fault.strikes(call, program, |probability| chance.is_so(probability)))
     }
 
+    #[inline]
     fn intern(&mut self, program: &OsStr) -> u32 {
         self.programs.intern(program)
     }
 
+    #[inline]
     fn name(&self, name: u32) -> &OsStr {
         self.programs.name(name)
     }
 
+    #[inline]
     fn start(&mut self, name: u32, plan: &Plan) -> Result<Code, Errno> {
         let chance = &mut self.chance;
         self.programs.start(name, plan, || chance.number(0..u64::MAX))
     }
 
+    #[inline]
     fn load(&mut self, name: u32, args: &[OsString]) -> Result<Code, Errno> {
         let chance = &mut self.chance;
         self.programs.load(name, args, None, || chance.number(0..u64::MAX))
     }
 
+    #[inline]
     fn begins(&mut self, run: Begins<'_>) -> u64 {
         self.log.begin(run)
     }
 
+    #[inline]
     fn is_signalled(&mut self, run: u64, signal: Signal) {
         self.log.signalled(run, signal);
     }
 
+    #[inline]
     fn has_ended(&mut self, run: u64, status: i32) {
         self.log.ended(run, status);
     }
 
+    #[inline]
     fn pipe_changed(&mut self, pipe: PipeId) {
         self.threads.wake(For::Pipe(pipe));
     }
 
+    #[inline]
     fn has_exited(&mut self, id: Id, is_child: bool) {
         self.threads.wake(For::Process(id));
         self.notices.fall_due(id, ends_at_exit(is_child));
     }
 
+    #[inline]
     fn is_gone(&mut self, id: Id, remains: Remains) {
         self.threads.wake(For::Process(id));
         self.notices.fall_due(id, &[Until::Exited, Until::Gone]);
@@ -176,13 +189,14 @@ impl World {
     }
 
     /// A spawn by the program under test, or of a process of init's.
+    #[inline]
     pub(crate) fn call_spawn(&mut self, plan: &Plan, given: Given, parent: Slot, pidfds: u32) -> Result<Born, (Stage, Errno)> {
         let name = self.host.intern(plan.program());
         if let Err(errno) = self.enter(Call::Spawn, name) {
             self.note_call(What::Seen(Seen::CannotSpawn(name, errno)));
             return Err((Stage::Clone, errno));
         }
-        self.spawn(plan, given, parent, pidfds)
+        self.spawn(name, plan, given, parent, pidfds)
     }
 
     pub(crate) fn signal_by_call(&mut self, slot: Slot, signal: Signal) {
