@@ -51,7 +51,8 @@ impl LegacyProcess {
             Waiting::Waitid(_) if self.is_child() && self.look() == Err(Errno::CHILD) => Ok(false),
             Waiting::Waitid(_) => self.looks_the_same(),
             Waiting::Wait4(collector) => match collector.state() {
-                State::Waitable => self.looks_the_same(),
+                // Another thread may have collected it between the two looks: then it is gone, and was ours.
+                State::Waitable => Ok(self.looks_the_same()? || matches!(collector.state(), State::Collected(_))),
                 State::Collected(_) => Ok(true),
                 State::Taken => Ok(false),
             },
