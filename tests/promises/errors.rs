@@ -84,19 +84,10 @@ fn failure(system: &System, command: &mut Command) -> Error {
 fn thread_id_before_6_16() {
     let Ok(system) = System::pidfd() else { return };
     answer_with(nix::libc::SYS_pidfd_open, Errno::INVAL);
-    let find = |number: i32| system.find(Pid::new(number).unwrap()).unwrap_err();
-    let (say, hear) = channel();
-    let (end, until) = channel::<()>();
-    let thread = std::thread::spawn(move || {
-        say.send(nix::unistd::gettid().as_raw()).unwrap();
-        _ = until.recv();
-    });
-    let tid = hear.recv().unwrap();
-    assert!(matches!(find(tid), Error::ThreadId { tid: t } if t.as_raw() == tid));
-    assert_eq!(find(std::process::id() as i32).kind(), ErrorKind::ProcessDone);
-    assert_eq!(find(Pid::MAX.as_raw()).kind(), ErrorKind::ProcessDone);
-    drop(end);
-    thread.join().unwrap();
+    thread_id(&system);
+    for gone in [Pid::try_from(std::process::id()).unwrap(), Pid::MAX] {
+        assert_eq!(system.find(gone).unwrap_err().kind(), ErrorKind::ProcessDone);
+    }
 }
 
 fn names(system: &System) {

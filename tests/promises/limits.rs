@@ -93,7 +93,7 @@ fn held_exit() {
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| child.capture(&Capture::new().timeout(Duration::from_secs(600))).unwrap());
         // It looks from time to time; whoever spins never sleeps.
-        until("it reads", || child.status().is_none() && is_waiting());
+        until("it reads", is_waiting);
         let asleep = (0..1000).filter(|_| is_waiting()).count();
         assert!(asleep > 50, "asleep in {asleep} of 1,000 looks");
         nix::sys::signal::kill(debugger, nix::sys::signal::Signal::SIGKILL).unwrap();

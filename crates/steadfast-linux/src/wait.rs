@@ -1,7 +1,9 @@
 //! `waitid(2)` with resource usage, which the C library's own function leaves out, and `wait4(2)`.
 
 use crate::raw;
+use once_cell::race::OnceNonZeroUsize;
 use std::ffi::{c_int, c_long};
+use std::num::NonZero;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -221,13 +223,18 @@ pub(crate) fn own_peak() -> u64 {
     if answer.is_err() || usage.ru_maxrss <= 0 { u64::MAX } else { usage.ru_maxrss as u64 * 1024 + uncertainty() }
 }
 
+/// Asked once: the C library reads the number of CPUs from a file.
 fn uncertainty() -> u64 {
-    // SAFETY: no pointers.
-    let cpus = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) };
-    // SAFETY: no pointers.
-    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    let (cpus, page) = (cpus.max(1) as u64, page.max(4096) as u64);
-    3 * cpus * (2 * cpus).max(32) * page
+    static BYTES: OnceNonZeroUsize = OnceNonZeroUsize::new();
+    let bytes = BYTES.get_or_init(|| {
+        // SAFETY: no pointers.
+        let cpus = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) };
+        // SAFETY: no pointers.
+        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+        let (cpus, page) = (cpus.max(1) as usize, page.max(4096) as usize);
+        NonZero::new(3 * cpus * (2 * cpus).max(32) * page).unwrap_or(NonZero::<usize>::MIN)
+    });
+    bytes.get() as u64
 }
 
 fn rusage(usage: &libc::rusage) -> Rusage {

@@ -40,8 +40,9 @@ impl Collector {
         Collector { pid, state: Mutex::new(State::Waitable) }
     }
 
-    pub(crate) fn state(&self) -> State {
-        *self.lock()
+    /// Looks at the number in this state: none of our threads collects it meanwhile.
+    pub(crate) fn with_state<T>(&self, look: impl FnOnce(State) -> T) -> T {
+        look(*self.lock())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

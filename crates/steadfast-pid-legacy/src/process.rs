@@ -48,14 +48,18 @@ impl LegacyProcess {
     fn is_ours(&self) -> Result<bool> {
         match &self.waiting {
             _ if self.has_crossed() => self.looks_the_same(),
-            Waiting::Waitid(_) if self.is_child() && self.look() == Err(Errno::CHILD) => Ok(false),
+            Waiting::Waitid(_) if self.is_child() => match self.look() {
+                Ok(_) => Ok(true),
+                Err(Errno::CHILD) => Ok(false),
+                // Refused: that says nothing of it.
+                Err(_) => self.looks_the_same(),
+            },
             Waiting::Waitid(_) => self.looks_the_same(),
-            Waiting::Wait4(collector) => match collector.state() {
-                // Another thread may have collected it between the two looks: then it is gone, and was ours.
-                State::Waitable => Ok(self.looks_the_same()? || matches!(collector.state(), State::Collected(_))),
+            Waiting::Wait4(collector) => collector.with_state(|state| match state {
+                State::Waitable => self.looks_the_same(),
                 State::Collected(_) => Ok(true),
                 State::Taken => Ok(false),
-            },
+            }),
         }
     }
 
@@ -221,11 +225,11 @@ impl LegacyProcess {
 impl Sibling for LegacyProcess {
     fn is_meant_by_its_number(&self) -> bool {
         let Waiting::Wait4(collector) = &self.waiting else { return false };
-        match collector.state() {
+        collector.with_state(|state| match state {
             State::Waitable => matches!(self.looks_the_same(), Ok(true)),
             State::Collected(_) => start_time::check_leads(self.pid).is_err(),
             State::Taken => false,
-        }
+        })
     }
 
     fn into_backend(self: Arc<Self>) -> Arc<dyn BackendProcess> {

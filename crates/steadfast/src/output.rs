@@ -102,8 +102,6 @@ fn read_real(
     // Until the process has exited.
     let mut watch = options.wait_delay.map(|_| Watch::new(process)).transpose()?;
     let mut cut: Option<Instant> = None;
-    // The descriptor says that it has exited, and a debugger has to collect it first (ptrace(2)): there is no event for that.
-    let mut is_held = false;
     loop {
         if is_over_limit(streams, options) {
             return Ok(Stop::OverLimit);
@@ -120,7 +118,7 @@ fn read_real(
             }
         }
         let left = until.map(|until| until.saturating_duration_since(system.now()));
-        let Seen { readable, exited } = look(streams, &open, watch.as_ref(), &mut is_held, left)?;
+        let Seen { readable, exited } = look(streams, &open, watch.as_mut(), left)?;
         for index in &readable {
             streams[*index].read_some(None)?;
         }
@@ -151,30 +149,19 @@ struct Seen {
 }
 
 /// Waits for bytes, an end, the exit, or until the time is up.
-fn look(
-    streams: &[Reading<'_>; 2],
-    open: &[usize],
-    watch: Option<&Watch<'_>>,
-    is_held: &mut bool,
-    left: Option<Duration>,
-) -> Result<Seen> {
+fn look(streams: &[Reading<'_>; 2], open: &[usize], watch: Option<&mut Watch<'_>>, left: Option<Duration>) -> Result<Seen> {
     if let Some(Watch::Over) = watch {
         return Ok(Seen { readable: Vec::new(), exited: true });
     }
     let pipes = open.iter().filter_map(|index| streams[*index].open_end().and_then(End::fd));
-    let event = watch.and_then(Watch::fd).filter(|_| !*is_held);
-    let all = pipes.chain(event);
+    let all = pipes.chain(watch.as_deref().and_then(Watch::fd));
     let mut fds: Vec<PollFd<'_>> = all.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
-    let looks = *is_held || matches!(watch, Some(Watch::Looks(_)));
+    let looks = matches!(watch, Some(Watch::Looks(_)));
     poll_until(&mut fds, if looks { Some(left.unwrap_or(LOOK).min(LOOK)) } else { left })?;
     let readable = open.iter().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty()).map(|(index, _)| *index).collect();
+    let may_be_over = looks || fds.last().is_some_and(|fd| !fd.revents().is_empty());
     let exited = match watch {
-        Some(watch) if looks => watch.exited()?,
-        Some(watch) if fds.last().is_some_and(|fd| !fd.revents().is_empty()) => {
-            let exited = watch.exited()?;
-            *is_held = !exited && watch.stays_readable();
-            exited
-        }
+        Some(watch) if may_be_over => watch.exited()?,
         _ => false,
     };
     Ok(Seen { readable, exited })

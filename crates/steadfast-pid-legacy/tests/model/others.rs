@@ -88,7 +88,7 @@ pub(crate) mod collect {
             unreachable!("waitid works here")
         }
 
-        pub(crate) fn state(&self) -> State {
+        pub(crate) fn with_state<T>(&self, _: impl FnOnce(State) -> T) -> T {
             unreachable!("waitid works here")
         }
 

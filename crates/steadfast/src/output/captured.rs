@@ -12,8 +12,8 @@ pub struct Captured {
     pub status: Option<ExitStatus>,
     /// Whether the timeout passed before it exited. (If it was killed for that, there is a status.)
     pub timed_out: bool,
-    /// Whether it wrote more than the limit and was to be killed for that ([`Capture::kill_on_limit`](super::Capture::kill_on_limit)). The status says whether it was; it
-    /// may have ended by itself just before.
+    /// Whether it wrote more than the limit and was to be killed for that
+    /// ([`Capture::kill_on_limit`](super::Capture::kill_on_limit)). The status says whether it was; it may have ended by itself just before.
     pub over_limit: bool,
     /// Its stdout, if that is piped.
     pub stdout: CapturedStream,

@@ -12,7 +12,8 @@ use steadfast_core::{Error, Lent, Result, Until};
 pub(super) enum Watch<'a> {
     Pidfd(&'a Process, Lent),
     Alarm(&'a Process, Arc<Alarm>),
-    /// Neither a descriptor nor a thread is available: it is looked at from time to time.
+    /// It is looked at from time to time: neither a descriptor nor a thread is available; or the pidfd says that it has exited, and a debugger
+    /// has to collect it first (ptrace(2)), for which there is no event.
     Looks(&'a Process),
     /// It is over already.
     Over,
@@ -47,16 +48,19 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Whether the descriptor is readable as long as the process is a zombie.
-    pub(super) fn stays_readable(&self) -> bool {
-        matches!(self, Watch::Pidfd(..))
-    }
-
     /// Whether it has exited, now that the descriptor is readable.
-    pub(super) fn exited(&self) -> Result<bool> {
+    pub(super) fn exited(&mut self) -> Result<bool> {
         match self {
             Watch::Over => Ok(true),
-            Watch::Pidfd(process, _) | Watch::Looks(process) => has_exited(process),
+            Watch::Looks(process) => has_exited(process),
+            Watch::Pidfd(process, _) => {
+                let process = *process;
+                let is_over = has_exited(process)?;
+                if !is_over {
+                    *self = Watch::Looks(process);
+                }
+                Ok(is_over)
+            }
             Watch::Alarm(process, alarm) => {
                 alarm.reset();
                 let is_over = has_exited(process)?;
