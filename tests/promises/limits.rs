@@ -5,9 +5,11 @@ use crate::Test;
 use crate::leaks::{children, each_backend, until};
 use crate::stage::Outcome;
 use crate::tasks::runtime;
-use crate::traced::is_waiting;
+use crate::traced::{is_waiting, sleeps};
 use nix::sys::wait::waitpid;
+use nix::unistd::{Pid, gettid};
 use seccompiler::{SeccompAction, SeccompCmpOp};
+use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 use steadfast::{Capture, Captured, Child, Command, Door, Probe, Stdio, System};
 use steadfast_tests::filter::Call;
@@ -43,9 +45,18 @@ fn sh(script: &str) -> Command {
     command
 }
 
-/// Somebody else's, which has this process seized when this returns, and does nothing.
-fn debugger(pid: steadfast::Pid) -> nix::unistd::Pid {
-    let pid = nix::unistd::Pid::from_raw(pid.as_raw());
+/// Somebody else's, which has a process seized and does nothing; killed at drop, which lets the process go.
+struct Debugger(Pid);
+
+impl Drop for Debugger {
+    fn drop(&mut self) {
+        nix::sys::signal::kill(self.0, nix::sys::signal::Signal::SIGKILL).unwrap();
+        waitpid(self.0, None).unwrap();
+    }
+}
+
+fn debugger(pid: steadfast::Pid) -> Debugger {
+    let pid = Pid::from_raw(pid.as_raw());
     let (ours, theirs) = std::io::pipe().unwrap();
     let writer = theirs.try_clone().unwrap();
     let debugger = steadfast_linux::bare::fork(move || {
@@ -60,7 +71,7 @@ fn debugger(pid: steadfast::Pid) -> nix::unistd::Pid {
     });
     // At its end when all others have closed it.
     std::io::read_to_string(ours).unwrap();
-    nix::unistd::Pid::from_raw(debugger.unwrap().as_raw())
+    Debugger(Pid::from_raw(debugger.unwrap().as_raw()))
 }
 
 /// The child is a zombie that its debugger keeps: to the killer it is as one that is frozen.
@@ -69,8 +80,7 @@ fn killed_without_effect(wait: fn(Child) -> Captured) -> Outcome {
         let child = system.spawn(&sh("exec sleep 600")).unwrap();
         let debugger = debugger(child.pid());
         let got = wait(child);
-        nix::sys::signal::kill(debugger, nix::sys::signal::Signal::SIGKILL).unwrap();
-        waitpid(debugger, None).unwrap();
+        drop(debugger);
         if got.status.is_some() {
             return Outcome::Skipped("nobody may be traced here".into());
         }
@@ -91,16 +101,26 @@ fn held_exit() {
     until("it has exited", || crate::leaks::is_over(pid));
     let child = &child;
     std::thread::scope(|scope| {
-        let reader = scope.spawn(|| child.capture(&Capture::new().timeout(Duration::from_secs(600))).unwrap());
-        // It looks from time to time; whoever spins never sleeps.
-        until("it reads", is_waiting);
-        let asleep = (0..1000).filter(|_| is_waiting()).count();
-        assert!(asleep > 50, "asleep in {asleep} of 1,000 looks");
-        nix::sys::signal::kill(debugger, nix::sys::signal::Signal::SIGKILL).unwrap();
-        waitpid(debugger, None).unwrap();
-        drop(input);
+        // Both go before the thread is waited for, if this panics.
+        let (debugger, input) = (debugger, input);
+        let (reader, thread) = beside(scope, || child.capture(&Capture::new().timeout(Duration::from_secs(600))).unwrap());
+        assert_asleep(thread);
+        drop((debugger, input));
         assert!(reader.join().unwrap().status.unwrap().success());
     });
+}
+
+/// Runs it in another thread, and says which.
+fn beside<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> (ScopedJoinHandle<'scope, T>, Pid) {
+    let (says, said) = std::sync::mpsc::channel();
+    let worker = scope.spawn(move || {
+        says.send(gettid()).unwrap();
+        work()
+    });
+    (worker, said.recv().unwrap())
 }
 
 fn beside_another(system: &System) {
@@ -118,12 +138,12 @@ fn beside_another(system: &System) {
     });
 }
 
-/// Whether the only other thread is asleep whenever one looks.
-fn assert_asleep() {
-    until("it waits", is_waiting);
-    let awake = (0..1000).filter(|_| !is_waiting()).count();
-    // It may have been on its way to sleep, or have looked once.
-    assert!(awake < 100, "awake in {awake} of 1,000 looks");
+/// It has gone to sleep, and is asleep nearly whenever one looks; one that spins never is.
+fn assert_asleep(thread: Pid) {
+    until("it waits", || sleeps(thread));
+    let awake = (0..1000).filter(|_| !sleeps(thread)).count();
+    // It may have been on its way to sleep, or look from time to time.
+    assert!(awake < 200, "awake in {awake} of 1,000 looks");
 }
 
 fn endless_delay(system: &System) {
@@ -131,9 +151,10 @@ fn endless_delay(system: &System) {
     let input = child.stdin.take();
     let child = &child;
     std::thread::scope(|scope| {
-        let reader = scope.spawn(|| child.capture(&Capture::new().wait_delay(Duration::MAX)).unwrap());
+        let input = input;
+        let (reader, thread) = beside(scope, || child.capture(&Capture::new().wait_delay(Duration::MAX)).unwrap());
         until("the exit is seen", || child.exit().is_some());
-        assert_asleep();
+        assert_asleep(thread);
         drop(input);
         assert!(reader.join().unwrap().is_complete());
     });
@@ -147,9 +168,11 @@ fn non_blocking_pipe(system: &System) {
     fcntl(theirs.stdout.as_ref().unwrap(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
     let child = system.adopt(theirs).unwrap();
     std::thread::scope(|scope| {
-        let reader = scope.spawn(|| child.wait_with_output().unwrap());
-        assert_asleep();
-        std::io::Write::write_all(&mut input.unwrap(), b"in the end").unwrap();
+        let mut input = input.unwrap();
+        let (reader, thread) = beside(scope, || child.wait_with_output().unwrap());
+        assert_asleep(thread);
+        std::io::Write::write_all(&mut input, b"in the end").unwrap();
+        drop(input);
         assert_eq!(reader.join().unwrap().stdout, b"in the end");
     });
 }

@@ -10,6 +10,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::ptrace;
 use nix::sys::signal::Signal as Number;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
 use seccompiler::SeccompAction;
 use std::fs;
 use std::time::Duration;
@@ -68,7 +69,7 @@ fn traced(system: &System) -> Child {
 
 /// As its tracer, which is this thread: hears of the stop, and lets it go.
 fn let_go(pid: steadfast::Pid) {
-    let pid = nix::unistd::Pid::from_raw(pid.as_raw());
+    let pid = Pid::from_raw(pid.as_raw());
     assert_eq!(waitpid(pid, Some(WaitPidFlag::WNOHANG)), Ok(WaitStatus::Stopped(pid, Number::SIGTRAP)));
     ptrace::cont(pid, None).unwrap();
 }
@@ -99,10 +100,13 @@ pub(crate) fn is_waiting() -> bool {
     let tasks = fs::read_dir("/proc/self/task").unwrap().flatten();
     let own = nix::unistd::gettid().to_string();
     let others = tasks.filter(|task| task.file_name().to_str() != Some(&own));
-    others.into_iter().any(|task| {
-        let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
-        stat.rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" S "))
-    })
+    others.filter_map(|task| task.file_name().to_str()?.parse().ok()).any(|task| sleeps(Pid::from_raw(task)))
+}
+
+/// Whether this thread of ours sleeps.
+pub(crate) fn sleeps(thread: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.starts_with(" S "))
 }
 
 fn looked_at(system: &System) {
@@ -123,7 +127,7 @@ fn looked_at(system: &System) {
 fn let_go_stranger(system: &System) {
     let said = std::process::Command::new("sh").args(["-c", "sleep 600 >&- 2>&- & echo $!"]).output().unwrap().stdout;
     let number: i32 = String::from_utf8(said).unwrap().trim().parse().unwrap();
-    let pid = nix::unistd::Pid::from_raw(number);
+    let pid = Pid::from_raw(number);
     let found = system.find(steadfast::Pid::new(number).unwrap()).unwrap();
     ptrace::seize(pid, ptrace::Options::empty()).unwrap();
     let (set, exits) = (WaitSet::new(), WaitSet::new());
