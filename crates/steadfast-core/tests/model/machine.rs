@@ -9,9 +9,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Instant;
 use steadfast_core::sync::Scheduler;
-use steadfast_core::{
-    BackendProcess, Capabilities, Clock, Errno, Error, Exit, OnExit, Pid, Plan, ProcessBackend, Result, Signal, Spawned, Until,
-};
+use steadfast_core::{BackendProcess, Capabilities, Clock, Errno, Error, Exit, OnExit, Pid, Result, Signal, Until};
 
 /// What a handle holds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,6 +40,19 @@ enum Life {
 }
 
 impl Machine for Identity {
+    fn capabilities(self) -> Capabilities {
+        let capabilities = Capabilities::new("model");
+        if self == Identity::Pidfd { capabilities.find_is_exact() } else { capabilities }
+    }
+
+    fn clock(&self) -> &dyn Clock {
+        self
+    }
+
+    fn process(self) -> Arc<dyn BackendProcess> {
+        Arc::new(self)
+    }
+
     fn begin(self) {
         WORLD.take();
     }
@@ -77,29 +88,6 @@ impl World {
 
 fn exit(status: i32) -> Exit {
     Exit::new(Pid::MAX, ExitStatus::from_raw(status))
-}
-
-impl ProcessBackend for Identity {
-    fn capabilities(&self) -> Capabilities {
-        let capabilities = Capabilities::new("model");
-        if *self == Identity::Pidfd { capabilities.find_is_exact() } else { capabilities }
-    }
-
-    fn clock(&self) -> &dyn Clock {
-        self
-    }
-
-    fn generation(&self) -> u32 {
-        0
-    }
-
-    fn spawn(&self, _: &Plan) -> Result<Spawned> {
-        Ok(Spawned { pid: Pid::MAX, spawner_peak: 0, process: Arc::new(*self), pipes: [None, None, None], pidfd: None })
-    }
-
-    fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
-        Err(Error::ProcessDone { pid })
-    }
 }
 
 impl BackendProcess for Identity {

@@ -12,10 +12,16 @@ use std::fmt::Debug;
 use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::time::Duration;
-use steadfast_core::{Error, ErrorKind, Plan, ProcessBackend};
+use steadfast_core::{BackendProcess, Capabilities, Clock, Error, ErrorKind, Pid, Plan, ProcessBackend, Result, Spawned};
 
 /// A kernel with one process. It gives a number to a stranger in the moment in which it is free, and panics when one is hit.
-pub(crate) trait Machine: ProcessBackend + Copy + Debug + 'static {
+pub(crate) trait Machine: Copy + Debug + Send + Sync + 'static {
+    fn capabilities(self) -> Capabilities {
+        Capabilities::new("model")
+    }
+    fn clock(&self) -> &dyn Clock;
+    /// What a handle of the process has.
+    fn process(self) -> Arc<dyn BackendProcess>;
     /// Makes it as new.
     fn begin(self);
     /// It exits by itself, with code 7, unless it has ended already.
@@ -24,6 +30,40 @@ pub(crate) trait Machine: ProcessBackend + Copy + Debug + 'static {
     fn interruptions(self, acts: &[Act]) -> Option<usize>;
     /// Nobody has a handle any more, and it has ended: it was reaped, once.
     fn is_left_clean(self);
+}
+
+/// The backend of a machine.
+struct Backend<M>(M);
+
+impl<M: Machine> ProcessBackend for Backend<M> {
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
+    fn clock(&self) -> &dyn Clock {
+        self.0.clock()
+    }
+
+    fn generation(&self) -> u32 {
+        0
+    }
+
+    fn spawn(&self, _: &Plan) -> Result<Spawned> {
+        let process = self.0.process();
+        Ok(Spawned { pid: Pid::MAX, spawner_peak: 0, process, pipes: [None, None, None], pidfd: None })
+    }
+
+    fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
+        Err(Error::ProcessDone { pid })
+    }
+}
+
+/// Its process, spawned.
+pub(crate) fn spawn<M: Machine>(machine: M) -> Process {
+    let backend: Arc<dyn ProcessBackend> = Arc::new(Backend(machine));
+    let plan = Plan::builder("program").build().expect("it is in order");
+    let (process, ..) = Process::spawn(&backend, &plan).expect("it always works");
+    process
 }
 
 /// A timeout that does not pass.
@@ -80,10 +120,7 @@ fn in_every_order<M: Machine>(machine: M, acts: [Act; 3]) {
 
 fn in_one_order<M: Machine>(machine: M, acts: [Act; 3]) {
     machine.begin();
-    let backend: Arc<dyn ProcessBackend> = Arc::new(machine);
-    let plan = Plan::builder("program").build().expect("it is in order");
-    let (process, ..) = Process::spawn(&backend, &plan).expect("it always works");
-    drop(backend);
+    let process = spawn(machine);
     HANDLES.set(acts.len() + 1);
     let threads = acts.map(|act| {
         let process = process.clone();

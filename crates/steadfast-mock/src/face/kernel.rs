@@ -42,6 +42,8 @@ pub struct ProcessInfo {
 }
 
 /// See [`ProcessInfo`].
+// Not the model's `Life`: that has two states which nobody can see, a free place in the table and a process on its way to its end, and may
+// get more, where this is what users match on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "as proc_pid_stat(5) has them: R and S, T, Z")]
 pub enum ProcessState {

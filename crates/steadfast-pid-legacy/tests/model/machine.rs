@@ -6,14 +6,22 @@ use crate::checker::share;
 use crate::held::{Identity, LegacyProcess};
 use crate::orders::{Act, Machine};
 use crate::os::{self, Life, SystemClock, WORLD, join_threads};
-use crate::{ProcessBackend, orphans};
+use crate::orphans;
 use std::sync::Arc;
-use steadfast_core::{BackendProcess, Capabilities, Clock, Error, Pid, Plan, Result, Spawned};
+use steadfast_core::{BackendProcess, Clock, Pid};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Number;
 
 impl Machine for Number {
+    fn clock(&self) -> &dyn Clock {
+        &SystemClock
+    }
+
+    fn process(self) -> Arc<dyn BackendProcess> {
+        Arc::new(LegacyProcess::new(Pid::MAX, Identity::Child(Birth), WaitCall::Waitid))
+    }
+
     fn begin(self) {
         os::begin();
         orphans::forget();
@@ -33,28 +41,5 @@ impl Machine for Number {
         orphans::reap();
         join_threads();
         share(&WORLD, |world| assert!(matches!(world.life, Life::Reaped), "a zombie is left"));
-    }
-}
-
-impl ProcessBackend for Number {
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::new("model")
-    }
-
-    fn clock(&self) -> &dyn Clock {
-        &SystemClock
-    }
-
-    fn generation(&self) -> u32 {
-        0
-    }
-
-    fn spawn(&self, _: &Plan) -> Result<Spawned> {
-        let process = LegacyProcess::new(Pid::MAX, Identity::Child(Birth), WaitCall::Waitid);
-        Ok(Spawned { pid: Pid::MAX, spawner_peak: 0, process: Arc::new(process), pipes: [None, None, None], pidfd: None })
-    }
-
-    fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
-        Err(Error::ProcessDone { pid })
     }
 }
