@@ -76,6 +76,7 @@ pub(crate) fn reap(child: Arc<PidfdProcess>) {
     if child.is_reaped(Blocking::Now) {
         return;
     }
+    // A thread that has seen the exit of this number and not taken its task yet finds the new one, and reaps (`exited`).
     let told = lock(&REACTOR).as_mut().and_then(|reactor| {
         let task = reactor.task_of(&child)?;
         Some(std::mem::replace(task, Task::Reap(Arc::clone(&child))))
@@ -122,6 +123,8 @@ pub(crate) fn tell(process: &Arc<PidfdProcess>, end: Until, tell: OnExit) -> io:
 
 /// The process's handle is dropped.
 pub(crate) fn forget(process: &PidfdProcess) {
+    // Its own task, if there is one, was counted before the handle could be dropped: a 0 says that there is none. Without the lock, for
+    // most handles never have one.
     if COUNT.load(Ordering::SeqCst) == 0 {
         return;
     }
@@ -147,6 +150,8 @@ fn add(process: &PidfdProcess, task: Task) -> io::Result<()> {
         *guard = Some(Reactor { epoll, alarm, tasks: HashMap::new(), numbers: HashMap::new(), last: 0 });
     }
     let Some(reactor) = &mut *guard else { unreachable!("set just above") };
+    // All under the lock in which the thread looks whether there is a task left: it cannot end between the descriptor's way into the
+    // `epoll` and the task's into the table, and an event that comes in between waits for the lock and finds the task.
     reactor.last += 1;
     let number = reactor.last;
     let (data, readable) = (epoll::EventData::new_u64(number), once(epoll::EventFlags::IN));
@@ -233,6 +238,7 @@ fn run(epoll: &OwnedFd, alarm: &OwnedFd) {
         let again = std::mem::take(&mut held);
         held = again.into_iter().chain(seen).filter(|number| exited(*number)).collect();
         let mut guard = lock(&REACTOR);
+        // Looked at and taken away under one lock: whoever comes with a task before has it seen, whoever comes after starts another thread.
         if guard.as_ref().is_some_and(|reactor| reactor.tasks.is_empty()) {
             *guard = None;
             return;
@@ -256,7 +262,8 @@ fn exited(number: u64) -> bool {
         told.into_iter().for_each(contain);
         return after;
     }
-    // Before the task is taken out: what is to be reaped stays so, and stays here until it is.
+    // Before the task is taken out: what is to be reaped stays so, and stays here until it is. What is to be told can still become what is
+    // to be reaped, by a drop between this lock and the next but one.
     let is_to_be_reaped = lock(&REACTOR).as_mut().is_some_and(|reactor| reactor.is_to_be_reaped(number));
     if is_to_be_reaped && !process.is_reaped(Blocking::Now) {
         return true;

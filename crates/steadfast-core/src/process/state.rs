@@ -102,7 +102,8 @@ impl Call<'_> {
 
 impl Drop for Call<'_> {
     fn drop(&mut self) {
-        // Our own reference goes first, so that the one in the state is the last.
+        // Our own reference goes first, so that the one in the state is the last: freed after the count went down, it could be the last one
+        // after all, and the descriptor would be closed here, behind the back of whoever parts with it below.
         self.process = None;
         let mut state = self.inner.lock();
         state.calls -= 1;
@@ -131,6 +132,8 @@ impl Inner {
             (Phase::Running, Some(process)) => Arc::clone(process),
             (Phase::Running, None) => return Err(Refused::Done(None)),
         };
+        // In the same hold of the lock as the look at the phase. Between a look and a count in two, another thread could be the last one out
+        // and reap, and we would go into the kernel with a number that is free.
         state.calls += 1;
         Ok(Call { inner: self, process: Some(process), learnt: Learnt::Nothing })
     }
@@ -148,6 +151,7 @@ impl Inner {
             return Look::AskAgain;
         }
         let looked = match (&state.phase, &state.process) {
+            // No call in progress, and none can begin before the lock is released: nobody else has the number in hand while it becomes free.
             (Phase::Running, Some(process)) if state.calls == 0 => retry_interrupted(|| process.reap()),
             _ => return Look::AskAgain,
         };
@@ -165,6 +169,8 @@ impl Inner {
 
     /// Called whenever the phase or the number of calls has changed: does what is left to do, and tells who watches.
     pub(super) fn part(&self, mut state: MutexGuard<'_, State>) {
+        // Who parts is decided here, under the lock, by taking the object out of the state: two threads that come out at the same time
+        // cannot both find it. The reap itself comes after, when the phase already refuses whoever comes in.
         let farewell = state.farewell(self.origin);
         let is_over = !matches!(state.phase, Phase::Running);
         let watchers = is_over.then(|| state.take_watchers());
@@ -206,6 +212,7 @@ impl State {
 
     /// Parts with the backend's object when nobody can need it any more.
     pub(super) fn farewell(&mut self, origin: Origin) -> Farewell {
+        // Another call has the number or the descriptor in the kernel, or may still begin: its end comes here again.
         if self.calls > 0 || matches!(self.phase, Phase::Running) {
             return Farewell::Free(None);
         }

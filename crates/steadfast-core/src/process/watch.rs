@@ -21,6 +21,7 @@ impl Process {
     /// somebody else was quicker.
     pub fn watch(&self, watcher: &Arc<dyn Watcher>, token: u64) {
         let mut state = self.here().lock();
+        // Under one lock with the look: whoever makes it Done afterwards finds the watcher in the list, whoever did before is seen here.
         if matches!(state.phase, Phase::Running) {
             return state.watchers.add(watcher, token);
         }
@@ -60,6 +61,7 @@ impl Process {
                 watchers.add(watcher, token);
                 return Ok(());
             }
+            // In the list before the backend is asked: it may call before `on_exit` returns, and tells those who are in the list then.
             Asked::No => {
                 watchers.asked = Asked::Asking;
                 watchers.add(watcher, token);
@@ -94,6 +96,7 @@ impl Process {
                 others = watchers.take();
             }
         } else if asked != Asked::Answered {
+            // Not over the answer of a backend that has called between `on_exit` and this lock: nobody would be told any more.
             watchers.asked = Asked::Yes;
         }
         drop(state);

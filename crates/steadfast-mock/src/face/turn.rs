@@ -22,6 +22,8 @@ pub(crate) struct RunIsOver;
 
 /// It is this thread's turn. It is woken when it can have the lock, or else it would only wait again.
 fn pass_to(mut world: MutexGuard<'_, World>, next: u32) {
+    // The turn is passed under the lock, the wake-up comes after it: `next` may see its turn and go on before it is woken, and then the
+    // next `park` of it returns at once and looks again. A thread that looked before, and is on its way to `park`, finds the wake-up there.
     world.host.threads.turn = next;
     let real = world.host.threads.list[next as usize].real.clone();
     drop(world);
@@ -138,6 +140,7 @@ impl Kernel {
     /// Calls whoever is to be told of an exit, without the lock.
     pub(crate) fn tell_who_waits<'a>(&'a self, mut world: MutexGuard<'a, World>) -> MutexGuard<'a, World> {
         while world.host.notices.are_due() {
+            // Taken out before the lock is given up: another thread that comes here meanwhile must not call them a second time.
             let due = world.host.notices.take_due();
             drop(world);
             due.into_iter().for_each(contain);
@@ -241,6 +244,7 @@ impl Kernel {
             if deadline.is_some_and(|deadline| deadline <= world.now) {
                 return None;
             }
+            // In the same hold of the lock as the look: whatever happens from here on finds us blocked, and wakes us.
             world.host.threads.list[me as usize].state = State::Blocked { on, until: deadline };
             let (mut after, next) = self.next_turn(world);
             let Some(next) = next else {
@@ -273,6 +277,7 @@ impl Kernel {
                 (_, Some(deadline)) => world.now = deadline,
                 // Nothing will happen unless another thread does it.
                 (_, None) => {
+                    // Counted under the lock that `wait` gives up: whoever changes something after it sees that somebody waits.
                     world.host.threads.outside += 1;
                     world = self.shared.changed.wait(world).unwrap_or_else(PoisonError::into_inner);
                     world.host.threads.outside -= 1;

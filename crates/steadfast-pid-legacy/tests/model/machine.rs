@@ -5,8 +5,8 @@ use crate::calls::WaitCall;
 use crate::checker::share;
 use crate::held::{Identity, LegacyProcess};
 use crate::orders::{Act, Machine};
-use crate::os::{self, Life, SystemClock, WORLD, join_threads};
 use crate::orphans;
+use crate::os::{self, Life, SystemClock, WORLD, join_threads};
 use std::sync::Arc;
 use steadfast_core::{BackendProcess, Clock, Pid};
 

@@ -126,6 +126,8 @@ impl<R: Engine> Hub<R> {
         if waiting.is_closed {
             return None;
         }
+        // Before the descriptor is in the `epoll`: its event may come at once, on another thread, and looks for the token. Not under the lock
+        // which that thread needs.
         let token = waiting.places.insert(ear);
         drop(waiting);
         // Once: a caller's duplicate keeps the descriptor in there after it was closed, and must not be reported for ever.
@@ -157,7 +159,8 @@ impl<R: Engine> Hub<R> {
             for (told, event) in told.iter_mut().zip(&*events) {
                 *told = waiting.places.remove(Token(event.data.u64()));
             }
-            // Before any of them can leave.
+            // Before any of them can leave: each counts itself down in `leave`, when its token is not there any more, which is since the
+            // lines above; after the lock one could come first, and the number would go below 0.
             self.leaving.fetch_add(told.iter().flatten().count(), Ordering::Relaxed);
             drop(waiting);
             told.into_iter().flatten().for_each(tell);
@@ -226,8 +229,11 @@ impl<R: Engine> Seat<R> {
         if hub.generation != generation() {
             return;
         }
+        // Either `tell` has taken the token, and has counted us, or we take it, and it never will: under the lock there is no third.
         let was_told = hub.lock().places.remove(token).is_none();
         let to_come = if was_told { hub.leaving.fetch_sub(1, Ordering::Relaxed) - 1 } else { 0 };
+        // One that has exited was reported, once, and leaves the `epoll` when its last descriptor is closed. One that runs must not be
+        // reported for a token that is somebody else's by then; tokens are not given twice, and so an event on its way finds nobody.
         if process.is_running() {
             _ = epoll::delete(&*hub.epoll, lent.as_fd());
         } else {
