@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use steadfast::backend::{Attributes, BackendProcess, Capabilities, Clock, Plan, ProcessBackend, Spawned, Until, Watcher};
+use steadfast::backend::{Attributes, BackendInfo, BackendProcess, Clock, Plan, ProcessBackend, Spawned, Until, Watcher};
 use steadfast::{Command, ErrorKind, Pid, Result, Signal, Stdio, System};
 use steadfast_conformance::{Outcome, Subject, promises};
 use steadfast_linux::bare;
@@ -84,7 +84,7 @@ fn beside(attacker: &Attacker, system: Real, check: impl FnOnce(&Subject) -> Out
 
 fn subject(system: &System, actor: &Path) -> Subject {
     let foreign = actor.to_str().expect("a path in UTF-8").to_owned();
-    let tells = system.capabilities().find_is_exact && tells_lost_status();
+    let tells = system.info().find_is_exact && tells_lost_status();
     real(system, actor, move || foreigner_of(&foreign)).tells_lost_status(tells)
 }
 
@@ -133,8 +133,8 @@ struct AsUser {
 }
 
 impl ProcessBackend for AsUser {
-    fn capabilities(&self) -> Capabilities {
-        self.backend.capabilities()
+    fn info(&self) -> BackendInfo {
+        self.backend.info()
     }
     fn clock(&self) -> &dyn Clock {
         self.backend.clock()

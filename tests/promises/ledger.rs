@@ -20,7 +20,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
-use steadfast::backend::{BackendProcess, Capabilities, Clock, OnExit, Plan, ProcessBackend, Spawned, Until};
+use steadfast::backend::{BackendInfo, BackendProcess, Clock, OnExit, Plan, ProcessBackend, Spawned, Until};
 use steadfast::{Errno, Exit, Pid, Result, Signal};
 use steadfast_conformance::{Act, Outcome};
 
@@ -154,8 +154,8 @@ fn lock(book: &Mutex<Book>) -> MutexGuard<'_, Book> {
 }
 
 impl ProcessBackend for Ledger {
-    fn capabilities(&self) -> Capabilities {
-        self.backend.capabilities()
+    fn info(&self) -> BackendInfo {
+        self.backend.info()
     }
     fn clock(&self) -> &dyn Clock {
         self.backend.clock()

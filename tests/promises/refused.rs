@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
-use steadfast::backend::{BackendProcess, Capabilities, Clock, OnExit, Plan, ProcessBackend, Spawned, Until};
+use steadfast::backend::{BackendInfo, BackendProcess, Clock, OnExit, Plan, ProcessBackend, Spawned, Until};
 use steadfast::tokio::AsyncProcess;
 use steadfast::{Child, Command, Errno, Error, ErrorKind, Exit, Pid, Process, Result, Signal, Stdio, System, WaitSet, wait_any};
 
@@ -106,8 +106,8 @@ impl Will {
 }
 
 impl ProcessBackend for Refusing {
-    fn capabilities(&self) -> Capabilities {
-        self.backend.capabilities()
+    fn info(&self) -> BackendInfo {
+        self.backend.info()
     }
 
     fn clock(&self) -> &dyn Clock {

@@ -236,7 +236,7 @@ fn many_at_once(scene: &Scene) {
             assert_eq!(future.await.unwrap().code(), Some(3));
         }
         // Its pidfd and the runtime's hub are left, and what the runtime keeps itself.
-        if scene.system.capabilities().real {
+        if scene.system.info().real {
             until("descriptors go", || descriptors().len() <= before + 2);
         }
         assert_eq!(unpolled.await.unwrap().code(), Some(3));
@@ -245,7 +245,7 @@ fn many_at_once(scene: &Scene) {
 }
 
 fn pipes(scene: &Scene) {
-    let copy = |scene: &Scene| match scene.system.capabilities().real {
+    let copy = |scene: &Scene| match scene.system.info().real {
         true => Command::new("cat"),
         false => Command::new("copy"),
     };
@@ -276,7 +276,7 @@ fn pipes(scene: &Scene) {
 }
 
 fn captures(scene: &Scene) {
-    let talker = |scene: &Scene| match scene.system.capabilities().real {
+    let talker = |scene: &Scene| match scene.system.info().real {
         true => {
             let mut command = Command::new("sh");
             command.args(["-c", "seq 100000; echo oops >&2; read line; echo late"]).stdin(Stdio::piped());

@@ -58,7 +58,7 @@ type Act<'a> = &'a (dyn Fn(&Round) + Sync);
 
 /// In each round all acts are performed at once.
 fn race(scene: &Scene, rounds: u64, program: &Path, in_sets: usize, acts: &[Act<'_>]) {
-    let name = if scene.system.capabilities().real { program.as_os_str() } else { program.file_name().unwrap() };
+    let name = if scene.system.info().real { program.as_os_str() } else { program.file_name().unwrap() };
     let command = Command::new(name);
     let current: Mutex<Option<Arc<Round>>> = Mutex::new(None);
     let barrier = Barrier::new(acts.len() + 1);

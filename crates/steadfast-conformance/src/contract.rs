@@ -68,11 +68,11 @@ fn has_foreigner(subject: &Subject) -> Skip {
 }
 
 fn lends_handle(subject: &Subject) -> Skip {
-    Skip::unable_unless(subject.backend.capabilities().lends_handle, "the backend has no descriptor to lend")
+    Skip::unable_unless(subject.backend.info().lends_handle, "the backend has no descriptor to lend")
 }
 
 fn lends_none(subject: &Subject) -> Skip {
-    Skip::unable_unless(!subject.backend.capabilities().lends_handle, "the backend lends a descriptor")
+    Skip::unable_unless(!subject.backend.info().lends_handle, "the backend lends a descriptor")
 }
 
 /// A handle that is done, of a process that exited with 7.

@@ -1,7 +1,7 @@
 //! The contract of steadfast as promises that any backend can be held to, a third party's too.
 //!
 //! One list, [`promises`]; a backend cannot pick among them. What it cannot do follows from its
-//! [`Capabilities`](steadfast_core::Capabilities) and from what its [`Subject`] can arrange, shows as *skipped, because …*, and
+//! [`BackendInfo`](steadfast_core::BackendInfo) and from what its [`Subject`] can arrange, shows as *skipped, because …*, and
 //! is counted. A promise that a backend is declared unable to keep, and keeps all the same, is a failure: the declaration is wrong.
 //!
 //! ```

@@ -39,7 +39,7 @@ fn can_lose_and_recycle(subject: &Subject) -> Skip {
 fn can_recycle_behind(subject: &Subject) -> Skip {
     const REASON: &str = "only a pidfd is safe from this at every moment: here a handle is a number";
     match can_lose_and_recycle(subject) {
-        Skip::No => Skip::unless(subject.backend.capabilities().find_is_exact, REASON),
+        Skip::No => Skip::unless(subject.backend.info().find_is_exact, REASON),
         skip => skip,
     }
 }

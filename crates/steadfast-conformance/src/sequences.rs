@@ -41,7 +41,7 @@ pub(crate) const PROMISES: &[Promise] = &[
 pub fn same_answers(one: &Subject, other: &Subject) {
     check(50, any_operations(40), |operations| {
         // Whether a pidfd can be lent is a difference that the two declare.
-        let lending = one.backend.capabilities().lends_handle == other.backend.capabilities().lends_handle;
+        let lending = one.backend.info().lends_handle == other.backend.info().lends_handle;
         let operations = operations.into_iter().filter(|op| lending || !matches!(op, Operation::WithHandle(_)));
         // So is whether a status survives that another handle has collected.
         let telling = one.tells_lost_status == other.tells_lost_status;
@@ -249,7 +249,7 @@ struct Handle {
 impl Model {
     fn of(subject: &Subject) -> Model {
         Model {
-            lends: subject.backend.capabilities().lends_handle,
+            lends: subject.backend.info().lends_handle,
             tells: subject.tells_lost_status,
             targets: Vec::new(),
             abandoned: Vec::new(),

@@ -69,7 +69,7 @@ impl Subject {
 
     /// The backend's name.
     pub fn name(&self) -> &'static str {
-        self.backend.capabilities().name
+        self.backend.info().name
     }
 
     /// Starts an actor and waits until it is ready.

@@ -14,7 +14,7 @@ use std::time::Instant;
 use steadfast_conformance::{Act, Outcome, Subject, run};
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    BackendProcess, Capabilities, Clock, Errno, Error, Exit, OnExit, Pid, PipeEnd, PipeRead, PipeWrite, Plan, ProcessBackend,
+    BackendInfo, BackendProcess, Clock, Errno, Error, Exit, OnExit, Pid, PipeEnd, PipeRead, PipeWrite, Plan, ProcessBackend,
     Result, Signal, Spawned, Stage, Until,
 };
 
@@ -107,8 +107,8 @@ impl Clock for Toy {
 }
 
 impl ProcessBackend for Toy {
-    fn capabilities(&self) -> Capabilities {
-        let toy = Capabilities::new("toy").find_is_exact();
+    fn info(&self) -> BackendInfo {
+        let toy = BackendInfo::new("toy").find_is_exact();
         if self.bug == Bug::ClaimsHandle { toy.lends_handle() } else { toy }
     }
 

@@ -5,7 +5,7 @@
 //! # Each method, and the promise that needs it
 //! | method | without it |
 //! | --- | --- |
-//! | [`ProcessBackend::capabilities`] | nobody could be told which backend is in use, nor a test what it may skip |
+//! | [`ProcessBackend::info`] | nobody could be told which backend is in use, nor a test what it may skip |
 //! | [`ProcessBackend::clock`] | timeouts would not hold in virtual time |
 //! | [`ProcessBackend::generation`] | the child of a fork(2) would reap and signal its parent's children |
 //! | [`ProcessBackend::spawn`], [`ProcessBackend::find`] | there would be no processes |
@@ -42,7 +42,7 @@ use std::time::Instant;
 /// to the contract with `steadfast-conformance`.
 pub trait ProcessBackend: Send + Sync {
     /// Its name and what it cannot do. The same answer at every call.
-    fn capabilities(&self) -> Capabilities;
+    fn info(&self) -> BackendInfo;
 
     /// Its time. Every timeout is measured on it.
     fn clock(&self) -> &dyn Clock;
@@ -230,7 +230,7 @@ impl std::io::Write for Box<dyn PipeWrite> {
 /// What a backend is called and what it can do. What it cannot, the conformance suite skips, and says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Capabilities {
+pub struct BackendInfo {
     /// Its name, as `STEADFAST_BACKEND` and error messages have it.
     pub name: &'static str,
     /// Whether [`BackendProcess::handle`] lends a descriptor.
@@ -242,10 +242,10 @@ pub struct Capabilities {
     pub real: bool,
 }
 
-impl Capabilities {
+impl BackendInfo {
     /// A backend that can do nothing beyond the contract.
-    pub const fn new(name: &'static str) -> Capabilities {
-        Capabilities { name, lends_handle: false, find_is_exact: false, real: false }
+    pub const fn new(name: &'static str) -> BackendInfo {
+        BackendInfo { name, lends_handle: false, find_is_exact: false, real: false }
     }
 
     /// Says that it lends descriptors.

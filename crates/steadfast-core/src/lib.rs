@@ -29,7 +29,7 @@ mod process;
 mod signal;
 pub mod sync;
 
-pub use backend::{BackendProcess, Capabilities, Clock, OnExit, PipeEnd, PipeRead, PipeWrite, ProcessBackend, Spawned, Until};
+pub use backend::{BackendInfo, BackendProcess, Clock, OnExit, PipeEnd, PipeRead, PipeWrite, ProcessBackend, Spawned, Until};
 pub use contain::contain;
 pub use errno::Errno;
 pub use error::{Error, ErrorKind, Missing, Stage};
@@ -40,7 +40,7 @@ pub use plan::{
     Attributes, Capability, Disposition, Hook, IdMap, Limit, MountPropagation, Namespaces, Plan, PlanBuilder, PlanStdio,
     Resource, Scheduling, SignalSet,
 };
-pub use process::{Gone, Lent, Process, Watcher};
+pub use process::{Ended, Lent, Process, Watcher};
 pub use signal::Signal;
 
 /// The result of every fallible operation here.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    BackendProcess, Capabilities, Clock, Errno, Error, ErrorKind, Exit, OnExit, Pid, Plan, Process, ProcessBackend, Result,
+    BackendInfo, BackendProcess, Clock, Errno, Error, ErrorKind, Exit, OnExit, Pid, Plan, Process, ProcessBackend, Result,
     Signal, Spawned, Until, Watcher,
 };
 
@@ -95,9 +95,9 @@ impl Clock for Answering {
 }
 
 impl ProcessBackend for Answering {
-    fn capabilities(&self) -> Capabilities {
-        let capabilities = Capabilities::new("answering");
-        if self.0.is_exact { capabilities.find_is_exact() } else { capabilities }
+    fn info(&self) -> BackendInfo {
+        let info = BackendInfo::new("answering");
+        if self.0.is_exact { info.find_is_exact() } else { info }
     }
     fn clock(&self) -> &dyn Clock {
         self

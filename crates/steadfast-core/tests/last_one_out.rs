@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    BackendProcess, Capabilities, Clock, Errno, Error, ErrorKind, Exit, OnExit, Pid, Plan, Process, ProcessBackend, Result,
+    BackendInfo, BackendProcess, Clock, Errno, Error, ErrorKind, Exit, OnExit, Pid, Plan, Process, ProcessBackend, Result,
     Signal, Spawned, Until, Watcher,
 };
 
@@ -125,8 +125,8 @@ impl Clock for Scripted {
 }
 
 impl ProcessBackend for Scripted {
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::new("scripted")
+    fn info(&self) -> BackendInfo {
+        BackendInfo::new("scripted")
     }
 
     fn clock(&self) -> &dyn Clock {

@@ -44,7 +44,7 @@ use birth::Birth;
 use life::Life;
 use process::{Identity, LegacyProcess};
 use std::sync::Arc;
-use steadfast_core::{BackendProcess, Capabilities, Clock, Errno, Error, Pid, PipeEnd, Plan, ProcessBackend, Result, Spawned};
+use steadfast_core::{BackendInfo, BackendProcess, Clock, Errno, Error, Pid, PipeEnd, Plan, ProcessBackend, Result, Spawned};
 use steadfast_linux::{Door, SystemClock, WantPidfd};
 
 /// Processes by PID: works on every Linux.
@@ -71,8 +71,8 @@ impl PidLegacyBackend {
 }
 
 impl ProcessBackend for PidLegacyBackend {
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::new("pid-legacy").real()
+    fn info(&self) -> BackendInfo {
+        BackendInfo::new("pid-legacy").real()
     }
 
     fn clock(&self) -> &dyn Clock {
@@ -86,7 +86,7 @@ impl ProcessBackend for PidLegacyBackend {
     fn spawn(&self, plan: &Plan) -> Result<Spawned> {
         if plan.create_pidfd() {
             let what = "a pidfd was asked for, and it has none: take the pidfd backend, or drop the wish".into();
-            return Err(Error::Unsupported { backend: self.capabilities().name, what });
+            return Err(Error::Unsupported { backend: self.info().name, what });
         }
         let earliest = birth::now();
         let spawn = || steadfast_linux::spawn(plan, WantPidfd::No, self.door);

@@ -15,7 +15,7 @@ use process::PidfdProcess;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use steadfast_core::{
-    BackendProcess, Capabilities, Clock, Errno, Error, Pid, PipeEnd, Plan, ProcessBackend, Result, Spawned, Stage,
+    BackendInfo, BackendProcess, Clock, Errno, Error, Pid, PipeEnd, Plan, ProcessBackend, Result, Spawned, Stage,
 };
 use steadfast_linux::{Door, SystemClock, WantPidfd};
 
@@ -34,8 +34,8 @@ impl PidfdBackend {
 }
 
 impl ProcessBackend for PidfdBackend {
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::new("pidfd").lends_handle().find_is_exact().real()
+    fn info(&self) -> BackendInfo {
+        BackendInfo::new("pidfd").lends_handle().find_is_exact().real()
     }
 
     fn clock(&self) -> &dyn Clock {

@@ -33,6 +33,16 @@
 //! | test without processes | feature `mock`, module `mock` |
 //! | write a backend | [`backend`] |
 //!
+//! A process that has run to its end has **exited**; once its parent has waited for it, it is **gone**, and its number is free. What is
+//! told of it, from the least to the most:
+//!
+//! | value | says | given by |
+//! | --- | --- | --- |
+//! | [`ExitStatus`], std's | the exit code, or the signal that ended it | every wait for a child |
+//! | [`Ended`] | that it has exited, or is gone; the status if that is known | [`wait_exited`](Process::wait_exited), [`wait_gone`](Process::wait_gone): of any process |
+//! | [`Exit`] | PID, status, and what it has used | [`Process::exit`], of a child that was waited for |
+//! | [`Exited`] | which one of several, and its status | [`WaitSet`], [`wait_any`] |
+//!
 //! Where std says `io::Error`, this crate says [`Error`], which names the call, the process or path, and the errno, and turns into
 //! an `io::Error` at a `?`, with std's kind and the same words.
 #![forbid(unsafe_code)]
@@ -74,7 +84,7 @@ pub use std::process::{ExitStatus, Output};
 pub use stdio::Stdio;
 pub use steadfast_core::sync;
 pub use steadfast_core::{
-    Capabilities, Capability, Disposition, Errno, Error, ErrorKind, Exit, Gone, IdMap, Limit, MaxRss, Missing, MountPropagation,
+    BackendInfo, Capability, Disposition, Ended, Errno, Error, ErrorKind, Exit, IdMap, Limit, MaxRss, Missing, MountPropagation,
     Namespaces, Pid, Resource, Result, Rusage, Scheduling, Signal, SignalSet, Stage,
 };
 pub use steadfast_linux::{Answer, Check, CommandExt, Door, Feature, Probe};
@@ -88,7 +98,7 @@ pub use wait::{Exited, Member, Ready, WaitSet, wait_any};
 pub mod backend {
     pub use steadfast_core::sync::{Join, Scheduler};
     pub use steadfast_core::{
-        Attributes, BackendProcess, Capabilities, Clock, Hook, Lent, OnExit, PipeEnd, PipeRead, PipeWrite, Plan, PlanBuilder,
+        Attributes, BackendInfo, BackendProcess, Clock, Hook, Lent, OnExit, PipeEnd, PipeRead, PipeWrite, Plan, PlanBuilder,
         PlanStdio, Process, ProcessBackend, Spawned, Until, Watcher,
     };
 }

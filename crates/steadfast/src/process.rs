@@ -69,7 +69,7 @@ impl System {
 
     /// Of a child that std has spawned: its handle, and its pipes.
     pub(crate) fn adopt_parts(&self, mut child: std::process::Child) -> Result<(Process, [Option<PipeEnd>; 3])> {
-        if !self.capabilities().real {
+        if !self.info().real {
             let what = "a real child cannot be adopted into a simulation".into();
             return Err(Error::Unsupported { backend: self.backend_name(), what });
         }

@@ -8,7 +8,7 @@ use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use steadfast_core::sync;
-use steadfast_core::{Capabilities, Error, ProcessBackend, Result};
+use steadfast_core::{BackendInfo, Error, ProcessBackend, Result};
 use steadfast_linux::{Door, Probe, is_secure_execution};
 use steadfast_pid_legacy::{PidLegacyBackend, SignalCall, WaitCall};
 use steadfast_pidfd::PidfdBackend;
@@ -151,12 +151,12 @@ impl System {
 
     /// The backend's name: `pidfd`, `pid-legacy`, `mock`, or what a third party calls its own.
     pub fn backend_name(&self) -> &'static str {
-        self.capabilities().name
+        self.info().name
     }
 
     /// What the backend can do.
-    pub fn capabilities(&self) -> Capabilities {
-        self.backend.capabilities()
+    pub fn info(&self) -> BackendInfo {
+        self.backend.info()
     }
 
     /// The backend itself, for a wrapper or a conformance run.

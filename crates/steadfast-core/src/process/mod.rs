@@ -17,14 +17,14 @@
 //! What was tried first, a lock that signals share and the reaper takes for itself (as Go does), blocks a thread where a
 //! simulated kernel cannot see it, and needs a second mechanism to hand the status to the other waiters.
 
+mod ended;
 mod forked;
-mod gone;
 mod signal;
 mod state;
 mod watch;
 mod watchers;
 
-pub use gone::Gone;
+pub use ended::Ended;
 pub use watchers::Watcher;
 
 use state::{Inner, Learnt, Look, Origin, Phase, Refused, State, UNKNOWN, retry_interrupted};
@@ -141,7 +141,7 @@ impl Process {
         spawner_peak: u64,
     ) -> Process {
         // A number that was found may be another child's by now, which only `wait_exited` finds out before it looks.
-        let is_exact = backend.capabilities().find_is_exact;
+        let is_exact = backend.info().find_is_exact;
         let may_reap_at_once = (is_exact || origin == Origin::Spawned) && backend.clock().scheduler().is_none();
         let state = State { phase, calls: 0, reap_due: false, process, watchers: Watchers::none(), exit_watchers: None };
         let weak = state.process.as_ref().map(Arc::downgrade);
@@ -307,7 +307,7 @@ impl Process {
         };
         match process.handle() {
             Some(_) => Ok(Lent(process)),
-            None => Err(Error::NoHandle { pid: self.pid(), backend: self.inner.backend.capabilities().name }),
+            None => Err(Error::NoHandle { pid: self.pid(), backend: self.inner.backend.info().name }),
         }
     }
 
@@ -352,6 +352,6 @@ impl fmt::Debug for Lent {
 
 impl fmt::Debug for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Process({}, {}, {:?})", self.pid(), self.inner.backend.capabilities().name, *self.here().lock())
+        write!(f, "Process({}, {}, {:?})", self.pid(), self.inner.backend.info().name, *self.here().lock())
     }
 }

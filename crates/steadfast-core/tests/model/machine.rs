@@ -9,7 +9,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Instant;
 use steadfast_core::sync::Scheduler;
-use steadfast_core::{BackendProcess, Capabilities, Clock, Errno, Error, Exit, OnExit, Pid, Result, Signal, Until};
+use steadfast_core::{BackendInfo, BackendProcess, Clock, Errno, Error, Exit, OnExit, Pid, Result, Signal, Until};
 
 /// What a handle holds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,9 +40,9 @@ enum Life {
 }
 
 impl Machine for Identity {
-    fn capabilities(self) -> Capabilities {
-        let capabilities = Capabilities::new("model");
-        if self == Identity::Pidfd { capabilities.find_is_exact() } else { capabilities }
+    fn info(self) -> BackendInfo {
+        let info = BackendInfo::new("model");
+        if self == Identity::Pidfd { info.find_is_exact() } else { info }
     }
 
     fn clock(&self) -> &dyn Clock {

@@ -12,12 +12,12 @@ use std::fmt::Debug;
 use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::time::Duration;
-use steadfast_core::{BackendProcess, Capabilities, Clock, Error, ErrorKind, Pid, Plan, ProcessBackend, Result, Spawned};
+use steadfast_core::{BackendInfo, BackendProcess, Clock, Error, ErrorKind, Pid, Plan, ProcessBackend, Result, Spawned};
 
 /// A kernel with one process. It gives a number to a stranger in the moment in which it is free, and panics when one is hit.
 pub(crate) trait Machine: Copy + Debug + Send + Sync + 'static {
-    fn capabilities(self) -> Capabilities {
-        Capabilities::new("model")
+    fn info(self) -> BackendInfo {
+        BackendInfo::new("model")
     }
     fn clock(&self) -> &dyn Clock;
     /// What a handle of the process has.
@@ -36,8 +36,8 @@ pub(crate) trait Machine: Copy + Debug + Send + Sync + 'static {
 struct Backend<M>(M);
 
 impl<M: Machine> ProcessBackend for Backend<M> {
-    fn capabilities(&self) -> Capabilities {
-        self.0.capabilities()
+    fn info(&self) -> BackendInfo {
+        self.0.info()
     }
 
     fn clock(&self) -> &dyn Clock {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    BackendProcess, Capabilities, Clock, Errno, Error, Exit, OnExit, Pid, PipeEnd, Plan, PlanStdio, ProcessBackend, Result,
+    BackendInfo, BackendProcess, Clock, Errno, Error, Exit, OnExit, Pid, PipeEnd, Plan, PlanStdio, ProcessBackend, Result,
     Signal, Spawned,
 };
 
@@ -93,10 +93,10 @@ impl MockBackend {
 }
 
 impl ProcessBackend for MockBackend {
-    fn capabilities(&self) -> Capabilities {
+    fn info(&self) -> BackendInfo {
         match self.identity {
-            Identity::Pidfd => Capabilities::new("mock").find_is_exact(),
-            Identity::Number => Capabilities::new("mock-pid-legacy"),
+            Identity::Pidfd => BackendInfo::new("mock").find_is_exact(),
+            Identity::Number => BackendInfo::new("mock-pid-legacy"),
         }
     }
 
@@ -110,7 +110,7 @@ impl ProcessBackend for MockBackend {
 
     fn spawn(&self, plan: &Plan) -> Result<Spawned> {
         if let Some(what) = self.impossible(plan) {
-            return Err(Error::Unsupported { backend: self.capabilities().name, what: what.into() });
+            return Err(Error::Unsupported { backend: self.info().name, what: what.into() });
         }
         let given = plan.stdio().each_ref().map(|stdio| Stream::of(stdio).map(|stream| (stream.pipe, stream.end)));
         let born = self.kernel.call(|world| {

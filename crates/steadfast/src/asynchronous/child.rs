@@ -10,7 +10,7 @@ use crate::{Capture, Captured, Exit, ExitStatus, Output, Pid, Process, Signal};
 use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
-use steadfast_core::{Error, Gone, Result, Until};
+use steadfast_core::{Ended, Error, Result, Until};
 
 /// A process that was spawned, and the pipes, for tasks: `spawn_async` makes one, or `Child::from` a
 /// [`steadfast::Child`](crate::Child).
@@ -174,7 +174,7 @@ impl<R: Runtime> Child<R> {
     /// # Errors
     /// [`Error::Released`] after `release`, also by another task meanwhile; [`Error::System`] or [`Error::Unsupported`] if there is no
     /// runtime here, or it has no room for the pidfd.
-    pub async fn exited(&self) -> Result<Gone> {
+    pub async fn exited(&self) -> Result<Ended> {
         over::<R>(self.process(), Until::Exited).await
     }
 
@@ -183,7 +183,7 @@ impl<R: Runtime> Child<R> {
     ///
     /// # Errors
     /// As [`exited`](Child::exited).
-    pub async fn gone(&self) -> Result<Gone> {
+    pub async fn gone(&self) -> Result<Ended> {
         over::<R>(self.process(), Until::Gone).await
     }
 
@@ -230,10 +230,10 @@ impl<R: Runtime> fmt::Debug for Child<R> {
 }
 
 /// As [`wait_exited`](crate::backend::Process::wait_exited) and [`wait_gone`](crate::backend::Process::wait_gone).
-pub(crate) async fn over<R: Runtime>(process: &Process, end: Until) -> Result<Gone> {
+pub(crate) async fn over<R: Runtime>(process: &Process, end: Until) -> Result<Ended> {
     match Over::<R>::of(process, end).await {
-        Ok(status) => Ok(Gone::new(Some(status))),
-        Err(Error::NoChild { .. }) => Ok(Gone::new(None)),
+        Ok(status) => Ok(Ended::new(Some(status))),
+        Err(Error::NoChild { .. }) => Ok(Ended::new(None)),
         Err(error) => Err(error),
     }
 }

@@ -27,14 +27,14 @@ macro_rules! extend_for {
             /// [`Error::Released`](crate::Error::Released) after [`release`](crate::backend::Process::release), also by another task
             /// meanwhile; [`Error::System`](crate::Error::System) or [`Error::Unsupported`](crate::Error::Unsupported) if there is no
             /// runtime here, or it has no room for the pidfd.
-            fn exited(&self) -> impl Future<Output = crate::Result<crate::Gone>> + Send;
+            fn exited(&self) -> impl Future<Output = crate::Result<crate::Ended>> + Send;
 
             /// Waits until the process is gone: exited, and waited for by its parent. As
             /// [`wait_gone`](crate::backend::Process::wait_gone), which says when the status is known.
             ///
             /// # Errors
             /// As [`exited`](AsyncProcess::exited).
-            fn gone(&self) -> impl Future<Output = crate::Result<crate::Gone>> + Send;
+            fn gone(&self) -> impl Future<Output = crate::Result<crate::Ended>> + Send;
 
             /// Waits for a child, reaps it, and gives its status.
             ///
@@ -45,11 +45,11 @@ macro_rules! extend_for {
         }
 
         impl AsyncProcess for crate::Process {
-            fn exited(&self) -> impl Future<Output = crate::Result<crate::Gone>> + Send {
+            fn exited(&self) -> impl Future<Output = crate::Result<crate::Ended>> + Send {
                 crate::asynchronous::over::<$runtime>(self, crate::backend::Until::Exited)
             }
 
-            fn gone(&self) -> impl Future<Output = crate::Result<crate::Gone>> + Send {
+            fn gone(&self) -> impl Future<Output = crate::Result<crate::Ended>> + Send {
                 crate::asynchronous::over::<$runtime>(self, crate::backend::Until::Gone)
             }
 

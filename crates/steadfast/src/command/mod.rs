@@ -291,7 +291,7 @@ impl Command {
     /// As [`spawn`](Command::spawn); [`Error::Unsupported`] in a simulation.
     pub fn exec(&self) -> Error {
         let plan = System::current().and_then(|system| {
-            if !system.capabilities().real {
+            if !system.info().real {
                 let what = "exec would replace the process that runs the simulation".into();
                 return Err(Error::Unsupported { backend: system.backend_name(), what });
             }
@@ -324,7 +324,7 @@ impl Command {
             // What was given by its number is no default's to take.
             None if self.attributes.as_ref().is_some_and(|a| a.fds.iter().any(|(to, _)| *to == number)) => Ok(PlanStdio::Inherit),
             None => Ok(default),
-            Some(Stdio(Source::Real(PlanStdio::End(_)))) if system.capabilities().real => Err(Error::Unsupported {
+            Some(Stdio(Source::Real(PlanStdio::End(_)))) if system.info().real => Err(Error::Unsupported {
                 backend: system.backend_name(),
                 what: format!("{name}: the pipe of a simulated process cannot be given to a real one"),
             }),

@@ -204,7 +204,7 @@ impl<K: Eq + Hash> WaitSet<K> {
             (Some(fd), _) => Ok(f(fd)),
             (None, Some(backend)) => {
                 let what = "a set of simulated processes has no descriptor".into();
-                Err(Error::Unsupported { backend: backend.capabilities().name, what })
+                Err(Error::Unsupported { backend: backend.info().name, what })
             }
             (None, None) => {
                 let what = "it has no descriptor yet: add a process first".into();

@@ -65,7 +65,7 @@ impl Watcher for Shared {
 impl Shared {
     /// Makes it fit processes of this backend.
     pub(super) fn prepare(&self, backend: &dyn ProcessBackend) -> Result<()> {
-        let is_real = backend.capabilities().real;
+        let is_real = backend.info().real;
         if self.way.get().is_none() {
             let way = if is_real { descriptors()? } else { Way::Bell(Bell::new(backend.clock().scheduler())) };
             // Another thread may have been quicker; both have chosen, and the same unless they are of two kinds.
@@ -75,7 +75,7 @@ impl Shared {
             (Some(Way::Descriptors { .. }), true) | (Some(Way::Bell(_)), false) => Ok(()),
             _ => {
                 let what = "a set takes real processes or simulated ones, not both".into();
-                Err(Error::Unsupported { backend: backend.capabilities().name, what })
+                Err(Error::Unsupported { backend: backend.info().name, what })
             }
         }
     }

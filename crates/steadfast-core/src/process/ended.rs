@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// A process has ended: with its status, where that can be known.
 ///
 /// ```
-/// # use steadfast_core::{Gone, Process, Result};
+/// # use steadfast_core::{Ended, Process, Result};
 /// fn report(daemon: &Process) -> Result<()> {
 ///     let gone = daemon.wait_gone()?;
 ///     println!("{}: {gone}", daemon.pid());              // "42: exit status: 1", or "42: ended, status unknown"
@@ -23,14 +23,14 @@ use std::time::{Duration, Instant};
 /// }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gone {
+pub struct Ended {
     status: Option<ExitStatus>,
 }
 
-impl Gone {
+impl Ended {
     /// With this status, or an unknown one.
-    pub fn new(status: Option<ExitStatus>) -> Gone {
-        Gone { status }
+    pub fn new(status: Option<ExitStatus>) -> Ended {
+        Ended { status }
     }
 
     /// How it ended; `None` if that is unknown, which is neither success nor failure.
@@ -39,7 +39,7 @@ impl Gone {
     }
 }
 
-impl fmt::Display for Gone {
+impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.status {
             Some(status) => status.fmt(f),
@@ -71,8 +71,8 @@ impl Process {
     ///
     /// # Errors
     /// As [`wait_gone`](Process::wait_gone).
-    pub fn wait_exited(&self) -> Result<Gone> {
-        self.over_by(Until::Exited, None).map(|gone| gone.unwrap_or(Gone { status: None }))
+    pub fn wait_exited(&self) -> Result<Ended> {
+        self.over_by(Until::Exited, None).map(|gone| gone.unwrap_or(Ended { status: None }))
     }
 
     /// As [`wait_exited`](Process::wait_exited), for `timeout` at the most: `None` if it still runs. A timeout too long for the clock waits
@@ -81,7 +81,7 @@ impl Process {
     ///
     /// # Errors
     /// As [`wait_gone`](Process::wait_gone).
-    pub fn wait_exited_timeout(&self, timeout: Duration) -> Result<Option<Gone>> {
+    pub fn wait_exited_timeout(&self, timeout: Duration) -> Result<Option<Ended>> {
         self.over_by(Until::Exited, self.inner.backend.clock().now().checked_add(timeout))
     }
 
@@ -96,8 +96,8 @@ impl Process {
     /// # Errors
     /// [`Error::Released`] after [`release`](Process::release), also if that is called by another thread meanwhile;
     /// [`Error::System`] if the backend has no room to watch it, when it begins: once it waits it looks with pauses instead.
-    pub fn wait_gone(&self) -> Result<Gone> {
-        self.over_by(Until::Gone, None).map(|gone| gone.unwrap_or(Gone { status: None }))
+    pub fn wait_gone(&self) -> Result<Ended> {
+        self.over_by(Until::Gone, None).map(|gone| gone.unwrap_or(Ended { status: None }))
     }
 
     /// As [`wait_gone`](Process::wait_gone), for `timeout` at the most: `None` if it is still there. A timeout too long for the clock
@@ -105,11 +105,11 @@ impl Process {
     ///
     /// # Errors
     /// As [`wait_gone`](Process::wait_gone).
-    pub fn wait_gone_timeout(&self, timeout: Duration) -> Result<Option<Gone>> {
+    pub fn wait_gone_timeout(&self, timeout: Duration) -> Result<Option<Ended>> {
         self.over_by(Until::Gone, self.inner.backend.clock().now().checked_add(timeout))
     }
 
-    fn over_by(&self, end: Until, deadline: Option<Instant>) -> Result<Option<Gone>> {
+    fn over_by(&self, end: Until, deadline: Option<Instant>) -> Result<Option<Ended>> {
         if let Some(answer) = self.gone_child(deadline) {
             return answer;
         }
@@ -145,7 +145,7 @@ impl Process {
             look_was_refused = match self.gone_child(Some(clock.now())) {
                 Some(Err(error)) if error.is_of_the_moment() => true,
                 Some(answer) => return answer,
-                None if end == Until::Exited && self.was_told_of(end) => return Ok(Some(Gone { status: None })),
+                None if end == Until::Exited && self.was_told_of(end) => return Ok(Some(Ended { status: None })),
                 None => false,
             };
             if deadline.is_some_and(|deadline| deadline <= clock.now()) {
@@ -155,11 +155,11 @@ impl Process {
     }
 
     /// Waits for a child; `None` if it may not be one, and live.
-    fn gone_child(&self, deadline: Option<Instant>) -> Option<Result<Option<Gone>>> {
+    fn gone_child(&self, deadline: Option<Instant>) -> Option<Result<Option<Ended>>> {
         match self.wait_until(deadline) {
-            Ok(exit) => Some(Ok(exit.map(|exit| Gone { status: Some(exit.status) }))),
+            Ok(exit) => Some(Ok(exit.map(|exit| Ended { status: Some(exit.status) }))),
             Err(Error::NoChild { .. }) if self.is_running() => None,
-            Err(Error::NoChild { .. }) => Some(Ok(Some(Gone { status: None }))),
+            Err(Error::NoChild { .. }) => Some(Ok(Some(Ended { status: None }))),
             Err(error) => Some(Err(error)),
         }
     }
