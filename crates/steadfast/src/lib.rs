@@ -39,8 +39,8 @@
 //! | value | says | given by |
 //! | --- | --- | --- |
 //! | [`ExitStatus`], std's | the exit code, or the signal that ended it | every wait for a child |
-//! | [`Ended`] | that it has exited, or is gone; the status if that is known | [`wait_exited`](Process::wait_exited), [`wait_gone`](Process::wait_gone): of any process |
-//! | [`Exit`] | PID, status, and what it has used | [`Process::exit`], of a child that was waited for |
+//! | [`Ended`] | that it has exited, or is gone; the status if that is known | [`wait_exited`](backend::Process::wait_exited), [`wait_gone`](backend::Process::wait_gone): of any process |
+//! | [`Exit`] | PID, status, and what it has used | [`Process::exit`](backend::Process::exit), of a child that was waited for |
 //! | [`Exited`] | which one of several, and its status | [`WaitSet`], [`wait_any`] |
 //!
 //! Where std says `io::Error`, this crate says [`Error`], which names the call, the process or path, and the errno, and turns into
