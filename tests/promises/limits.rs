@@ -5,11 +5,11 @@ use crate::Test;
 use crate::leaks::{children, each_backend, until};
 use crate::stage::Outcome;
 use crate::tasks::runtime;
-use crate::traced::{is_waiting, sleeps};
+use crate::traced::{beside, is_waiting, sleeps};
 use nix::sys::wait::waitpid;
+use nix::time::ClockId;
 use nix::unistd::{Pid, gettid};
 use seccompiler::{SeccompAction, SeccompCmpOp};
-use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 use steadfast::{Capture, Captured, Child, Command, Door, Probe, Stdio, System};
 use steadfast_tests::filter::Call;
@@ -110,19 +110,6 @@ fn held_exit() {
     });
 }
 
-/// Runs it in another thread, and says which.
-fn beside<'scope, T: Send + 'scope>(
-    scope: &'scope Scope<'scope, '_>,
-    work: impl FnOnce() -> T + Send + 'scope,
-) -> (ScopedJoinHandle<'scope, T>, Pid) {
-    let (says, said) = std::sync::mpsc::channel();
-    let worker = scope.spawn(move || {
-        says.send(gettid()).unwrap();
-        work()
-    });
-    (worker, said.recv().unwrap())
-}
-
 fn beside_another(system: &System) {
     let mut child = system.spawn(&sh("echo one; read line; echo two")).unwrap();
     let input = child.stdin.take();
@@ -138,12 +125,20 @@ fn beside_another(system: &System) {
     });
 }
 
-/// It has gone to sleep, and is asleep nearly whenever one looks; one that spins never is.
+/// It has gone to sleep, and uses next to nothing from then on; one that spins uses as much as the one that looks at it, however busy the
+/// machine is.
 fn assert_asleep(thread: Pid) {
     until("it waits", || sleeps(thread));
-    let awake = (0..1000).filter(|_| !sleeps(thread)).count();
-    // It may have been on its way to sleep, or look from time to time.
-    assert!(awake < 200, "awake in {awake} of 1,000 looks");
+    let (its, own) = (used(thread), used(gettid()));
+    while used(gettid()) - own < Duration::from_millis(50) {}
+    let (its, own) = (used(thread) - its, used(gettid()) - own);
+    assert!(its < own / 10, "it used {its:?} of the processor's time, and who looked at it {own:?}");
+}
+
+/// The processor's time that this thread of ours has had.
+fn used(thread: Pid) -> Duration {
+    // Its clock has a number that is made of its own (clock_getcpuclockid(3)); 6: one thread's, as it was scheduled.
+    ClockId::from_raw((!thread.as_raw() << 3) | 6).now().unwrap().into()
 }
 
 fn endless_delay(system: &System) {

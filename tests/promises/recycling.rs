@@ -162,15 +162,16 @@ fn stolen_unheld(system: &System) {
 /// Whoever waits comes back at the exit, and by then the number may be the later child's, which lives, or has ended with 42.
 fn stolen_while_waiting(system: &System) -> Outcome {
     const LONG: std::time::Duration = std::time::Duration::from_secs(600);
-    type Way = fn(&Child) -> Result<Option<steadfast::ExitStatus>, Error>;
+    type Way = fn(&System, &Child) -> Result<Option<steadfast::ExitStatus>, Error>;
     let ways: [(&str, Way); 4] = [
-        ("wait", |child| child.wait().map(Some)),
-        ("wait_timeout", |child| child.wait_timeout(LONG)),
-        ("capture", |child| child.capture(&Capture::new().timeout(LONG)).map(|captured| captured.status)),
-        ("try_wait", |child| {
+        ("wait", |_, child| child.wait().map(Some)),
+        ("wait_timeout", |_, child| child.wait_timeout(LONG)),
+        ("capture", |_, child| child.capture(&Capture::new().timeout(LONG)).map(|captured| captured.status)),
+        ("try_wait", |system, child| {
             loop {
                 match child.try_wait() {
-                    Ok(None) => std::thread::yield_now(),
+                    // Between two looks; one that looked all the time would be there before the rogue each time.
+                    Ok(None) => system.sleep(std::time::Duration::from_micros(200)),
                     seen => return seen,
                 }
             }
@@ -187,7 +188,7 @@ fn stolen_while_waiting(system: &System) -> Outcome {
                 set_next_pid(number.as_raw()).unwrap();
                 Some(std::process::Command::new("/bin/sh").args(["-c", "exit 42"]).spawn().unwrap())
             });
-            match way(&child) {
+            match way(system, &child) {
                 Ok(Some(status)) => assert!(status.success(), "{status}"),
                 Ok(None) => panic!("it has ended"),
                 Err(error) => assert_eq!(error.kind(), ErrorKind::NoChild, "{error}"),

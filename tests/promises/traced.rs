@@ -10,11 +10,12 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::ptrace;
 use nix::sys::signal::Signal as Number;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, gettid};
 use seccompiler::SeccompAction;
 use std::fs;
+use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
-use steadfast::{Capture, Child, Command, ExitStatus, Stdio, System, WaitSet, wait_any};
+use steadfast::{Capture, Child, Command, ErrorKind, ExitStatus, Process, Stdio, System, WaitSet, wait_any};
 use steadfast_tests::filter::Call;
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -98,9 +99,22 @@ fn stopped(system: &System, wait: Way) {
 /// Whether some thread of this process but the first sleeps.
 pub(crate) fn is_waiting() -> bool {
     let tasks = fs::read_dir("/proc/self/task").unwrap().flatten();
-    let own = nix::unistd::gettid().to_string();
+    let own = gettid().to_string();
     let others = tasks.filter(|task| task.file_name().to_str() != Some(&own));
     others.filter_map(|task| task.file_name().to_str()?.parse().ok()).any(|task| sleeps(Pid::from_raw(task)))
+}
+
+/// Runs it in another thread, and says which.
+pub(crate) fn beside<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> (ScopedJoinHandle<'scope, T>, Pid) {
+    let (says, said) = std::sync::mpsc::channel();
+    let worker = scope.spawn(move || {
+        says.send(gettid()).unwrap();
+        work()
+    });
+    (worker, said.recv().unwrap())
 }
 
 /// Whether this thread of ours sleeps.
@@ -123,25 +137,45 @@ fn looked_at(system: &System) {
     assert_eq!(child.wait().unwrap().code(), Some(3));
 }
 
-/// While this program traces it, it is waited for as a child is; then it is none again, and lives.
+/// While this program traces it, it is waited for as a child is; then it is none again, and lives. Who waits for it at that moment is told of
+/// its exit all the same.
 fn let_go_stranger(system: &System) {
     let said = std::process::Command::new("sh").args(["-c", "sleep 600 >&- 2>&- & echo $!"]).output().unwrap().stdout;
     let number: i32 = String::from_utf8(said).unwrap().trim().parse().unwrap();
     let pid = Pid::from_raw(number);
-    let found = system.find(steadfast::Pid::new(number).unwrap()).unwrap();
+    let find = || system.find(steadfast::Pid::new(number).unwrap()).unwrap();
+    let found = find();
     ptrace::seize(pid, ptrace::Options::empty()).unwrap();
     let (set, exits) = (WaitSet::new(), WaitSet::new());
     set.add((), found.clone()).unwrap();
-    exits.add((), steadfast::Member::exit_of(system.find(found.pid()).unwrap())).unwrap();
-    ptrace::interrupt(pid).unwrap();
-    waitpid(pid, Some(WaitPidFlag::__WALL)).unwrap();
-    ptrace::detach(pid, None).unwrap();
-    assert!(set.wait_timeout(Duration::from_millis(50)).is_none());
-    assert!(exits.wait_timeout(Duration::from_millis(50)).is_none());
-    assert_eq!(found.wait_gone_timeout(Duration::from_millis(1)).unwrap(), None);
-    found.kill().unwrap();
-    exits.wait().unwrap();
-    set.wait().unwrap();
+    exits.add((), steadfast::Member::exit_of(find())).unwrap();
+    let ways: [fn(&Process) -> ErrorKind; 3] = [
+        |found| found.wait().unwrap_err().kind(),
+        |found| found.wait_timeout(LONG).unwrap_err().kind(),
+        |found| {
+            found.wait_exited().unwrap();
+            ErrorKind::NoChild
+        },
+    ];
+    std::thread::scope(|scope| {
+        let waiters = ways.map(|way| {
+            let found = find();
+            beside(scope, move || way(&found))
+        });
+        until("all sleep", || waiters.iter().all(|(_, thread)| sleeps(*thread)));
+        ptrace::interrupt(pid).unwrap();
+        waitpid(pid, Some(WaitPidFlag::__WALL)).unwrap();
+        ptrace::detach(pid, None).unwrap();
+        assert!(set.wait_timeout(Duration::from_millis(50)).is_none());
+        assert!(exits.wait_timeout(Duration::from_millis(50)).is_none());
+        assert_eq!(found.wait_gone_timeout(Duration::from_millis(1)).unwrap(), None);
+        found.kill().unwrap();
+        exits.wait().unwrap();
+        set.wait().unwrap();
+        for (waiter, _) in waiters {
+            assert_eq!(waiter.join().unwrap(), ErrorKind::NoChild);
+        }
+    });
 }
 
 fn dropped(system: &System) {

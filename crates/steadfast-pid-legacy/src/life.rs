@@ -44,6 +44,11 @@ impl Life {
         self.read(pid).ok().flatten()
     }
 
+    /// Whether this program is its parent, and not just its tracer (ptrace(2)), to whom it counts as a child as well. In doubt not.
+    pub(crate) fn is_child_of_ours(&self, pid: Pid) -> bool {
+        self.stat(pid).is_some_and(|stat| stat.parent() == std::process::id())
+    }
+
     /// Whether it has not been reaped.
     pub(crate) fn goes_on(&self, pid: Pid) -> Result<bool> {
         self.read(pid).map(|stat| stat.is_some())

@@ -76,6 +76,15 @@ impl LegacyProcess {
         matches!(self.identity, Identity::Child(_)) && !self.has_crossed()
     }
 
+    /// Whether it can be waited for in the kernel, to its end. Found, it may be a stranger that counts as a child while this program traces it:
+    /// once that lets it go, who sleeps in `waitid(2)` for it is never woken, not by its exit either.
+    fn stays_a_child(&self) -> bool {
+        match &self.identity {
+            Identity::Found(life) => life.is_child_of_ours(self.pid),
+            Identity::Child(_) => true,
+        }
+    }
+
     /// Whether this is the child of a fork(2) of the process that made it.
     fn has_crossed(&self) -> bool {
         self.generation != generation()
@@ -99,7 +108,7 @@ impl LegacyProcess {
         if matches!(self.looks_the_same(), Ok(false)) { Err(Errno::CHILD) } else { Ok(seen) }
     }
 
-    /// Waits for the exit. A stop of a child that we trace ends the call too, and would again at once: there is no event for its end.
+    /// Waits for the exit of a child. A stop of a child that we trace ends the call too, and would again at once: there is no event for its end.
     fn wait_for_ever(&self) -> Result<Option<Exit>, Errno> {
         let mut pauses = Pauses::new(Duration::from_millis(1), Duration::from_millis(50));
         loop {
@@ -120,18 +129,18 @@ impl LegacyProcess {
             Ok(watch) if watch.wait_until(deadline) => self.look(),
             Ok(_) => Ok(None),
             // No thread can be started now, and without one there is no event.
-            Err(_) => self.look_until(deadline),
+            Err(_) => self.look_until(Some(deadline)),
         }
     }
 
-    fn look_until(&self, deadline: Instant) -> Result<Option<Exit>, Errno> {
+    fn look_until(&self, deadline: Option<Instant>) -> Result<Option<Exit>, Errno> {
         let mut pauses = Pauses::new(Duration::from_millis(1), Duration::from_millis(20));
         loop {
             let seen = self.look()?;
-            if seen.is_some() || deadline <= SystemClock.now() {
+            if seen.is_some() || deadline.is_some_and(|deadline| deadline <= SystemClock.now()) {
                 return Ok(seen);
             }
-            pauses.sleep(&SystemClock, Some(deadline));
+            pauses.sleep(&SystemClock, deadline);
         }
     }
 
@@ -164,12 +173,6 @@ impl LegacyProcess {
             drop(process);
             pauses.sleep(&SystemClock, None);
         }
-    }
-
-    /// For who was found: the thread that waits may come back because this program traces it no more, for until then it counted as a child.
-    fn tell_if_over(self: &Arc<Self>, end: Until, tell: OnExit) -> OnExit {
-        let process = Arc::downgrade(self);
-        Box::new(move || LegacyProcess::look_until_over(&process, end, tell))
     }
 
     fn is_over(&self, end: Until) -> bool {
@@ -266,6 +269,7 @@ impl BackendProcess for LegacyProcess {
             return Err(self.failed("waitid")(Errno::CHILD));
         }
         match (&self.waiting, deadline) {
+            (Waiting::Waitid(_), deadline) if !self.stays_a_child() => self.look_until(deadline),
             (Waiting::Waitid(_), None) => self.wait_for_ever(),
             (Waiting::Waitid(watch), Some(deadline)) => self.wait_until(watch, deadline),
             (Waiting::Wait4(collector), deadline) => collector.wait_until(deadline, || self.found()),
@@ -305,8 +309,8 @@ impl BackendProcess for LegacyProcess {
             _ if !is_ours => contain(tell),
             _ if self.has_crossed() => self.tell_by_looking(end, tell).map_err(failed)?,
             Waiting::Waitid(watch) => match self.look() {
-                Ok(_) if self.is_child() => self.watch(watch).map_err(failed)?.tell(tell),
-                Ok(_) => self.watch(watch).map_err(failed)?.tell(self.tell_if_over(end, tell)),
+                Ok(_) if self.stays_a_child() => self.watch(watch).map_err(failed)?.tell(tell),
+                Ok(_) => self.tell_by_looking(end, tell).map_err(failed)?,
                 // A child whose status is lost.
                 Err(Errno::CHILD) if self.is_child() => contain(tell),
                 Err(Errno::CHILD) => self.tell_by_looking(end, tell).map_err(failed)?,

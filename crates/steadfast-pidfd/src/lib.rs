@@ -54,7 +54,7 @@ impl ProcessBackend for PidfdBackend {
             child => child?,
         };
         let pidfd = child.pidfd.ok_or_else(|| failed(plan, Errno::INVAL))?;
-        let process = Arc::new(PidfdProcess::new(child.pid, pidfd));
+        let process = Arc::new(PidfdProcess::child(child.pid, pidfd));
         let wish = plan.create_pidfd().then(|| process.duplicate()).transpose();
         let wish = wish.map_err(|errno| {
             // A half-made spawn must leave nothing: the caller will never hear of this child.
@@ -76,7 +76,7 @@ impl ProcessBackend for PidfdBackend {
             Errno::INVAL => Error::ProcessDone { pid },
             errno => Error::on_process("pidfd_open", pid, errno),
         })?;
-        Ok(Arc::new(PidfdProcess::new(pid, pidfd)))
+        Ok(Arc::new(PidfdProcess::found(pid, pidfd)))
     }
 }
 

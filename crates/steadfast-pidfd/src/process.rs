@@ -13,6 +13,9 @@ const LONGEST: Duration = Duration::from_millis(50);
 pub(crate) struct PidfdProcess {
     pub(crate) pid: Pid,
     pidfd: OwnedFd,
+    /// How `waitid(2)` may wait for it. Who was found may be a stranger that counts as a child while this program traces it: once that lets it
+    /// go, who sleeps in that call is never woken, not by the exit either. A pidfd tells everybody.
+    blocking: Blocking,
 }
 
 /// What a readable pidfd means.
@@ -39,8 +42,12 @@ impl Sight {
 }
 
 impl PidfdProcess {
-    pub(crate) fn new(pid: Pid, pidfd: OwnedFd) -> PidfdProcess {
-        PidfdProcess { pid, pidfd }
+    pub(crate) fn child(pid: Pid, pidfd: OwnedFd) -> PidfdProcess {
+        PidfdProcess { pid, pidfd, blocking: Blocking::Block }
+    }
+
+    pub(crate) fn found(pid: Pid, pidfd: OwnedFd) -> PidfdProcess {
+        PidfdProcess { pid, pidfd, blocking: Blocking::Now }
     }
 
     pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
@@ -104,10 +111,10 @@ impl PidfdProcess {
 
     pub(crate) fn wait_exited_until(&self, deadline: Option<Instant>) -> Result<Option<Exit>, Errno> {
         let mut pauses = Pauses::new(SHORTEST, LONGEST);
-        let blocking = if deadline.is_none() { Blocking::Block } else { Blocking::Now };
+        let blocking = if deadline.is_none() { self.blocking } else { Blocking::Now };
         loop {
             // Look first: this is where a process that is not our child is told apart, and a deadline in the past still learns
-            // of an exit. Without a deadline this is the wait, as a rule; if it comes back, there are stops of a child that we trace
+            // of an exit. Without a deadline this is the wait for a child of ours, as a rule; if it comes back, there are stops of a child that we trace
             // (`waitid`), which would come again and again, or the pidfd does not block. Then its readiness is the event.
             if let Some(exit) = self.waitid(blocking, Reaping::Leave)? {
                 return Ok(Some(exit));
