@@ -9,6 +9,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
+use steadfast::os::unix::process::CommandExt as _;
 use tempfile::TempDir;
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -26,13 +27,14 @@ pub(crate) fn tests() -> Vec<Test> {
     tests
 }
 
-/// A case: the same words for both libraries.
+/// A case: the same words for both libraries, and for both faces of ours.
 #[derive(Clone, Copy)]
 struct Case {
     name: &'static str,
     needs_root: bool,
     std: fn(&Stage) -> std::process::Command,
     ours: fn(&Stage) -> steadfast::Command,
+    twin: fn(&Stage) -> steadfast::process::Command,
 }
 
 /// Files to be found, executed and refused.
@@ -95,6 +97,14 @@ macro_rules! case {
                 #[allow(unused_mut, reason = "some cases set nothing")]
                 let mut command = steadfast::Command::new(program(stage));
                 $(let set: fn(&mut steadfast::Command, &Stage) = $set; set(&mut command, stage);)?
+                command
+            },
+            twin: |stage| {
+                use steadfast::process::Command;
+                let program: fn(&Stage) -> PathBuf = $program;
+                #[allow(unused_mut, reason = "some cases set nothing")]
+                let mut command = Command::new(program(stage));
+                $(let set: fn(&mut Command, &Stage) = $set; set(&mut command, stage);)?
                 command
             },
         }
@@ -259,15 +269,23 @@ fn compare(case: &Case) {
                 .map(|o| (o.status.code(), o.status.signal(), o.stdout, o.stderr))
                 .map_err(|e| (e.kind(), steadfast::Errno::of(&e).map(steadfast::Errno::as_raw)));
             seen.borrow_mut().push((system.backend_name(), ours));
+            // The error itself is std's there, in its kind, its number and its words.
+            let twin = (case.twin)(&stage).output().map_err(|e| {
+                let std = e.raw_os_error().map(std::io::Error::from_raw_os_error);
+                std.iter().for_each(|std| assert_eq!(e.to_string(), std.to_string()));
+                (e.kind(), e.raw_os_error())
+            });
+            let twin = twin.map(|o| (o.status.code(), o.status.signal(), o.stdout, o.stderr));
+            seen.borrow_mut().push((system.backend_name(), twin));
         });
         for (backend, ours) in seen.into_inner() {
             assert_eq!(ours, by_std, "{backend}, attempt {attempt}: {:?}", (case.ours)(&stage));
         }
     }
     // As a line of shell, and in its parts.
-    let (std, ours) = ((case.std)(&stage), (case.ours)(&stage));
+    let (std, ours, twin) = ((case.std)(&stage), (case.ours)(&stage), (case.twin)(&stage));
     if !format!("{std:?}").contains("nul") {
-        assert_eq!(format!("{ours:?}"), format!("{std:?}"));
+        assert_eq!((format!("{ours:?}"), format!("{twin:?}")), (format!("{std:?}"), format!("{std:?}")));
         assert_eq!(ours.get_program(), std.get_program());
         assert!(ours.get_args().eq(std.get_args()) && ours.get_args().len() == std.get_args().len());
         assert!(ours.get_envs().eq(std.get_envs()));

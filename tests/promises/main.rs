@@ -34,6 +34,7 @@ mod surroundings;
 mod tasks;
 mod timeout;
 mod traced;
+mod twin;
 mod waiting;
 mod waiting_races;
 
@@ -105,6 +106,7 @@ fn main() {
         refused::tests(),
         scenarios::tests(),
         simulated::tests(),
+        twin::tests(),
         storm::tests(),
         straits::tests(),
         surroundings::tests(),

@@ -1,4 +1,4 @@
-//! `cargo xtask bench` and `cargo xtask hazards`: build the comparisons with optimisation and run one. They are crates of their own, so that
+//! `cargo xtask bench`, `cargo xtask hazards` and `cargo xtask twins`: build the comparisons with optimisation and run one. They are crates of their own, so that
 //! nobody who does not compare builds the libraries that we compare with.
 
 use std::process::{Command, ExitCode};
@@ -21,6 +21,15 @@ pub struct HazardArgs {
     words: Vec<String>,
 }
 
+/// Moves published crates from std's processes to ours by their `use` lines, builds and tests them
+#[derive(clap::Args)]
+#[command(disable_help_flag = true)]
+pub struct TwinArgs {
+    /// Its options: `--help`
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTION")]
+    words: Vec<String>,
+}
+
 /// Runs it; its exit code.
 pub fn run(args: &Args) -> ExitCode {
     run_package("steadfast-bench", &args.words)
@@ -29,6 +38,11 @@ pub fn run(args: &Args) -> ExitCode {
 /// Runs it; its exit code.
 pub fn run_hazards(args: &HazardArgs) -> ExitCode {
     run_package("steadfast-hazards", &args.words)
+}
+
+/// Runs it; its exit code.
+pub fn run_twins(args: &TwinArgs) -> ExitCode {
+    run_package("steadfast-twins", &args.words)
 }
 
 fn run_package(package: &str, words: &[String]) -> ExitCode {

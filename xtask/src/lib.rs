@@ -1,4 +1,4 @@
-//! What one does with this repository: `cargo xtask probe | test | bench | hazards | environments | mutants | tidy`. One file per command; the tests use some of them.
+//! What one does with this repository: `cargo xtask probe | test | bench | hazards | twins | environments | mutants | tidy`. One file per command; the tests use some of them.
 #![forbid(unsafe_code)]
 
 pub mod arrows;

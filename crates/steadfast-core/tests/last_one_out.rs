@@ -306,7 +306,7 @@ impl Watcher for Touchy {
 
 impl Drop for Touchy {
     fn drop(&mut self) {
-        assert!(self.1 % 2 == 0, "on purpose, at the end of a watcher");
+        assert!(self.1.is_multiple_of(2), "on purpose, at the end of a watcher");
     }
 }
 

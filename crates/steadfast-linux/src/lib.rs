@@ -12,6 +12,7 @@
 //! | `kill`, `disposition` | `kill(2)`; signals that are ignored, or not |
 //! | `secure` | whether this program has more rights than whoever started it |
 //! | `fork` | which process this is, after a fork(2) of the program; statics that begin afresh then |
+//! | `stdio` | what a standard stream is made of, by its raw number too |
 //! | `thread`, `clock` | threads that take none of the program's signals, the monotonic clock |
 //! | `stack`, `arch`, `raw` | the stack of a child that shares our memory; `clone3` in assembly; system calls |
 
@@ -28,6 +29,7 @@ mod raw;
 mod secure;
 mod spawn;
 mod stack;
+mod stdio;
 mod thread;
 mod wait;
 
@@ -38,6 +40,7 @@ pub use kill::{kill, kill_group};
 pub use pidfd::{pidfd_exit_status, pidfd_is_taken, pidfd_open, pidfd_send_signal, pidfd_signal_group};
 pub use probe::{Answer, Check, Feature, Probe};
 pub use secure::is_secure_execution;
-pub use spawn::{Child, CommandExt, Door, WantPidfd, exec, spawn};
+pub use spawn::{Child, CommandExt, Door, StdCommandExt, WantPidfd, exec, spawn};
+pub use stdio::Stdio;
 pub use thread::spawn_quiet_thread;
 pub use wait::{Blocking, Reaping, Target, wait4_now, waitid};

@@ -12,7 +12,8 @@ use steadfast_core::{Error, Pauses, PipeEnd, Result, Signal};
 /// A process that was spawned: a [`Process`], which it derefs to, and the pipes.
 ///
 /// Dropped while it runs, it goes on, and is reaped in the background once it exits; with
-/// [`kill_on_drop`](crate::Command::kill_on_drop) it is killed first. A clone of its `Process` outlives it.
+/// [`kill_on_drop`](crate::Command::kill_on_drop) it is killed first. A clone of its `Process` outlives it, unless
+/// [`reap_on_drop`](crate::Command::reap_on_drop) is off.
 ///
 /// ```
 /// use std::io::Write;
@@ -35,7 +36,20 @@ pub struct Child {
     /// What was read by calls that a timeout ended; most children have none, and are to be small.
     pub(crate) captured: Mutex<Kept>,
     pidfd: Option<OwnedFd>,
-    kill_on_drop: bool,
+    on_drop: OnDrop,
+}
+
+/// What becomes of a child that is dropped before it was waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OnDrop {
+    pub(crate) kill: bool,
+    pub(crate) reap: bool,
+}
+
+impl Default for OnDrop {
+    fn default() -> OnDrop {
+        OnDrop { kill: false, reap: true }
+    }
 }
 
 /// What earlier calls have read.
@@ -50,7 +64,7 @@ pub(crate) enum Whose {
 }
 
 impl Child {
-    pub(crate) fn new(process: Process, pipes: [Option<PipeEnd>; 3], pidfd: Option<OwnedFd>, kill_on_drop: bool) -> Child {
+    pub(crate) fn new(process: Process, pipes: [Option<PipeEnd>; 3], pidfd: Option<OwnedFd>, on_drop: OnDrop) -> Child {
         let [stdin, stdout, stderr] = pipes;
         Child {
             stdin: stdin.map(ChildStdin::new),
@@ -59,7 +73,7 @@ impl Child {
             process,
             captured: Mutex::default(),
             pidfd,
-            kill_on_drop,
+            on_drop,
         }
     }
 
@@ -232,7 +246,7 @@ impl System {
     /// [`Error::NoChild`] if somebody else has reaped it, [`Error::Unsupported`] on a simulated system, else as
     /// [`find`](System::find).
     pub fn adopt(&self, child: std::process::Child) -> Result<Child> {
-        self.adopt_parts(child).map(|(process, pipes)| Child::new(process, pipes, None, false))
+        self.adopt_parts(child).map(|(process, pipes)| Child::new(process, pipes, None, OnDrop::default()))
     }
 }
 
@@ -247,9 +261,12 @@ impl TryFrom<std::process::Child> for Child {
 impl Drop for Child {
     fn drop(&mut self) {
         // In the child of a fork(2) it is the parent's, who still wants it.
-        if self.kill_on_drop && self.process.is_here() {
+        if self.on_drop.kill && self.process.is_here() {
             // Fails if it is gone, which is what was wanted; or if it has changed its user (EPERM), and then nothing can be done.
             drop(self.process.kill());
+        }
+        if !self.on_drop.reap {
+            self.process.leave();
         }
     }
 }

@@ -23,6 +23,7 @@
 //! | to | use |
 //! | --- | --- |
 //! | start a process | [`Command`], which has std's methods, and [`Child`] |
+//! | keep a program as it is, and change its `use` lines | [`mod@process`], std's names with std's signatures |
 //! | take hold of one that exists | [`Process::find`], [`Process::try_from`] a `std::process::Child` |
 //! | signal it, wait for it | [`Process`], which `Child` derefs to |
 //! | wait for several, or thousands | [`wait_any`], [`WaitSet`] |
@@ -43,21 +44,23 @@
 //! | [`Exit`] | PID, status, and what it has used | [`Process::exit`](backend::Process::exit), of a child that was waited for |
 //! | [`Exited`] | which one of several, and its status | [`WaitSet`], [`wait_any`] |
 //!
-//! Where std says `io::Error`, this crate says [`Error`], which names the call, the process or path, and the errno, and turns into
+//! Where std says `io::Error`, this crate says [`Error`] (but for [`mod@process`]), which names the call, the process or path, and the errno, and turns into
 //! an `io::Error` at a `?`, with std's kind and the same words.
 #![forbid(unsafe_code)]
 
 mod child;
 mod command;
+mod handle;
 mod output;
 mod pipe;
 mod pipeline;
 mod places;
-mod process;
 mod remains;
-mod stdio;
 mod system;
 mod wait;
+
+pub mod os;
+pub mod process;
 
 #[doc = include_str!("coming_from_std.md")]
 pub mod coming_from_std {}
@@ -76,18 +79,17 @@ pub mod tokio;
 
 pub use child::Child;
 pub use command::{Command, CommandArgs, CommandEnvs};
+pub use handle::Process;
 pub use output::{Capture, Captured, CapturedStream};
 pub use pipe::{ChildStderr, ChildStdin, ChildStdout};
 pub use pipeline::{Pipeline, PipelineOutput, RunningPipeline};
-pub use process::Process;
 pub use std::process::{ExitStatus, Output};
-pub use stdio::Stdio;
 pub use steadfast_core::sync;
 pub use steadfast_core::{
     BackendInfo, Capability, Disposition, Ended, Errno, Error, ErrorKind, Exit, IdMap, Limit, MaxRss, Missing, MountPropagation,
     Namespaces, Pid, Resource, Result, Rusage, Scheduling, Signal, SignalSet, Stage,
 };
-pub use steadfast_linux::{Answer, Check, CommandExt, Door, Feature, Probe};
+pub use steadfast_linux::{Answer, Check, CommandExt, Door, Feature, Probe, Stdio};
 pub use system::{Entered, System};
 pub use wait::{Exited, Member, Ready, WaitSet, wait_any};
 

@@ -1,9 +1,10 @@
 //! Our ends of a child's pipes. They are types of ours because a simulated process has no descriptors.
 
+use crate::Stdio;
 use rustix::buffer::spare_capacity;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -49,8 +50,23 @@ impl End {
         }
     }
 
+    pub(crate) fn read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        match self {
+            End::File(file) => (&*file).read_vectored(buffers),
+            // The first that has room, as std's own default does.
+            _ => self.read(buffers.iter_mut().find(|buffer| !buffer.is_empty()).map_or(&mut [], |buffer| &mut **buffer)),
+        }
+    }
+
+    pub(crate) fn write_vectored(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            End::File(file) => (&*file).write_vectored(parts),
+            _ => self.write(parts.iter().find(|part| !part.is_empty()).map_or(&[], |part| &**part)),
+        }
+    }
+
     /// As a stream of another process; `None` if it was closed.
-    fn into_stdio(self) -> Option<PlanStdio> {
+    pub(crate) fn into_stdio(self) -> Option<PlanStdio> {
         match self {
             End::File(file) => Some(PlanStdio::Fd(Arc::new(file.into()))),
             End::Writer(writer) => Some(PlanStdio::End(writer.into_end())),
@@ -59,7 +75,7 @@ impl End {
         }
     }
 
-    fn into_fd(self) -> Result<OwnedFd, Error> {
+    pub(crate) fn into_fd(self) -> Result<OwnedFd, Error> {
         match self {
             End::File(file) => Ok(file.into()),
             _ => Err(Error::Unsupported { backend: "mock", what: "the pipe of a simulated process is no descriptor".into() }),
@@ -84,14 +100,21 @@ impl ChildStdin {
     }
 }
 
+impl ChildStdin {
+    /// Until `Child::wait` has closed it.
+    fn open_end(&self) -> io::Result<Arc<End>> {
+        let end = self.end.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        end.ok_or_else(|| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
 impl Write for &ChildStdin {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let end = self.end.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match end {
-            Some(end) => end.write(bytes),
-            // Closed by `Child::wait`.
-            None => Err(io::ErrorKind::BrokenPipe.into()),
-        }
+        self.open_end()?.write(bytes)
+    }
+
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.open_end()?.write_vectored(parts)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -102,6 +125,10 @@ impl Write for &ChildStdin {
 impl Write for ChildStdin {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         (&*self).write(bytes)
+    }
+
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        (&*self).write_vectored(parts)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -158,8 +185,7 @@ macro_rules! read_end {
                 &self.end
             }
 
-            /// What the asynchronous types are made of.
-            #[allow(dead_code, reason = "without a runtime's feature there are none")]
+            /// What the types of other faces are made of.
             pub(crate) fn into_end(self) -> End {
                 self.end
             }
@@ -173,11 +199,19 @@ macro_rules! read_end {
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
                 self.end.read(buffer)
             }
+
+            fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+                self.end.read_vectored(buffers)
+            }
         }
 
         impl Read for $name {
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
                 self.end.read(buffer)
+            }
+
+            fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+                self.end.read_vectored(buffers)
             }
         }
 
@@ -250,3 +284,16 @@ impl End {
         }
     }
 }
+
+macro_rules! from_pipe {
+    ($($pipe:ty),*) => {$(
+        /// A simulated process's pipe can be given to a process of the same simulation; elsewhere the spawn refuses it.
+        impl From<$pipe> for Stdio {
+            fn from(pipe: $pipe) -> Stdio {
+                pipe.into_stdio().map_or_else(Stdio::closed, Stdio::from)
+            }
+        }
+    )*};
+}
+
+from_pipe!(ChildStdin, ChildStdout, ChildStderr);

@@ -1,7 +1,6 @@
 //! [`Pipeline`]: commands in a row, each reading what the one before writes.
 
 use crate::output::{self, Capture, CapturedStream, Reading};
-use crate::stdio::Source;
 use crate::{Child, ChildStdout, Command, ExitStatus, Stdio, System};
 use std::fmt;
 use std::time::Duration;
@@ -114,7 +113,7 @@ impl Pipeline {
         }
         for (index, command) in self.commands.iter().enumerate() {
             let (stdin, stdout) = command.own_streams();
-            let piped = |stdio: &Stdio| matches!(stdio, Stdio(Source::Real(PlanStdio::Piped)));
+            let piped = |stdio: &Stdio| matches!(stdio.plan(), Some(PlanStdio::Piped));
             if index > 0 && stdin.is_some() {
                 return invalid(
                     Some(command),

@@ -54,6 +54,7 @@ impl Inner {
                 phase,
                 calls: 0,
                 reap_due: false,
+                is_left: false,
                 process,
                 watchers: Watchers::none(),
                 exit_watchers: None,

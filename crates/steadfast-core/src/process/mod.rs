@@ -143,7 +143,8 @@ impl Process {
         // A number that was found may be another child's by now, which only `wait_exited` finds out before it looks.
         let is_exact = backend.info().find_is_exact;
         let may_reap_at_once = (is_exact || origin == Origin::Spawned) && backend.clock().scheduler().is_none();
-        let state = State { phase, calls: 0, reap_due: false, process, watchers: Watchers::none(), exit_watchers: None };
+        let state =
+            State { phase, calls: 0, reap_due: false, is_left: false, process, watchers: Watchers::none(), exit_watchers: None };
         let weak = state.process.as_ref().map(Arc::downgrade);
         Process {
             inner: Arc::new(Inner {
@@ -324,6 +325,20 @@ impl Process {
             inner.part(state);
         }
         Ok(())
+    }
+
+    /// Gives the handle up as [`release`](Process::release), and leaves a child to the program, whose own waitpid(2) it then waits for: it
+    /// is not reaped in the background. Unless somebody waits for it, a zombie stays until this program ends.
+    ///
+    /// Who is blocked in a wait still gets the status, and reaps. A Done or Released handle stays as it is.
+    pub fn leave(&self) {
+        let inner = self.here();
+        let mut state = inner.lock();
+        if matches!(state.phase, Phase::Running) {
+            state.phase = Phase::Released;
+            state.is_left = true;
+            inner.part(state);
+        }
     }
 
     fn done_error(&self) -> Error {

@@ -51,6 +51,8 @@ pub(super) struct State {
     pub(super) calls: u32,
     /// Whether a waiter has seen the exit, so that the last call to come back must reap.
     pub(super) reap_due: bool,
+    /// Whether it is the program's to reap, now that the handle is given up.
+    pub(super) is_left: bool,
     /// Gone once nobody needs it any more.
     pub(super) process: Option<Arc<dyn BackendProcess>>,
     pub(super) watchers: Watchers,
@@ -218,7 +220,7 @@ impl State {
         }
         match (self.process.take(), &self.phase) {
             (Some(process), _) if self.reap_due => Farewell::Reap(process),
-            (Some(process), Phase::Released) if origin == Origin::Spawned => Farewell::Abandon(process),
+            (Some(process), Phase::Released) if origin == Origin::Spawned && !self.is_left => Farewell::Abandon(process),
             (process, _) => Farewell::Free(process),
         }
     }

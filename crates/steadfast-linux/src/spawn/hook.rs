@@ -2,17 +2,19 @@
 
 use crate::fork::PerProcess;
 use std::cell::UnsafeCell;
+use std::ffi::OsStr;
 use std::fmt::{self, Write};
 use std::io;
 use std::mem;
 use std::panic::{self, PanicHookInfo};
+use std::path::Path;
 use std::ptr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use steadfast_core::{Attributes, Hook};
 
 pub(super) type Code = Box<dyn FnMut() -> io::Result<()> + Send + Sync>;
 
-/// Made by [`CommandExt::pre_exec`] alone, whose caller has promised what is needed to run it.
+/// Made by [`CommandExt::pre_exec`] and [`StdCommandExt::pre_exec`] alone, whose caller has promised what is needed to run it.
 struct PreExec {
     code: UnsafeCell<Code>,
     /// Who has it may run the code. In each process its own, for one that forks while another thread has it has it for ever.
@@ -47,8 +49,55 @@ pub trait CommandExt {
     where
         F: FnMut() -> io::Result<()> + Send + Sync + 'static,
     {
-        let code = UnsafeCell::new(Box::new(code) as Code);
-        self.add_hook(Hook::new(Arc::new(PreExec { code, turn: PerProcess::new(Mutex::default) })))
+        self.add_hook(PreExec::hook(Box::new(code)))
+    }
+}
+
+/// `std::os::unix::process::CommandExt`, with its signatures.
+pub trait StdCommandExt {
+    /// Sets its user (setuid(2)); supplementary groups are dropped with it, unless [`groups`](Self::groups) says otherwise.
+    fn uid(&mut self, id: u32) -> &mut Self;
+
+    /// Sets its group (setgid(2)).
+    fn gid(&mut self, id: u32) -> &mut Self;
+
+    /// Sets its supplementary groups (setgroups(2)).
+    fn groups(&mut self, groups: &[u32]) -> &mut Self;
+
+    /// Runs `code` in the child just before the program; as [`CommandExt::pre_exec`].
+    ///
+    /// # Safety
+    /// As [`CommandExt::pre_exec`].
+    unsafe fn pre_exec<F>(&mut self, code: F) -> &mut Self
+    where
+        F: FnMut() -> io::Result<()> + Send + Sync + 'static,
+    {
+        self.add_hook(PreExec::hook(Box::new(code)))
+    }
+
+    /// Replaces this process by the program; returns only if that fails.
+    fn exec(&mut self) -> io::Error;
+
+    /// Sets the name that the program sees as its own, `argv[0]`.
+    fn arg0<S: AsRef<OsStr>>(&mut self, arg: S) -> &mut Self;
+
+    /// Puts it into a process group, 0: one of its own (setpgid(2)).
+    fn process_group(&mut self, pgroup: i32) -> &mut Self;
+
+    /// Whether it leads a session of its own (setsid(2)).
+    fn setsid(&mut self, setsid: bool) -> &mut Self;
+
+    /// Sets its root directory (chroot(2)), and its working directory to that root if none is set yet.
+    fn chroot<P: AsRef<Path>>(&mut self, dir: P) -> &mut Self;
+
+    /// As [`CommandExt::add_hook`].
+    fn add_hook(&mut self, hook: Hook) -> &mut Self;
+}
+
+impl PreExec {
+    /// Whoever calls this has been promised what [`CommandExt::pre_exec`] asks for.
+    fn hook(code: Code) -> Hook {
+        Hook::new(Arc::new(PreExec { code: UnsafeCell::new(code), turn: PerProcess::new(Mutex::default) }))
     }
 }
 

@@ -39,7 +39,7 @@ mod stdio;
 mod step;
 
 pub use clone::{Door, WantPidfd};
-pub use hook::CommandExt;
+pub use hook::{CommandExt, StdCommandExt};
 
 use crate::pidfd::pidfd_open;
 use crate::raw;

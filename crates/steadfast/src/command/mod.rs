@@ -1,14 +1,14 @@
 //! [`Command`]: std's builder, for a process with a handle.
 
 mod attributes;
+mod environment;
 mod shown;
 
 pub use shown::{CommandArgs, CommandEnvs};
 
-use crate::child::Whose;
+use crate::child::{OnDrop, Whose};
 use crate::output::{Capture, Captured};
 use crate::remains::with_room;
-use crate::stdio::Source;
 use crate::{Child, ExitStatus, Output, Process, Stdio, System};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -90,7 +90,7 @@ pub struct Command {
     stdin: Option<Stdio>,
     stdout: Option<Stdio>,
     stderr: Option<Stdio>,
-    kill_on_drop: bool,
+    on_drop: OnDrop,
     create_pidfd: bool,
     /// Shared with its clones and plans.
     attributes: Option<Arc<Attributes>>,
@@ -111,7 +111,7 @@ impl Command {
             stdin: None,
             stdout: None,
             stderr: None,
-            kill_on_drop: false,
+            on_drop: OnDrop::default(),
             create_pidfd: false,
             attributes: None,
         }
@@ -132,52 +132,6 @@ impl Command {
     /// Sets the name that the program sees as its own, `argv[0]`. Otherwise: the program as it was given.
     pub fn arg0(&mut self, arg: impl AsRef<OsStr>) -> &mut Command {
         self.arg0 = Some(arg.as_ref().to_owned());
-        self
-    }
-
-    /// Sets a variable of its environment.
-    pub fn env(&mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Command {
-        self.env.insert(name.as_ref().to_owned(), Some(value.as_ref().to_owned()));
-        self
-    }
-
-    /// Sets variables of its environment.
-    pub fn envs(&mut self, vars: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>) -> &mut Command {
-        for (name, value) in vars {
-            self.env(name, value);
-        }
-        self
-    }
-
-    /// Removes a variable, inherited or set before.
-    pub fn env_remove(&mut self, name: impl AsRef<OsStr>) -> &mut Command {
-        if self.clear_env {
-            self.env.remove(name.as_ref());
-        } else {
-            self.env.insert(name.as_ref().to_owned(), None);
-        }
-        self
-    }
-
-    /// Removes all variables, inherited or set before.
-    pub fn env_clear(&mut self) -> &mut Command {
-        self.clear_env = true;
-        self.env.clear();
-        self
-    }
-
-    /// Sets its whole environment: these variables, in this order, even one that comes twice. (With `env_clear` and `env` the
-    /// child gets them sorted by name, as std has it.) It excludes the other `env` methods: with one of them the spawn is refused.
-    ///
-    /// ```
-    /// use steadfast::Command;
-    /// let output = Command::new("/usr/bin/env").env_exact([("B", "2"), ("A", "1")]).output()?;
-    /// assert_eq!(output.stdout, b"B=2\nA=1\n");
-    /// # Ok::<(), steadfast::Error>(())
-    /// ```
-    pub fn env_exact(&mut self, vars: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>) -> &mut Command {
-        let owned = |(name, value): (_, _)| (AsRef::<OsStr>::as_ref(&name).to_owned(), AsRef::<OsStr>::as_ref(&value).to_owned());
-        self.env_exact = Some(vars.into_iter().map(owned).collect());
         self
     }
 
@@ -208,7 +162,15 @@ impl Command {
     /// Whether a [`Child`] that is dropped while it runs is killed. Otherwise it goes on. It is reaped in the background in
     /// both cases.
     pub fn kill_on_drop(&mut self, kill: bool) -> &mut Command {
-        self.kill_on_drop = kill;
+        self.on_drop.kill = kill;
+        self
+    }
+
+    /// Whether a [`Child`] that is dropped before it was waited for is reaped in the background. Otherwise it is: no zombie stays. Without,
+    /// its handle is [left](crate::backend::Process::leave) at the drop, every clone too, and it stays this program's child, for a
+    /// waitpid(2) of its own, as a child of std's does.
+    pub fn reap_on_drop(&mut self, reap: bool) -> &mut Command {
+        self.on_drop.reap = reap;
         self
     }
 
@@ -315,21 +277,21 @@ impl Command {
     pub(crate) fn spawn_with(&self, system: &System, defaults: [PlanStdio; 3]) -> Result<Child> {
         let plan = self.plan(system, defaults)?;
         let (process, pipes, pidfd) = with_room(|| steadfast_core::Process::spawn(system.backend(), &plan))?;
-        Ok(Child::new(Process::from(process), pipes, pidfd, self.kill_on_drop))
+        Ok(Child::new(Process::from(process), pipes, pidfd, self.on_drop))
     }
 
     fn plan(&self, system: &System, defaults: [PlanStdio; 3]) -> Result<Plan> {
         let [stdin, stdout, stderr] = defaults;
-        let stream = |number: i32, name: &'static str, stdio: &Option<Stdio>, default| match stdio {
+        let stream = |number: i32, name: &'static str, stdio: &Option<Stdio>, default| match stdio.as_ref().map(Stdio::plan) {
             // What was given by its number is no default's to take.
             None if self.attributes.as_ref().is_some_and(|a| a.fds.iter().any(|(to, _)| *to == number)) => Ok(PlanStdio::Inherit),
             None => Ok(default),
-            Some(Stdio(Source::Real(PlanStdio::End(_)))) if system.info().real => Err(Error::Unsupported {
+            Some(Some(PlanStdio::End(_))) if system.info().real => Err(Error::Unsupported {
                 backend: system.backend_name(),
                 what: format!("{name}: the pipe of a simulated process cannot be given to a real one"),
             }),
-            Some(Stdio(Source::Real(stdio))) => Ok(stdio.clone()),
-            Some(Stdio(Source::Closed)) => {
+            Some(Some(stdio)) => Ok(stdio.clone()),
+            Some(None) => {
                 Err(Error::Spawn { program: self.program.clone(), stage: Stage::Open { stream: name }, source: Errno::BADF })
             }
         };
@@ -352,31 +314,6 @@ impl Command {
             plan = plan.current_dir(dir);
         }
         plan.build()
-    }
-
-    /// The environment as it shall be; `None`: as this process's.
-    fn captured_env(&self) -> Result<Option<Vec<(OsString, OsString)>>> {
-        let changed = self.clear_env || !self.env.is_empty();
-        if let Some(exact) = &self.env_exact {
-            let other = if self.clear_env { "env_clear" } else { "env or env_remove" };
-            let why = format!("env_exact and {other}: the exact environment has nothing to be changed: drop one");
-            let program = self.program.clone();
-            return if changed { Err(Error::InvalidPlan { program, why }) } else { Ok(Some(exact.clone())) };
-        }
-        if !changed {
-            return Ok(None);
-        }
-        let mut env = BTreeMap::new();
-        if !self.clear_env {
-            env.extend(std::env::vars_os());
-        }
-        for (name, value) in &self.env {
-            match value {
-                Some(value) => drop(env.insert(name.clone(), value.clone())),
-                None => drop(env.remove(name)),
-            }
-        }
-        Ok(Some(env.into_iter().collect()))
     }
 }
 

@@ -1,0 +1,105 @@
+//! [`Stdio`]: where a standard stream of a new process comes from or goes to.
+
+use std::fs::File;
+use std::io::{PipeReader, PipeWriter};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::Arc;
+use steadfast_core::PlanStdio;
+
+/// Where a standard stream of a new process comes from or goes to, as `std::process::Stdio`; and it can be cloned.
+///
+/// It is made of whatever has a descriptor, and of the pipes of another child:
+///
+/// ```
+/// use std::fs::File;
+/// use steadfast_linux::Stdio;
+/// let null = Stdio::from(File::open("/dev/null")?);
+/// let (reader, writer) = std::io::pipe()?;
+/// let ends = [Stdio::from(reader), Stdio::from(writer)];
+/// # drop((null, ends));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Stdio(Option<PlanStdio>);
+
+// What a simulated pipe is, which only its own backend looks into, is not held across an unwinding.
+impl UnwindSafe for Stdio {}
+impl RefUnwindSafe for Stdio {}
+
+impl Stdio {
+    /// A new pipe, whose other end is in the `Child`.
+    pub fn piped() -> Stdio {
+        PlanStdio::Piped.into()
+    }
+
+    /// This process's own.
+    pub fn inherit() -> Stdio {
+        PlanStdio::Inherit.into()
+    }
+
+    /// `/dev/null`.
+    pub fn null() -> Stdio {
+        PlanStdio::Null.into()
+    }
+
+    /// A stream that was closed before it could be given away. A spawn with it fails with `EBADF`.
+    pub fn closed() -> Stdio {
+        Stdio(None)
+    }
+
+    /// What a plan says of it; `None` for one that was closed.
+    pub fn plan(&self) -> Option<&PlanStdio> {
+        self.0.as_ref()
+    }
+}
+
+impl From<PlanStdio> for Stdio {
+    fn from(stdio: PlanStdio) -> Stdio {
+        Stdio(Some(stdio))
+    }
+}
+
+/// The child gets a copy; the descriptor itself is closed with the last clone of the `Stdio`, which the
+/// command holds.
+impl From<OwnedFd> for Stdio {
+    fn from(fd: OwnedFd) -> Stdio {
+        PlanStdio::Fd(Arc::new(fd)).into()
+    }
+}
+
+macro_rules! from_owned {
+    ($($owner:ty),*) => {$(
+        impl From<$owner> for Stdio {
+            fn from(owner: $owner) -> Stdio {
+                OwnedFd::from(owner).into()
+            }
+        }
+    )*};
+}
+
+from_owned!(File, std::process::ChildStdin, std::process::ChildStdout, std::process::ChildStderr, PipeReader, PipeWriter);
+
+#[cfg(feature = "os_pipe")]
+from_owned!(os_pipe::PipeReader, os_pipe::PipeWriter);
+
+macro_rules! from_own_stream {
+    ($($stream:ty),*) => {$(
+        /// A copy of this process's own; if it is closed, the spawn says so.
+        impl From<$stream> for Stdio {
+            fn from(stream: $stream) -> Stdio {
+                stream.as_fd().try_clone_to_owned().map_or(Stdio(None), Stdio::from)
+            }
+        }
+    )*};
+}
+
+from_own_stream!(std::io::Stdout, std::io::Stderr);
+
+/// The `Stdio` owns the descriptor, and closes it.
+impl FromRawFd for Stdio {
+    unsafe fn from_raw_fd(fd: RawFd) -> Stdio {
+        // SAFETY: the caller has promised the same: that the descriptor is open, and nobody else's.
+        unsafe { OwnedFd::from_raw_fd(fd) }.into()
+    }
+}

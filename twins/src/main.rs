@@ -1,0 +1,92 @@
+//! `cargo xtask twins`: takes published crates, moves them from std's processes to ours by their `use` lines and nothing else, and looks
+//! whether they still compile, and whether their own tests still pass.
+#![forbid(unsafe_code)]
+
+mod list;
+mod rewrite;
+mod trial;
+
+use clap::Parser;
+use list::{CRATES, Published};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use trial::{Outcome, Place, Tests};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask twins", about = "Moves published crates to steadfast by their `use` lines, builds and tests them")]
+struct Args {
+    /// Which crates; all of them, if none is named
+    crates: Vec<String>,
+    /// Only whether they compile
+    #[arg(long)]
+    no_tests: bool,
+    /// Writes the table to this file
+    #[arg(long, value_name = "FILE")]
+    write: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    if let Some(unknown) = args.crates.iter().find(|name| CRATES.iter().all(|published| published.name != **name)) {
+        eprintln!("{unknown}: not in the list of twins/src/list.rs");
+        return ExitCode::FAILURE;
+    }
+    let chosen =
+        CRATES.iter().filter(|published| args.crates.is_empty() || args.crates.iter().any(|name| name == published.name));
+    match run(&chosen.collect::<Vec<_>>(), !args.no_tests) {
+        Ok((page, as_expected)) => {
+            print!("{page}");
+            if let Some(Err(error)) = args.write.as_ref().map(|file| std::fs::write(file, &page)) {
+                eprintln!("the table cannot be written: {error}");
+                return ExitCode::FAILURE;
+            }
+            if as_expected { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The page, and whether each of them does as well as before.
+fn run(crates: &[&Published], with_tests: bool) -> Result<(String, bool), String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("this crate has no workspace")?;
+    let place = Place::new(root)?;
+    let sources = place.fetch(crates)?;
+    let mut rows = String::new();
+    let mut as_expected = true;
+    for (published, source) in crates.iter().zip(&sources) {
+        eprintln!("{} {}", published.name, published.version);
+        let outcome = place.try_it(published, source, with_tests)?;
+        as_expected &= outcome.is_as_good() || published.stands.is_some();
+        row(&mut rows, published, &outcome);
+    }
+    Ok((format!("{HEAD}{rows}"), as_expected))
+}
+
+const HEAD: &str = "# Twins\n\n\
+    Published crates, moved from `std::process` to `steadfast::process` by their `use` lines and nothing else: in each path `std::process` \
+    becomes `steadfast::process`, and `std::os::unix::process` becomes `steadfast::os::unix::process`, its `prelude` likewise. Made by `cargo xtask twins --write \
+    docs/twins.md`, which fails if a crate does not compile, or if fewer of its own tests pass than with std. None of their code is kept \
+    here: the list is `twins/src/list.rs`.\n\n\
+    | crate | changed lines | compiles | own tests with std | own tests with steadfast | |\n\
+    | --- | --- | --- | --- | --- | --- |\n";
+
+fn row(rows: &mut String, published: &Published, outcome: &Outcome) {
+    let compiles = match (&outcome.error, published.stands) {
+        (None, _) => "yes".to_owned(),
+        (Some(_), Some(why)) => format!("no: {why}"),
+        (Some(error), None) => format!("**no**: {}", error.replace('|', "\\|")),
+    };
+    let tests = |tests: &Option<Tests>| match tests {
+        None => "–".to_owned(),
+        Some(tests) if tests.failed == 0 => format!("{} pass", tests.passed),
+        Some(tests) => format!("{} pass, {} fail", tests.passed, tests.failed),
+    };
+    let Published { name, version, note, .. } = published;
+    let (before, after) = (tests(&outcome.before), tests(&outcome.after));
+    // Writing to a string cannot fail.
+    _ = writeln!(rows, "| {name} {version} | {} | {compiles} | {before} | {after} | {note} |", outcome.changed);
+}

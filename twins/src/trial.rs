@@ -1,0 +1,189 @@
+//! A crate that is fetched, moved, built and tested.
+
+use crate::list::Published;
+use crate::rewrite::rewrite;
+use serde_json::Value;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use steadfast::{Capture, Captured, Command, Stdio};
+
+/// After which cargo, and what it runs, is killed: something hangs.
+const PATIENCE: Duration = Duration::from_secs(900);
+
+/// Where it is done: in the target directory, out of everybody's way.
+pub(crate) struct Place {
+    workspace: PathBuf,
+    dir: PathBuf,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Tests {
+    pub(crate) passed: u32,
+    pub(crate) failed: u32,
+}
+
+pub(crate) struct Outcome {
+    /// Lines that the rule has changed.
+    pub(crate) changed: usize,
+    /// The compiler's first error.
+    pub(crate) error: Option<String>,
+    pub(crate) before: Option<Tests>,
+    pub(crate) after: Option<Tests>,
+}
+
+impl Outcome {
+    /// Whether it compiles, and passes as much as with std.
+    pub(crate) fn is_as_good(&self) -> bool {
+        let passes = match (self.before, self.after) {
+            (Some(before), Some(after)) => after.passed >= before.passed,
+            (Some(_), None) => false,
+            (None, _) => true,
+        };
+        self.error.is_none() && passes
+    }
+}
+
+impl Place {
+    pub(crate) fn new(workspace: &Path) -> Result<Place, String> {
+        let dir = workspace.join("target/twins");
+        fs::create_dir_all(dir.join("fetch/src")).map_err(|error| format!("{}: {error}", dir.display()))?;
+        Ok(Place { workspace: workspace.to_owned(), dir })
+    }
+
+    /// Where cargo has put the source of each.
+    pub(crate) fn fetch(&self, crates: &[&Published]) -> Result<Vec<PathBuf>, String> {
+        let mut manifest =
+            String::from("[package]\nname = \"fetch\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[workspace]\n[dependencies]\n");
+        for Published { name, version, features, .. } in crates {
+            // Writing to a string cannot fail.
+            _ = writeln!(manifest, "{name} = {{ version = \"={version}\", features = {features:?} }}");
+        }
+        let fetch = self.dir.join("fetch");
+        write(&fetch.join("src/lib.rs"), "")?;
+        write(&fetch.join("Cargo.toml"), &manifest)?;
+        let output = self.cargo(&fetch, &["metadata", "--format-version", "1"])?;
+        let metadata: Value = serde_json::from_slice(&output.stdout.to_vec())
+            .map_err(|_| format!("the crates cannot be fetched: {}", output.stderr))?;
+        let packages = metadata["packages"].as_array().ok_or("cargo metadata lists no packages")?;
+        let find = |published: &&Published| {
+            let package = packages.iter().find(|p| p["name"] == published.name && p["version"] == published.version);
+            let manifest = package.and_then(|package| package["manifest_path"].as_str()).map(Path::new);
+            manifest.and_then(Path::parent).map(Path::to_owned).ok_or_else(|| format!("{} was not fetched", published.name))
+        };
+        crates.iter().map(find).collect()
+    }
+
+    pub(crate) fn try_it(&self, published: &Published, source: &Path, with_tests: bool) -> Result<Outcome, String> {
+        let [plain, moved] = ["std", "steadfast"].map(|name| self.dir.join(name).join(published.name));
+        copy(source, &plain, &mut |text| text)?;
+        let mut changed = 0;
+        copy(source, &moved, &mut |text| {
+            let (text, lines) = rewrite(&text);
+            changed += lines;
+            text
+        })?;
+        self.adopt(&plain, "")?;
+        let ours = self.workspace.join("crates/steadfast");
+        let mut added = format!("\n[dependencies.steadfast]\npath = {ours:?}\nfeatures = {:?}\n", published.ours);
+        for name in published.with {
+            // Writing to a string cannot fail.
+            _ = write!(added, "[patch.crates-io.{name}]\npath = {:?}\n", self.dir.join("steadfast").join(name));
+        }
+        self.adopt(&moved, &added)?;
+        let mut features = Vec::new();
+        if !published.features.is_empty() {
+            features = vec!["--features".to_owned(), published.features.join(",")];
+        }
+        let mut check = vec!["check", "--quiet"];
+        check.extend(features.iter().map(String::as_str));
+        let output = self.cargo(&moved, &check)?;
+        let error = (!output.status.is_some_and(|status| status.success())).then(|| first_error(&output));
+        let tests = published.tests.filter(|_| with_tests);
+        let run = |dir: &Path| {
+            let Some(args) = tests else { return Ok(None) };
+            let mut words = vec!["test", "--no-fail-fast"];
+            words.extend(features.iter().map(String::as_str));
+            words.extend(args);
+            self.cargo(dir, &words).map(|output| summary(&output))
+        };
+        let before = run(&plain)?;
+        let after = if error.is_none() { run(&moved)? } else { None };
+        Ok(Outcome { changed, error, before, after })
+    }
+
+    /// Makes it a package of its own, with what is added.
+    fn adopt(&self, package: &Path, added: &str) -> Result<(), String> {
+        let manifest = package.join("Cargo.toml");
+        let text = fs::read_to_string(&manifest).map_err(|error| format!("{}: {error}", manifest.display()))?;
+        let workspace = if text.contains("[workspace]") { "" } else { "\n[workspace]\n" };
+        write(&manifest, &format!("{text}{added}{workspace}"))
+    }
+
+    fn cargo(&self, dir: &Path, words: &[&str]) -> Result<Captured, String> {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = Command::new(cargo);
+        command.args(words).current_dir(dir).env("CARGO_TARGET_DIR", self.dir.join("target"));
+        // What this crate was built with is not theirs.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_PKG_")) {
+            command.env_remove(name);
+        }
+        let started = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).spawn();
+        let cargo = started.map_err(|error| error.to_string())?;
+        let captured = cargo.capture(&Capture::new().timeout(PATIENCE)).map_err(|error| error.to_string())?;
+        if captured.timed_out {
+            // A test that hangs has cargo above it, and perhaps children below.
+            cargo.kill_group().map_err(|error| error.to_string())?;
+            cargo.wait().map_err(|error| error.to_string())?;
+        }
+        Ok(captured)
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// The whole directory, its Rust files changed; what was there before goes.
+fn copy(from: &Path, to: &Path, change: &mut impl FnMut(String) -> String) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", from.display());
+    drop(fs::remove_dir_all(to));
+    fs::create_dir_all(to).map_err(failed)?;
+    for entry in fs::read_dir(from).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let (path, target) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() {
+            copy(&path, &target, change)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).map_err(failed)?;
+            write(&target, &change(text))?;
+        } else {
+            fs::copy(&path, &target).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+fn first_error(output: &Captured) -> String {
+    let text = output.stderr.to_string();
+    let mut errors = text.lines().filter(|line| line.starts_with("error"));
+    errors.next().unwrap_or("the compiler says nothing").to_owned()
+}
+
+/// All that `test result:` lines say; `None` if there are none.
+fn summary(output: &Captured) -> Option<Tests> {
+    let text = output.stdout.to_string();
+    let count = |line: &str, what: &str| {
+        let words: Vec<&str> = line.split([' ', ';']).filter(|word| !word.is_empty()).collect();
+        let number = words.windows(2).find(|pair| pair[1] == what).and_then(|pair| pair[0].parse::<u32>().ok());
+        number.unwrap_or(0)
+    };
+    let mut all = None;
+    for line in text.lines().filter(|line| line.starts_with("test result:")) {
+        let tests: &mut Tests = all.get_or_insert(Tests { passed: 0, failed: 0 });
+        tests.passed += count(line, "passed");
+        tests.failed += count(line, "failed");
+    }
+    all
+}
