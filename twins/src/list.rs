@@ -11,6 +11,10 @@ pub(crate) struct Published {
     pub(crate) with: &'static [&'static str],
     /// Features of steadfast that it needs.
     pub(crate) ours: &'static [&'static str],
+    /// Directories that stay as they are: programs which its tests compile without cargo.
+    pub(crate) keep: &'static [&'static str],
+    /// Whether its tests look for their programs in a target directory of its own.
+    pub(crate) own_target: bool,
     /// Why it does not compile, if it does not.
     pub(crate) stands: Option<&'static str>,
     /// What is to be known about the row.
@@ -18,7 +22,18 @@ pub(crate) struct Published {
 }
 
 const fn published(name: &'static str, version: &'static str) -> Published {
-    Published { name, version, features: &[], tests: Some(&[]), with: &[], ours: &[], stands: None, note: "" }
+    Published {
+        name,
+        version,
+        features: &[],
+        tests: Some(&[]),
+        with: &[],
+        ours: &[],
+        keep: &[],
+        own_target: false,
+        stands: None,
+        note: "",
+    }
 }
 
 pub(crate) const CRATES: &[Published] = &[
@@ -36,9 +51,13 @@ pub(crate) const CRATES: &[Published] = &[
     published("rusty-fork", "0.3.1"),
     Published { tests: None, note: "its tests open a browser", ..published("webbrowser", "1.2.6") },
     published("shared_child", "1.1.2"),
-    Published { with: &["shared_child"], ours: &["os_pipe"], ..published("duct", "1.1.2") },
+    Published { with: &["shared_child"], ours: &["os_pipe"], own_target: true, ..published("duct", "1.1.2") },
     Published { features: &["std"], ..published("process-wrap", "10.0.1") },
-    published("xshell", "0.2.7"),
+    Published {
+        keep: &["tests/data"],
+        note: "one of its tests looks at the format of its source",
+        ..published("xshell", "0.2.7")
+    },
     published("which", "8.0.6"),
     published("os_info", "3.15.0"),
     Published { stands: Some("the crate wait-timeout extends std's `Child` alone"), ..published("assert_cmd", "2.2.2") },

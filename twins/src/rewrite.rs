@@ -16,7 +16,7 @@ const MOVED: [(&str, &str); 3] = [
 
 /// The text by the rule, and how many lines of it are others.
 pub(crate) fn rewrite(text: &str) -> (String, usize) {
-    let flat = flatten(text);
+    let flat = flatten_examples(&flatten(text));
     let moved = MOVED.iter().fold(flat, |text, (from, to)| replace(&text, from, to));
     let before: HashSet<&str> = text.lines().collect();
     let changed = moved.lines().filter(|line| !before.contains(line)).count();
@@ -71,14 +71,56 @@ fn flatten(text: &str) -> String {
     out
 }
 
+/// The same in documentation, whose examples are comments to the parser.
+fn flatten_examples(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut lines = text.split_inclusive('\n');
+    while let Some(line) = lines.next() {
+        let Some((before, code)) = comment(line).filter(|(_, code)| code.starts_with("use std::{")) else {
+            out.push_str(line);
+            continue;
+        };
+        let mut item = code.to_owned();
+        let mut original = line.to_owned();
+        while !item.contains(';') {
+            let Some(next) = lines.next() else { break };
+            original.push_str(next);
+            item.push_str(comment(next).map_or(next, |(_, code)| code));
+        }
+        let mut paths = Vec::new();
+        if let Ok(item) = syn::parse_str::<ItemUse>(item.trim()) {
+            collect(&item.tree, String::new(), &mut paths);
+        }
+        if paths.iter().any(|path| is_moved(path)) {
+            // Writing to a string cannot fail.
+            paths.iter().for_each(|path| _ = writeln!(out, "{before}use {path};"));
+        } else {
+            out.push_str(&original);
+        }
+    }
+    out
+}
+
+/// A line of documentation: what is before the code, the sign for a hidden line too, and the code.
+fn comment(line: &str) -> Option<(&str, &str)> {
+    let start = line.len() - line.trim_start().len();
+    let marked = line[start..].strip_prefix("///").or_else(|| line[start..].strip_prefix("//!"))?;
+    let code = marked.trim_start();
+    let code = code.strip_prefix("# ").unwrap_or(code);
+    Some((&line[..line.len() - code.len()], code))
+}
+
+fn is_moved(path: &str) -> bool {
+    MOVED.iter().any(|(from, _)| path.starts_with(from))
+}
+
 struct Uses<'ast>(Vec<&'ast ItemUse>);
 
 impl<'ast> Visit<'ast> for Uses<'ast> {
     fn visit_item_use(&mut self, item: &'ast ItemUse) {
         let mut paths = Vec::new();
         collect(&item.tree, String::new(), &mut paths);
-        let is_meant = |path: &String| MOVED.iter().any(|(from, _)| path.starts_with(from));
-        if paths.len() > 1 && paths.iter().any(is_meant) {
+        if paths.len() > 1 && paths.iter().any(|path| is_moved(path)) {
             self.0.push(item);
         }
         visit::visit_item_use(self, item);
@@ -116,6 +158,12 @@ mod tests {
         ];
         all.iter().for_each(|line| assert!(moved.contains(line), "{moved}"));
         assert_eq!(moved.matches("#[doc(hidden)]\npub use").count(), 4);
+    }
+
+    #[test]
+    fn an_example_moves_too() {
+        let (moved, _) = rewrite("    /// # use std::{\n    /// #     io, process::Command,\n    /// # };\nstruct S;\n");
+        assert_eq!(moved, "    /// # use std::io;\n    /// # use steadfast::process::Command;\nstruct S;\n");
     }
 
     #[test]

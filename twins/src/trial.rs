@@ -12,6 +12,9 @@ use steadfast::{Capture, Captured, Command, Stdio};
 /// After which cargo, and what it runs, is killed: something hangs.
 const PATIENCE: Duration = Duration::from_secs(900);
 
+/// How long output is awaited once cargo has exited: some tests leave processes behind that have it open.
+const DELAY: Duration = Duration::from_secs(5);
+
 /// Where it is done: in the target directory, out of everybody's way.
 pub(crate) struct Place {
     workspace: PathBuf,
@@ -63,7 +66,7 @@ impl Place {
         let fetch = self.dir.join("fetch");
         write(&fetch.join("src/lib.rs"), "")?;
         write(&fetch.join("Cargo.toml"), &manifest)?;
-        let output = self.cargo(&fetch, &["metadata", "--format-version", "1"])?;
+        let output = self.cargo(&fetch, &self.dir.join("target"), &["metadata", "--format-version", "1"])?;
         let metadata: Value = serde_json::from_slice(&output.stdout.to_vec())
             .map_err(|_| format!("the crates cannot be fetched: {}", output.stderr))?;
         let packages = metadata["packages"].as_array().ok_or("cargo metadata lists no packages")?;
@@ -77,9 +80,12 @@ impl Place {
 
     pub(crate) fn try_it(&self, published: &Published, source: &Path, with_tests: bool) -> Result<Outcome, String> {
         let [plain, moved] = ["std", "steadfast"].map(|name| self.dir.join(name).join(published.name));
-        copy(source, &plain, &mut |text| text)?;
+        copy(source, &plain, &mut |_, text| text)?;
         let mut changed = 0;
-        copy(source, &moved, &mut |text| {
+        copy(source, &moved, &mut |path, text| {
+            if published.keep.iter().any(|dir| path.starts_with(source.join(dir))) {
+                return text;
+            }
             let (text, lines) = rewrite(&text);
             changed += lines;
             text
@@ -98,7 +104,8 @@ impl Place {
         }
         let mut check = vec!["check", "--quiet"];
         check.extend(features.iter().map(String::as_str));
-        let output = self.cargo(&moved, &check)?;
+        let target = |dir: &Path| if published.own_target { dir.join("target") } else { self.dir.join("target") };
+        let output = self.cargo(&moved, &target(&moved), &check)?;
         let error = (!output.status.is_some_and(|status| status.success())).then(|| first_error(&output));
         let tests = published.tests.filter(|_| with_tests);
         let run = |dir: &Path| {
@@ -106,7 +113,7 @@ impl Place {
             let mut words = vec!["test", "--no-fail-fast"];
             words.extend(features.iter().map(String::as_str));
             words.extend(args);
-            self.cargo(dir, &words).map(|output| summary(&output))
+            self.cargo(dir, &target(dir), &words).map(|output| summary(&output))
         };
         let before = run(&plain)?;
         let after = if error.is_none() { run(&moved)? } else { None };
@@ -121,17 +128,17 @@ impl Place {
         write(&manifest, &format!("{text}{added}{workspace}"))
     }
 
-    fn cargo(&self, dir: &Path, words: &[&str]) -> Result<Captured, String> {
+    fn cargo(&self, dir: &Path, target: &Path, words: &[&str]) -> Result<Captured, String> {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
-        command.args(words).current_dir(dir).env("CARGO_TARGET_DIR", self.dir.join("target"));
+        command.args(words).current_dir(dir).env("CARGO_TARGET_DIR", target);
         // What this crate was built with is not theirs.
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_PKG_")) {
             command.env_remove(name);
         }
         let started = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).spawn();
         let cargo = started.map_err(|error| error.to_string())?;
-        let captured = cargo.capture(&Capture::new().timeout(PATIENCE)).map_err(|error| error.to_string())?;
+        let captured = cargo.capture(&Capture::new().timeout(PATIENCE).wait_delay(DELAY)).map_err(|error| error.to_string())?;
         if captured.timed_out {
             // A test that hangs has cargo above it, and perhaps children below.
             cargo.kill_group().map_err(|error| error.to_string())?;
@@ -146,7 +153,7 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
 }
 
 /// The whole directory, its Rust files changed; what was there before goes.
-fn copy(from: &Path, to: &Path, change: &mut impl FnMut(String) -> String) -> Result<(), String> {
+fn copy(from: &Path, to: &Path, change: &mut impl FnMut(&Path, String) -> String) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("{}: {error}", from.display());
     drop(fs::remove_dir_all(to));
     fs::create_dir_all(to).map_err(failed)?;
@@ -157,7 +164,7 @@ fn copy(from: &Path, to: &Path, change: &mut impl FnMut(String) -> String) -> Re
             copy(&path, &target, change)?;
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(&path).map_err(failed)?;
-            write(&target, &change(text))?;
+            write(&target, &change(&path, text))?;
         } else {
             fs::copy(&path, &target).map_err(failed)?;
         }
