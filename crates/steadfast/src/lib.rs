@@ -61,6 +61,7 @@ mod wait;
 
 pub mod os;
 pub mod process;
+pub mod twin;
 
 #[doc = include_str!("coming_from_std.md")]
 pub mod coming_from_std {}
@@ -73,6 +74,9 @@ pub mod asynchronous;
 
 #[cfg(feature = "async-io")]
 pub mod async_io;
+
+#[cfg(feature = "async-io")]
+pub mod async_process;
 
 #[cfg(feature = "tokio")]
 pub mod tokio;

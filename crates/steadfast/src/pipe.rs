@@ -10,6 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use steadfast_core::{Error, PipeEnd, PipeRead, PipeWrite, PlanStdio};
 
+pub(crate) const SIMULATED: &str =
+    "the pipe of a simulated process has no descriptor: read and write it, or use `steadfast::Command`";
+
 /// What is read at once at the least, and what a pipe holds at first.
 pub(crate) const ROOM: usize = 64 * 1024;
 

@@ -57,6 +57,8 @@
 //! # fn main() {}
 //! ```
 
+pub mod process;
+
 use crate::asynchronous::{Attempt, Descriptor, Engine, Hubs, Interest, Poller, extend_for};
 use ::tokio::io::unix::AsyncFd;
 use ::tokio::io::{self as tokio_io, AsyncRead, AsyncWrite, ReadBuf};

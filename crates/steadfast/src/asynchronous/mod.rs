@@ -12,6 +12,7 @@
 //! | `virtual_time.rs` | simulated processes by the runtime's time |
 //! | `child.rs` | [`Child`] |
 //! | `traits.rs` | the extension traits, for each runtime |
+//! | `twin.rs` | pipes with a descriptor, for `tokio::process` and `async_process` |
 
 mod capture;
 mod child;
@@ -20,6 +21,7 @@ mod over;
 mod pipe;
 mod runtime;
 mod traits;
+mod twin;
 mod virtual_time;
 
 pub use child::Child;
@@ -29,3 +31,4 @@ pub(crate) use hub::{Engine, Hubs};
 pub use pipe::{ChildStderr, ChildStdin, ChildStdout};
 pub(crate) use runtime::{Attempt, Descriptor, Interest, Poller};
 pub(crate) use traits::extend_for;
+pub use twin::TwinStdin;

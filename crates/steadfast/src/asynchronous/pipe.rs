@@ -7,6 +7,7 @@ use crate::Process;
 use crate::pipe::End;
 use std::fmt;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -63,13 +64,21 @@ impl<R: Engine> Pipe<R> {
         self.poll_io(cx, Interest::Read, &mut || end.try_read(buffer, now))
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let (end, now) = (self.end(), self.now());
         self.poll_io(cx, Interest::Write, &mut || end.try_write(bytes, now))
     }
 
+    /// Its descriptor.
+    ///
+    /// # Panics
+    /// A simulated pipe has none.
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.end.fd().expect(crate::pipe::SIMULATED)
+    }
+
     /// The end, as it was.
-    fn into_end(self) -> Option<End> {
+    pub(super) fn into_end(self) -> Option<End> {
         drop(self.source);
         let end = Arc::into_inner(self.end)?;
         end.set_blocking(true);
@@ -90,6 +99,11 @@ impl<R: Runtime> ChildStdin<R> {
         ChildStdin { pipe: Mutex::new(Some(Box::new(Pipe::new(stdin.into_end(), process)))) }
     }
 
+    /// As a twin holds it, whose `wait` takes it by `&mut`.
+    pub(super) fn into_pipe(self) -> Option<Box<Pipe<R>>> {
+        self.pipe.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn close(&self) {
         let pipe = self.lock().take();
         drop(pipe);
@@ -97,8 +111,7 @@ impl<R: Runtime> ChildStdin<R> {
 
     /// The same end for threads; `None` if it was closed.
     pub fn into_blocking(self) -> Option<crate::ChildStdin> {
-        let pipe = self.pipe.into_inner().unwrap_or_else(PoisonError::into_inner);
-        pipe.and_then(|pipe| pipe.into_end()).map(crate::ChildStdin::new)
+        self.into_pipe().and_then(|pipe| pipe.into_end()).map(crate::ChildStdin::new)
     }
 
     pub(crate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {

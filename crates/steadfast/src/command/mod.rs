@@ -265,6 +265,12 @@ impl Command {
         }
     }
 
+    /// What becomes of a child of it.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn on_drop(&self) -> OnDrop {
+        self.on_drop
+    }
+
     /// Its stdin and stdout, if it says what they are.
     pub(crate) fn own_streams(&self) -> (Option<&Stdio>, Option<&Stdio>) {
         (self.stdin.as_ref(), self.stdout.as_ref())

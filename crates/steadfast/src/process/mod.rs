@@ -43,13 +43,12 @@
 
 mod child;
 mod command;
-mod error;
 mod pipe;
 
+pub use crate::twin::cause_of;
+pub(crate) use crate::twin::std_error;
 pub use crate::{CommandArgs, CommandEnvs, Stdio};
 pub use child::Child;
-pub use command::Command;
-pub use error::cause_of;
-pub(crate) use error::std_error;
+pub use command::{Command, Std};
 pub use pipe::{ChildStderr, ChildStdin, ChildStdout};
 pub use std::process::{ExitCode, ExitStatus, Output, Termination, abort, exit, id};

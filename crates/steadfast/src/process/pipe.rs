@@ -1,13 +1,11 @@
 //! Our ends of a child's pipes, which have a descriptor, as std's have.
 
 use crate::Stdio;
-use crate::pipe::End;
+use crate::pipe::{End, SIMULATED};
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::panic::{RefUnwindSafe, UnwindSafe};
-
-const SIMULATED: &str = "the pipe of a simulated process has no descriptor: read and write it, or use `steadfast::Command`";
 
 macro_rules! pipe {
     ($name:ident, $what:literal) => {
