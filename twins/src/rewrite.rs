@@ -14,10 +14,13 @@ const MOVED: [(&str, &str); 3] = [
     ("std::os::unix::prelude", "steadfast::os::unix::prelude"),
 ];
 
-/// The text by the rule, and how many lines of it are others.
-pub(crate) fn rewrite(text: &str) -> (String, usize) {
-    let flat = flatten_examples(&flatten(text));
-    let moved = MOVED.iter().fold(flat, |text, (from, to)| replace(&text, from, to));
+type Moves<'a> = &'a [(&'a str, &'a str)];
+
+/// The text by the rule, and by another one of its kind, and how many lines of it are others.
+pub(crate) fn rewrite(text: &str, more: Option<(&str, &str)>) -> (String, usize) {
+    let moves: Vec<(&str, &str)> = MOVED.into_iter().chain(more).collect();
+    let flat = flatten_examples(&flatten(text, &moves), &moves);
+    let moved = moves.iter().fold(flat, |text, (from, to)| replace(&text, from, to));
     let before: HashSet<&str> = text.lines().collect();
     let changed = moved.lines().filter(|line| !before.contains(line)).count();
     (moved, changed)
@@ -42,9 +45,9 @@ fn replace(text: &str, from: &str, to: &str) -> String {
 }
 
 /// Takes those `use std::{…}` apart that name `process` somewhere inside, each on its own line.
-fn flatten(text: &str) -> String {
+fn flatten(text: &str, moves: Moves<'_>) -> String {
     let Ok(file) = syn::parse_file(text) else { return text.to_owned() };
-    let mut uses = Uses(Vec::new());
+    let mut uses = Uses { moves, found: Vec::new() };
     uses.visit_file(&file);
     let starts: Vec<usize> = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
     // Columns are characters.
@@ -53,7 +56,7 @@ fn flatten(text: &str) -> String {
         start + text[start..].chars().take(at.column).map(char::len_utf8).sum::<usize>()
     };
     let mut out = text.to_owned();
-    for item in uses.0.iter().rev() {
+    for item in uses.found.iter().rev() {
         let mut paths = Vec::new();
         collect(&item.tree, String::new(), &mut paths);
         let from = offset(item.use_token.span().start());
@@ -72,7 +75,7 @@ fn flatten(text: &str) -> String {
 }
 
 /// The same in documentation, whose examples are comments to the parser.
-fn flatten_examples(text: &str) -> String {
+fn flatten_examples(text: &str, moves: Moves<'_>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut lines = text.split_inclusive('\n');
     while let Some(line) = lines.next() {
@@ -91,7 +94,7 @@ fn flatten_examples(text: &str) -> String {
         if let Ok(item) = syn::parse_str::<ItemUse>(item.trim()) {
             collect(&item.tree, String::new(), &mut paths);
         }
-        if paths.iter().any(|path| is_moved(path)) {
+        if paths.iter().any(|path| is_moved(path, moves)) {
             // Writing to a string cannot fail.
             paths.iter().for_each(|path| _ = writeln!(out, "{before}use {path};"));
         } else {
@@ -110,18 +113,21 @@ fn comment(line: &str) -> Option<(&str, &str)> {
     Some((&line[..line.len() - code.len()], code))
 }
 
-fn is_moved(path: &str) -> bool {
-    MOVED.iter().any(|(from, _)| path.starts_with(from))
+fn is_moved(path: &str, moves: Moves<'_>) -> bool {
+    moves.iter().any(|(from, _)| path.starts_with(from))
 }
 
-struct Uses<'ast>(Vec<&'ast ItemUse>);
+struct Uses<'a, 'ast> {
+    moves: Moves<'a>,
+    found: Vec<&'ast ItemUse>,
+}
 
-impl<'ast> Visit<'ast> for Uses<'ast> {
+impl<'ast> Visit<'ast> for Uses<'_, 'ast> {
     fn visit_item_use(&mut self, item: &'ast ItemUse) {
         let mut paths = Vec::new();
         collect(&item.tree, String::new(), &mut paths);
-        if paths.len() > 1 && paths.iter().any(|path| is_moved(path)) {
-            self.0.push(item);
+        if paths.len() > 1 && paths.iter().any(|path| is_moved(path, self.moves)) {
+            self.found.push(item);
         }
         visit::visit_item_use(self, item);
     }
@@ -148,7 +154,7 @@ mod tests {
     #[test]
     fn a_group_is_taken_apart_and_only_whole_paths_move() {
         let text = "#[doc(hidden)]\npub use std::{io, process::{self, Command as C}, os::unix::process::CommandExt};\nuse std::processor;\n";
-        let (moved, _) = rewrite(text);
+        let (moved, _) = rewrite(text, None);
         let all = [
             "use std::io;",
             "use steadfast::process;",
@@ -162,14 +168,14 @@ mod tests {
 
     #[test]
     fn an_example_moves_too() {
-        let (moved, _) = rewrite("    /// # use std::{\n    /// #     io, process::Command,\n    /// # };\nstruct S;\n");
+        let (moved, _) = rewrite("    /// # use std::{\n    /// #     io, process::Command,\n    /// # };\nstruct S;\n", None);
         assert_eq!(moved, "    /// # use std::io;\n    /// # use steadfast::process::Command;\nstruct S;\n");
     }
 
     #[test]
     fn a_path_moves_wherever_it_stands() {
         let (moved, changed) =
-            rewrite("fn f() { ::std::process::exit(1); my::std::process::f(); }\n/// [`std::process::Child`]\nstruct S;\n");
+            rewrite("fn f() { ::std::process::exit(1); my::std::process::f(); }\n/// [`std::process::Child`]\nstruct S;\n", None);
         assert_eq!(
             moved,
             "fn f() { steadfast::process::exit(1); my::std::process::f(); }\n/// [`steadfast::process::Child`]\nstruct S;\n"

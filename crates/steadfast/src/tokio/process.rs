@@ -39,6 +39,7 @@ use crate::asynchronous::TwinStdin;
 use crate::twin::{self, std_error};
 use crate::{ExitStatus, Output, Process, Stdio};
 use ::tokio::io::AsyncWrite;
+use std::ffi::OsStr;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -98,6 +99,33 @@ impl Command {
     /// What [`kill_on_drop`](twin::Command::kill_on_drop) was last told.
     pub fn get_kill_on_drop(&self) -> bool {
         self.as_native().on_drop().kill
+    }
+}
+
+/// What is tokio's own, and std's only by `CommandExt`.
+impl Command {
+    /// As [`steadfast::Command::uid`](crate::Command::uid).
+    pub fn uid(&mut self, id: u32) -> &mut Command {
+        self.as_native_mut().uid(id);
+        self
+    }
+
+    /// As [`steadfast::Command::gid`](crate::Command::gid).
+    pub fn gid(&mut self, id: u32) -> &mut Command {
+        self.as_native_mut().gid(id);
+        self
+    }
+
+    /// As [`steadfast::Command::arg0`](crate::Command::arg0).
+    pub fn arg0<S: AsRef<OsStr>>(&mut self, arg: S) -> &mut Command {
+        self.as_native_mut().arg0(arg);
+        self
+    }
+
+    /// As [`steadfast::Command::process_group`](crate::Command::process_group).
+    pub fn process_group(&mut self, pgroup: i32) -> &mut Command {
+        self.as_native_mut().process_group(pgroup);
+        self
     }
 }
 
