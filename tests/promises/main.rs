@@ -35,6 +35,7 @@ mod tasks;
 mod timeout;
 mod traced;
 mod twin;
+mod twin_tasks;
 mod waiting;
 mod waiting_races;
 
@@ -107,6 +108,7 @@ fn main() {
         scenarios::tests(),
         simulated::tests(),
         twin::tests(),
+        twin_tasks::tests(),
         storm::tests(),
         straits::tests(),
         surroundings::tests(),

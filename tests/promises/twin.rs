@@ -13,7 +13,7 @@ use steadfast::process::{self, Child, ChildStderr, ChildStdin, ChildStdout, Comm
 use steadfast::{Signal, Stage, System};
 
 pub(crate) fn tests() -> Vec<Test> {
-    let all: [(&str, Check); 9] = [
+    let all: [(&str, Check); 10] = [
         ("an error of one's own is made of ours by `?`", errors),
         ("kill is Ok once it has exited, whoever has waited", killed_twice),
         ("its pipes are moved out of it, and wait closes stdin", pipes),
@@ -22,6 +22,7 @@ pub(crate) fn tests() -> Vec<Test> {
         ("an empty name, and a variable with an equals sign", odd_names),
         ("from one face to the other and back", converted),
         ("dropped, it is reaped, or left for waitpid", dropped),
+        ("more children than descriptors", many),
         ("attributes of ours, hooks and extensions", attributes),
     ];
     let mut tests: Vec<Test> =
@@ -222,6 +223,39 @@ fn dropped(_: &System) {
     assert!(child.wait().unwrap().success());
     drop(child);
     assert!(children().is_empty());
+}
+
+fn many(system: &System) {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (before, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let (reader, writer) = io::pipe().unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, 40, hard).unwrap();
+    let mut command = sh("read line; exit 6");
+    command.stdin(reader);
+    let mut all: Vec<Child> = (0..60).map(|_| command.spawn().unwrap()).collect();
+    let held = |name: &str| all.iter().filter(|child| child.process().backend().info().name == name).count();
+    assert_eq!(held("pidfd") + held("pid-legacy"), 60);
+    if system.backend_name() == "pidfd" {
+        assert!(held("pidfd") > 0 && held("pid-legacy") >= 20, "{}", held("pid-legacy"));
+        // Who insists gets an error, on either face.
+        let refused = command.handle(steadfast::Handle::Required).spawn().unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(nix::errno::Errno::EMFILE as i32));
+        let refused = steadfast::Command::new("true").spawn().unwrap_err();
+        assert_eq!(refused.errno(), Some(steadfast::Errno::MFILE));
+        let refused = command.handle(steadfast::Handle::IfPossible).create_pidfd(true).spawn().unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(nix::errno::Errno::EMFILE as i32));
+    }
+    let last = all.last_mut().unwrap();
+    last.kill().unwrap();
+    assert_eq!(last.wait().unwrap().signal(), Some(9));
+    drop((writer, command));
+    // Half of them are waited for, half are dropped.
+    for mut child in all.drain(..30) {
+        assert_eq!(child.wait().unwrap().code(), Some(6));
+    }
+    drop(all);
+    setrlimit(Resource::RLIMIT_NOFILE, before, hard).unwrap();
+    until("the others are reaped", || children().is_empty());
 }
 
 fn attributes(_: &System) {

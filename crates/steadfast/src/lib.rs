@@ -82,7 +82,7 @@ pub mod async_process;
 pub mod tokio;
 
 pub use child::Child;
-pub use command::{Command, CommandArgs, CommandEnvs};
+pub use command::{Command, CommandArgs, CommandEnvs, Handle};
 pub use handle::Process;
 pub use output::{Capture, Captured, CapturedStream};
 pub use pipe::{ChildStderr, ChildStdin, ChildStdout};

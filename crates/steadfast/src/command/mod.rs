@@ -92,6 +92,7 @@ pub struct Command {
     stderr: Option<Stdio>,
     on_drop: OnDrop,
     create_pidfd: bool,
+    handle: Handle,
     /// Shared with its clones and plans.
     attributes: Option<Arc<Attributes>>,
 }
@@ -113,6 +114,7 @@ impl Command {
             stderr: None,
             on_drop: OnDrop::default(),
             create_pidfd: false,
+            handle: Handle::default(),
             attributes: None,
         }
     }
@@ -178,6 +180,20 @@ impl Command {
     /// becomes of the handle. A backend without pidfds refuses such a spawn.
     pub fn create_pidfd(&mut self, wish: bool) -> &mut Command {
         self.create_pidfd = wish;
+        self
+    }
+
+    /// What a child is held by when this process has no descriptor left for its pidfd (`EMFILE`, `ENFILE`). Otherwise: by nothing less,
+    /// and the spawn fails.
+    ///
+    /// ```no_run
+    /// use steadfast::{Command, Handle};
+    /// let child = Command::new("worker").handle(Handle::IfPossible).spawn()?;
+    /// println!("held by {}", child.backend().info().name);              // `pidfd`, or `pid-legacy`
+    /// # Ok::<(), steadfast::Error>(())
+    /// ```
+    pub fn handle(&mut self, handle: Handle) -> &mut Command {
+        self.handle = handle;
         self
     }
 
@@ -282,8 +298,22 @@ impl Command {
 
     pub(crate) fn spawn_with(&self, system: &System, defaults: [PlanStdio; 3]) -> Result<Child> {
         let plan = self.plan(system, defaults)?;
-        let (process, pipes, pidfd) = with_room(|| steadfast_core::Process::spawn(system.backend(), &plan))?;
+        let spawned = with_room(|| steadfast_core::Process::spawn(system.backend(), &plan));
+        let (process, pipes, pidfd) = match spawned {
+            Err(error) if self.may_do_without(system, &error) => {
+                // If it was a pipe for which there was no descriptor, this fails for the same reason.
+                steadfast_core::Process::spawn(System::pid_legacy().backend(), &plan)?
+            }
+            spawned => spawned?,
+        };
         Ok(Child::new(Process::from(process), pipes, pidfd, self.on_drop))
+    }
+
+    /// Whether the spawn that failed so is to be tried without a pidfd.
+    fn may_do_without(&self, system: &System, error: &Error) -> bool {
+        let info = system.info();
+        let is_full = matches!(error.errno(), Some(Errno::MFILE | Errno::NFILE));
+        self.handle == Handle::IfPossible && is_full && info.real && info.lends_handle && !self.create_pidfd
     }
 
     fn plan(&self, system: &System, defaults: [PlanStdio; 3]) -> Result<Plan> {
@@ -321,6 +351,18 @@ impl Command {
         }
         plan.build()
     }
+}
+
+/// What [`Command::handle`] asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Handle {
+    /// A pidfd, where the system has them; without a descriptor for it there is no child.
+    #[default]
+    Required,
+    /// A pidfd; or, when no descriptor is left, the child's number, as the backend `pid-legacy` holds it. The number of a child is its own
+    /// until it is reaped, and nobody but this crate reaps it, unless other code of the program waits for children that are not its own.
+    IfPossible,
 }
 
 impl CommandExt for Command {

@@ -29,6 +29,7 @@
 //! | `kill` of a child that has been waited for | [`ProcessDone`](crate::Error::ProcessDone) | `Ok` |
 //! | `wait`, `kill` | take `&self`, from many threads | take `&mut self` |
 //! | a child's pipes | may be simulated | have a descriptor; [`as_fd`](std::os::fd::AsFd::as_fd) of a simulated one panics |
+//! | no descriptor left for a pidfd | `EMFILE`, unless [`Handle::IfPossible`](crate::Handle) | the child is held by its number |
 //! | an empty program name, a variable named `A=B` | refused | as std: not found; the variable `A` |
 //! | timeouts, capture, signals, the handle | methods of [`Child`](crate::Child) | [`Child::process`], or convert |
 //!

@@ -9,8 +9,8 @@ pub use error::cause_of;
 pub(crate) use error::std_error;
 
 use crate::{
-    Capability, CommandArgs, CommandEnvs, Disposition, IdMap, Limit, MountPropagation, Namespaces, Resource, Scheduling, Signal,
-    SignalSet, Stdio,
+    Capability, CommandArgs, CommandEnvs, Disposition, Handle, IdMap, Limit, MountPropagation, Namespaces, Resource, Scheduling,
+    Signal, SignalSet, Stdio,
 };
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -31,7 +31,9 @@ pub struct Command<F> {
 impl<F> Command<F> {
     /// A command that runs `program`; a name without a slash is searched in the child's `PATH`.
     pub fn new<S: AsRef<OsStr>>(program: S) -> Command<F> {
-        Command::from(crate::Command::new(program))
+        let mut command = crate::Command::new(program);
+        command.handle(Handle::IfPossible);
+        Command::from(command)
     }
 
     /// Adds an argument.
@@ -207,6 +209,7 @@ attributes! {
     kill_on_drop(kill: bool);
     reap_on_drop(reap: bool);
     create_pidfd(wish: bool);
+    handle(handle: Handle);
 }
 
 impl<F> steadfast_linux::StdCommandExt for Command<F> {
