@@ -1,4 +1,4 @@
-//! A PID namespace of one's own, in which a process may choose the next PID: the way to a recycled PID on demand, without
+//! A PID namespace of your own, in which a process may choose the next PID: the way to a recycled PID on demand, without
 //! privileges (pid_namespaces(7), user_namespaces(7)).
 
 use nix::errno::Errno;

@@ -288,7 +288,7 @@ pub enum Stage {
     Clone,
     /// Opening the pidfd of the new process, where it does not come with it.
     Pidfd,
-    /// Putting a descriptor in the place of one of the standard streams.
+    /// Putting a descriptor in place of one of the standard streams.
     Stdio {
         /// `stdin`, `stdout` or `stderr`.
         stream: &'static str,

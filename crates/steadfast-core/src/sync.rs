@@ -298,7 +298,7 @@ impl Condvar {
         self.wait_until(guard, None).0
     }
 
-    /// As [`wait`](Condvar::wait), for so long at the most; `true` if that was up before.
+    /// As [`wait`](Condvar::wait), for at most that long; `true` if that was up before.
     pub fn wait_timeout<'a, T>(&self, guard: MutexGuard<'a, T>, timeout: Duration) -> (MutexGuard<'a, T>, bool) {
         self.wait_until(guard, Some(timeout))
     }

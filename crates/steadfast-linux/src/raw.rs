@@ -49,7 +49,7 @@ pub(crate) fn check(answer: c_long) -> Result<c_long, Errno> {
     if answer == -1 { Err(errno()) } else { Ok(answer) }
 }
 
-/// A system call that takes numbers only, three at the most; some want the rest of theirs to be zero.
+/// A system call that takes numbers only, at most three; some want the rest of theirs to be zero.
 pub(crate) fn call(number: c_long, [a, b, c]: [c_long; 3]) -> Result<c_long, Errno> {
     // SAFETY: the calls made through here take no pointer, or one that their caller vouches for.
     check(unsafe { libc::syscall(number, a, b, c, 0_usize, 0_usize) })

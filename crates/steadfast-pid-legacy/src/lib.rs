@@ -24,7 +24,7 @@
 //! | `start_time.rs`, `birth.rs` | what `/proc` says of a number; whether it can be the child that was born |
 //! | `orphans.rs` | children whose handles were dropped |
 //! | `calls.rs` | which calls it waits and signals by |
-//! | `os.rs` | what a model of the system can be put in the place of |
+//! | `os.rs` | what a model of the system can be put in place of |
 #![forbid(unsafe_code)]
 
 mod birth;

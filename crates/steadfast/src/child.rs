@@ -11,8 +11,8 @@ use steadfast_core::{Error, Pauses, PipeEnd, Result, Signal};
 
 /// A process that was spawned: a [`Process`], which it derefs to, and the pipes.
 ///
-/// Dropped while it runs, it goes on, and is reaped in the background once it exits; with
-/// [`kill_on_drop`](crate::Command::kill_on_drop) it is killed first. A clone of its `Process` outlives it, unless
+/// If a `Child` is dropped, the process continues to run, and is reaped in the background once it exits. With
+/// [`kill_on_drop`](crate::Command::kill_on_drop) it is killed first. A clone of its `Process` stays valid, unless
 /// [`reap_on_drop`](crate::Command::reap_on_drop) is off.
 ///
 /// ```
@@ -92,7 +92,7 @@ impl Child {
         self.process.wait()
     }
 
-    /// Closes its stdin as [`wait`](Child::wait), then waits for `timeout` at the most: `None` if it runs on.
+    /// Closes its stdin as [`wait`](Child::wait), then waits for at most `timeout`: `None` if it is still running.
     ///
     /// # Errors
     /// As [`wait`](Child::wait).
@@ -101,7 +101,7 @@ impl Child {
         self.process.wait_timeout(timeout)
     }
 
-    /// Closes its stdin as [`wait`](Child::wait), then waits until `deadline` on the system's clock: `None` if it runs on.
+    /// Closes its stdin as [`wait`](Child::wait), then waits until `deadline` on the system's clock: `None` if it is still running.
     ///
     /// # Errors
     /// As [`wait`](Child::wait).
@@ -110,8 +110,8 @@ impl Child {
         self.process.wait_deadline(deadline)
     }
 
-    /// Closes its stdin, reads what is piped of its stdout and stderr to the end, both at once, and waits. The end comes when
-    /// nobody has them open any more; see [`capture`](Self::capture).
+    /// Closes its stdin, reads its stdout and stderr to the end, both at once, if they are piped, and waits. A stream ends when no process has it
+    /// open any more; see [`capture`](Self::capture).
     ///
     /// # Errors
     /// As [`wait`](Child::wait); [`Error::System`] if a pipe cannot be read.
@@ -120,7 +120,7 @@ impl Child {
         captured.into_output().ok_or(Error::NoChild { pid: self.pid() })
     }
 
-    /// As [`capture`](Self::capture) with this timeout and nothing else: if it runs on, call it again, or kill it.
+    /// As [`capture`](Self::capture) with this timeout only. If the child is still running then, call it again, or kill the child.
     ///
     /// ```
     /// use std::time::Duration;
@@ -140,14 +140,15 @@ impl Child {
         self.capture(&Capture::new().timeout(timeout))
     }
 
-    /// Closes its stdin, reads what is piped of its stdout and stderr, both at once and on this thread, and waits for it, as the
-    /// options say. Neither a child that runs for ever nor a grandchild that keeps the pipes open holds it up beyond the timeout.
+    /// Closes its stdin, reads its stdout and stderr, both at once and on this thread, if they are piped, and waits for it, as the options say. It
+    /// returns at the timeout even if the child runs for ever, or a grandchild keeps the pipes open.
     ///
-    /// Everything that was read so far is returned, that of earlier calls too, which a timeout ended; and is kept if this call
-    /// fails. One call at a time: a second one waits for the first, within its timeout, and has the same then; nothing of the streams, and
-    /// says so, if that is not over by then. What was read takes memory until the `Child` is dropped.
+    /// It returns everything that was read so far, including what earlier calls have read that ended at their timeout. If this call fails, that is
+    /// kept. Only one call reads at a time: a second call waits for the first one, within its own timeout, and then returns the same. If the first
+    /// one is still reading then, the second returns nothing of the streams, and `timed_out`. The output stays in memory until the `Child` is
+    /// dropped.
     ///
-    /// The exit is noticed at once: by the pidfd or, on a backend without, by a thread that sleeps until then.
+    /// The exit is noticed at once: by the pidfd or, without pidfds, by a thread that sleeps until then.
     ///
     /// # Errors
     /// As [`wait`](Child::wait); [`Error::System`] if a pipe cannot be read, or a child that was to be killed cannot.
@@ -214,7 +215,7 @@ impl Child {
         self.pidfd.take()
     }
 
-    /// The handle, to be kept beside or beyond this.
+    /// The handle, which can be cloned, and kept longer than this.
     pub fn process(&self) -> &Process {
         &self.process
     }

@@ -4,7 +4,7 @@
 
 /// `std::os::unix`.
 pub mod unix {
-    /// `std::os::unix::prelude`, with these extensions in the place of std's.
+    /// `std::os::unix::prelude`, with these extensions in place of std's.
     pub mod prelude {
         pub use super::process::{ChildExt, CommandExt, ExitStatusExt};
         pub use std::os::unix::prelude::*;

@@ -6,9 +6,9 @@ use std::fmt;
 use std::time::Duration;
 use steadfast_core::{Error, ErrorKind, PlanStdio, Result};
 
-/// Commands in a row: the stdout of each is the stdin of the next, as a shell's `|`.
+/// A pipeline: the stdout of each command is the stdin of the next, as with a shell's `|`.
 ///
-/// The first one's stdin and the last one's stdout are what those commands say; stderr is each command's own.
+/// The stdin of the first command and the stdout of the last one are as those commands set them; stderr is set by each command.
 ///
 /// ```
 /// use steadfast::{Command, Pipeline};
@@ -42,7 +42,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// As [`Command::spawn`], with the program that it was; [`Error::InvalidPlan`] for a pipeline without commands, and for a
-    /// command in the row whose stdin or stdout, which is the pipe, is something else by its own word.
+    /// command whose own stdin or stdout setting contradicts the pipe.
     pub fn spawn(&self) -> Result<RunningPipeline> {
         self.spawn_with(&System::current()?, PlanStdio::Inherit)
     }
@@ -142,7 +142,7 @@ impl fmt::Debug for Pipeline {
     }
 }
 
-/// A pipeline that was started. Dropped while it runs, its commands go on, as each [`Child`] does.
+/// A pipeline that was started. If it is dropped, its commands continue to run, as a [`Child`] does.
 #[derive(Debug)]
 pub struct RunningPipeline {
     children: Vec<Child>,
@@ -167,7 +167,7 @@ impl RunningPipeline {
         self.children.iter().map(Child::wait).collect()
     }
 
-    /// Waits for all, for `timeout` at the most: `None` if one of them runs on.
+    /// Waits for all, for at most `timeout`: `None` if one of them is still running.
     ///
     /// # Errors
     /// As [`wait`](Self::wait).
@@ -177,7 +177,7 @@ impl RunningPipeline {
         self.children.iter().map(|child| child.wait_deadline(deadline)).collect()
     }
 
-    /// Kills those that run.
+    /// Kills those that still run.
     ///
     /// # Errors
     /// [`Error::System`] with `EPERM` for one that has changed its user; the others are killed all the same.

@@ -35,15 +35,15 @@ thread_local! {
 }
 
 impl System {
-    /// The backend for this machine: pidfds where the probe finds that all of it works, else PIDs. Decided once.
+    /// The backend for this machine: pidfds if the probe finds that all their calls work, otherwise PIDs. It is chosen once.
     ///
-    /// The environment variable `STEADFAST_BACKEND`, read at the first call, forces `pidfd` or `pid-legacy`. A program that has more rights
-    /// than whoever started it (set-user-ID, set-group-ID, file capabilities: `AT_SECURE`, getauxval(3)) does not read it.
+    /// The environment variable `STEADFAST_BACKEND`, read at the first call, forces `pidfd` or `pid-legacy`. A program with more rights
+    /// than the user who started it (set-user-ID, set-group-ID, file capabilities: `AT_SECURE`, getauxval(3)) does not read it.
     ///
     /// # Errors
     /// [`Error::UnknownBackend`] for another value of that variable; [`Error::Unavailable`] if it forces pidfds where they do
-    /// not work; [`Error::System`] if the probe was refused for a reason of the moment, such as `EMFILE`. Nothing of that is
-    /// remembered, and none of it makes a weaker choice silently.
+    /// not work; [`Error::System`] if the probe failed for a temporary reason, such as `EMFILE`. Such a failure is not remembered, and does
+    /// not lead to a weaker choice.
     pub fn detect() -> Result<System> {
         static CHOSEN: OnceBox<System> = OnceBox::new();
         if let Some(system) = CHOSEN.get() {
@@ -73,10 +73,10 @@ impl System {
         System::pidfd_through(Probe::once()?.door)
     }
 
-    /// The backend with pidfds, making children through this door and no other: for tests and measurements.
+    /// The backend with pidfds, which makes children through this door only: for tests and measurements.
     ///
     /// # Errors
-    /// As [`pidfd`](System::pidfd). A door that is closed here fails at the spawn.
+    /// As [`pidfd`](System::pidfd). If this door does not work here, the spawn fails.
     pub fn pidfd_through(door: Door) -> Result<System> {
         match Probe::once()?.obstacle() {
             None => Ok(System::with_backend(Arc::new(PidfdBackend::new(door)))),
@@ -94,7 +94,7 @@ impl System {
         System::pid_legacy_through(Probe::once().map_or(Door::Fork, |probe| probe.door))
     }
 
-    /// The backend with PIDs, making children through this door and no other: for tests and measurements.
+    /// The backend with PIDs, which makes children through this door only: for tests and measurements.
     pub fn pid_legacy_through(door: Door) -> System {
         let probe = Probe::once();
         let waitid_works = probe.as_ref().map_or(true, |probe| probe.waitid.works());
@@ -110,8 +110,8 @@ impl System {
         System { backend }
     }
 
-    /// The one entered on this thread; else [`detect`](System::detect). In a run of an exploration (feature `mock`) it is the run's own
-    /// simulation, whatever was entered before the run began.
+    /// The system that was entered on this thread, otherwise [`detect`](System::detect). In a run of an exploration (feature `mock`) it is the
+    /// simulation of that run, even if another one was entered before the run began.
     ///
     /// # Errors
     /// As [`detect`](System::detect).
@@ -129,8 +129,8 @@ impl System {
         entered.map_or_else(System::detect, |(_, system)| Ok(system))
     }
 
-    /// Makes it current on this thread until the guard is dropped, so that code which just calls `Command::new(..).spawn()` can
-    /// be tested unchanged. Entering again inside is fine; the last one entered is current.
+    /// Makes it the current system of this thread until the guard is dropped, so that code which calls `Command::new(..).spawn()` can be tested
+    /// unchanged. Systems can be nested; the last one entered is current.
     ///
     /// ```
     /// use steadfast::{Command, System};

@@ -9,7 +9,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A process has ended: with its status, where that can be known.
+/// A process has ended. Its status is there if it is known.
 ///
 /// ```
 /// # use steadfast_core::{Ended, Process, Result};
@@ -60,14 +60,13 @@ impl Watcher for Bell {
 }
 
 impl Process {
-    /// Blocks until the process has exited, a child or not: its code has run to its end. Of another process a zombie may be left; whoever
-    /// needs it gone, its PID free and its status told, takes [`wait_gone`](Process::wait_gone), which may wait for ever where the parent
-    /// never waits.
+    /// Blocks until the process has exited, child or not. A process that is not a child may still be a zombie then. To wait until it has been
+    /// reaped, so that its PID is free, use [`wait_gone`](Process::wait_gone); that blocks for ever if the parent never waits for it.
     ///
-    /// A child is waited for and reaped, as by [`wait`](Process::wait). Of another process the status is unknown at that moment, as a
-    /// rule.
+    /// A child is waited for and reaped, as by [`wait`](Process::wait). The status of another process is usually not known at that moment.
     ///
-    /// Without pidfds there is no event for a process that is not a child: `/proc` is read again and again, after at most 50 ms.
+    /// Without pidfds there is no event for a process that is not a child. Its file in `/proc` is read again and again, with pauses of up to
+    /// 50 ms.
     ///
     /// # Errors
     /// As [`wait_gone`](Process::wait_gone).
@@ -75,9 +74,9 @@ impl Process {
         self.over_by(Until::Exited, None).map(|gone| gone.unwrap_or(Ended { status: None }))
     }
 
-    /// As [`wait_exited`](Process::wait_exited), for `timeout` at the most: `None` if it still runs. A timeout too long for the clock waits
-    /// for ever. One of zero does not block, but the backend begins to watch the process all the same, which takes what a wait takes (a
-    /// thread; with pidfds two descriptors more), until the handle is dropped.
+    /// As [`wait_exited`](Process::wait_exited), for at most `timeout`: `None` if it still runs. A timeout too long for the clock waits
+    /// for ever. A timeout of zero does not block, but the backend still begins to watch the process, until the handle is dropped. That takes a
+    /// thread or, with pidfds, two descriptors.
     ///
     /// # Errors
     /// As [`wait_gone`](Process::wait_gone).
@@ -85,22 +84,24 @@ impl Process {
         self.over_by(Until::Exited, self.inner.backend.clock().now().checked_add(timeout))
     }
 
-    /// Blocks until the process is gone, a child or not: exited, and waited for by its parent, so that its PID is free.
+    /// Blocks until the process is gone, child or not: it has exited, and its parent has waited for it, so that its PID is free.
     ///
-    /// A child is waited for and reaped, as by [`wait`](Process::wait). Of another process the status is known only where the kernel
-    /// tells it to everybody, which is Linux since 6.15 (`PIDFD_GET_INFO`), with a pidfd. As long as the parent does not wait for it, it
-    /// is a zombie, and this does not return: [`wait_exited`](Process::wait_exited) does.
+    /// A child is waited for and reaped, as by [`wait`](Process::wait). The status of another process is known only with a pidfd, since Linux
+    /// 6.15 (`PIDFD_GET_INFO`). As long as its parent does not wait for it, it is a zombie, and this does not return;
+    /// [`wait_exited`](Process::wait_exited) does.
     ///
-    /// Without pidfds, and before Linux 6.15 with them, there is no event for that: it is looked at again and again, after at most 50 ms.
+    /// Without pidfds, and with them before Linux 6.15, there is no event for that: the process is checked again and again, with pauses of up to
+    /// 50 ms.
     ///
     /// # Errors
     /// [`Error::Released`] after [`release`](Process::release), also if that is called by another thread meanwhile;
-    /// [`Error::System`] if the backend has no room to watch it, when it begins: once it waits it looks with pauses instead.
+    /// [`Error::System`] if there is no descriptor or thread to watch it with when the wait begins. Later it does not fail for that: it checks
+    /// the process with pauses instead.
     pub fn wait_gone(&self) -> Result<Ended> {
         self.over_by(Until::Gone, None).map(|gone| gone.unwrap_or(Ended { status: None }))
     }
 
-    /// As [`wait_gone`](Process::wait_gone), for `timeout` at the most: `None` if it is still there. A timeout too long for the clock
+    /// As [`wait_gone`](Process::wait_gone), for at most `timeout`: `None` if it is still there. A timeout too long for the clock
     /// waits for ever.
     ///
     /// # Errors

@@ -54,13 +54,13 @@ use std::time::{Duration, Instant};
 /// | [`with_handle`](Process::with_handle) | lends the pidfd, or `NoHandle` | `ProcessDone` | `Released` |
 /// | [`release`](Process::release) | Released | stays Done, `Ok` | `Ok` |
 ///
-/// Dropping the last clone of a child neither kills nor waits: the backend reaps it in the background once it exits. A
-/// process that was found and not spawned is left alone.
+/// When the last clone of a child's handle is dropped, the child is neither killed nor waited for: the backend reaps it in the background once
+/// it exits. Dropping the handle of a process that was found, and not spawned, has no effect on the process.
 ///
 /// # After a fork(2) of the program
-/// In the child a handle of the parent's is one of a process that was found, and is no child: signals reach it as they would reach
-/// one that was found, a wait is [`Error::NoChild`] unless the status was known before the fork or the kernel tells it,
-/// [`wait_gone`](Process::wait_gone) waits, and dropping it does nothing. What either does to its handle the other does not see.
+/// In the forked child, a handle that the parent made behaves as one that was found, of a process that is not a child: signals work; a wait
+/// fails with [`Error::NoChild`], unless the status was known before the fork or the kernel reports it; [`wait_gone`](Process::wait_gone)
+/// waits; and dropping it has no effect. Parent and child do not see what the other one does to its handle.
 #[derive(Clone)]
 pub struct Process {
     inner: Arc<Inner>,
@@ -112,7 +112,7 @@ impl Process {
         Ok(Process::new(backend, pid, process, Origin::Spawned, UNKNOWN))
     }
 
-    /// The backend that it came from.
+    /// The backend that made this handle.
     pub fn backend(&self) -> &Arc<dyn ProcessBackend> {
         &self.inner.backend
     }
@@ -172,21 +172,19 @@ impl Process {
         self.inner.is_here()
     }
 
-    /// The PID that the process has or had: for logs. It stays readable in every state; once the process has been
-    /// reaped, the number may belong to somebody else.
+    /// The PID that the process has or had: for logs. It can be read in every state. Once the process has been reaped, the number may
+    /// belong to another process.
     pub fn pid(&self) -> Pid {
         self.inner.pid
     }
 
-    /// Blocks until the process has exited, reaps it and gives its status. Any number of threads may wait; all get the
-    /// same status, and so does every later call. (Go's second `Wait` fails. Here a handle is shared, and whoever
-    /// comes late must get the answer too; the status does not change.)
+    /// Blocks until the process has exited, reaps it and returns its status. Any number of threads may wait; all of them, and every later call,
+    /// get the same status. (Go's second `Wait` fails. Here handles are shared, so a late caller gets the answer too.)
     ///
     /// # Errors
-    /// [`Error::NoChild`] (`ECHILD`) if there is no status for us: not a child of this process, or somebody else has
-    /// waited for it, or `SIGCHLD` is ignored. Never a made-up success; but the true status, without resource usage, where the
-    /// kernel still tells it: with a pidfd, since Linux 6.15. For a process that is not a child and lives, see
-    /// [`wait_gone`](Process::wait_gone). [`Error::Released`] after [`release`](Process::release).
+    /// [`Error::NoChild`] (`ECHILD`) if no status is available: it is not a child of this process, or other code has waited for it, or
+    /// `SIGCHLD` is ignored. Where the kernel still reports the true status (with a pidfd, since Linux 6.15), that is returned instead,
+    /// without resource usage. For a process that is alive and not a child, see [`wait_gone`](Process::wait_gone). [`Error::Released`] after [`release`](Process::release).
     pub fn wait(&self) -> Result<ExitStatus> {
         match self.wait_until(None)? {
             Some(exit) => Ok(exit.status),
@@ -223,7 +221,7 @@ impl Process {
         }
     }
 
-    /// As [`wait`](Process::wait), for `timeout` at the most: `None` if it runs on. A timeout too long for the clock waits
+    /// As [`wait`](Process::wait), for at most `timeout`: `None` if it is still running. A timeout too long for the clock waits
     /// for ever.
     ///
     /// # Errors
@@ -233,7 +231,7 @@ impl Process {
         Ok(self.wait_until(deadline)?.map(|exit| exit.status))
     }
 
-    /// As [`wait`](Process::wait), until `deadline` on the backend's clock: `None` if it runs on.
+    /// As [`wait`](Process::wait), until `deadline` on the backend's clock: `None` if it is still running.
     ///
     /// # Errors
     /// As [`wait`](Process::wait).
@@ -269,12 +267,12 @@ impl Process {
         }
     }
 
-    /// The status if it has been collected; asks nobody.
+    /// The status, if it has been collected. Makes no system call.
     pub fn status(&self) -> Option<ExitStatus> {
         self.exit().map(|exit| exit.status)
     }
 
-    /// PID, status and resource usage if they have been collected; asks nobody.
+    /// PID, status and resource usage, if they have been collected. Makes no system call.
     pub fn exit(&self) -> Option<Exit> {
         match &self.here().lock().phase {
             Phase::Done(exit) => exit.as_deref().copied(),
@@ -282,8 +280,8 @@ impl Process {
         }
     }
 
-    /// Lends the pidfd for the time of the closure: to poll it, to send it, or to keep a duplicate
-    /// (`fd.try_clone_to_owned()`). It stays open until the closure returns, whatever other threads do.
+    /// Calls the closure with the pidfd: to poll it, to send it to another process, or to duplicate it (`fd.try_clone_to_owned()`). The
+    /// descriptor stays open until the closure returns, even if another thread waits for the process or releases the handle.
     ///
     /// # Errors
     /// [`Error::NoHandle`] on a backend without pidfds, [`Error::ProcessDone`] and [`Error::Released`] by state.
@@ -292,7 +290,7 @@ impl Process {
         Ok(f(lent.as_fd()))
     }
 
-    /// As [`with_handle`](Process::with_handle), for as long as the value lives: to poll several at once.
+    /// As [`with_handle`](Process::with_handle), but the descriptor stays open as long as the returned value exists: to poll several at once.
     ///
     /// # Errors
     /// As [`with_handle`](Process::with_handle).
@@ -312,8 +310,8 @@ impl Process {
         }
     }
 
-    /// Gives the handle up: every clone is Released, and what it holds is freed when the last call in progress returns. A
-    /// waiter that is blocked still gets the status. A child is reaped in the background, as if the handle was dropped.
+    /// Gives the handle up: every clone becomes Released, and the pidfd is closed when the last call in progress returns. A call that is blocked
+    /// in a wait still gets the status. A child is reaped in the background, as if all handles had been dropped.
     ///
     /// # Errors
     /// None today; a Done or Released handle stays as it is.
@@ -328,9 +326,9 @@ impl Process {
     }
 
     /// Gives the handle up as [`release`](Process::release), and leaves a child to the program, whose own waitpid(2) it then waits for: it
-    /// is not reaped in the background. Unless somebody waits for it, a zombie stays until this program ends.
+    /// is not reaped in the background. If nobody waits for it, it stays a zombie until this program ends.
     ///
-    /// Who is blocked in a wait still gets the status, and reaps. A Done or Released handle stays as it is.
+    /// A call that is blocked in a wait still gets the status, and reaps. A Done or Released handle stays as it is.
     pub fn leave(&self) {
         let inner = self.here();
         let mut state = inner.lock();

@@ -17,8 +17,8 @@ impl Process {
     /// Tells `watcher` once, with this token, when the handle is Done or Released: because another thread has waited for it or
     /// released it. At once, if it is.
     ///
-    /// This says nothing of the process: for whoever notices its exit in another way, such as a descriptor, and must not miss that
-    /// somebody else was quicker.
+    /// This does not watch the process itself. It is for code that notices the exit in another way, such as a descriptor, and must also learn
+    /// that another thread was faster.
     pub fn watch(&self, watcher: &Arc<dyn Watcher>, token: u64) {
         let mut state = self.here().lock();
         // Under one lock with the look: whoever makes it Done afterwards finds the watcher in the list, whoever did before is seen here.
@@ -105,15 +105,14 @@ impl Process {
         answer
     }
 
-    /// Whether a process that is not a child is known to have come to this end, because [`watch_end`](Process::watch_end) has told so;
-    /// asks nobody.
+    /// Whether [`watch_end`](Process::watch_end) has reported that a process which is not a child has come to this end. Makes no system call.
     pub fn was_told_of(&self, end: Until) -> bool {
         let inner = self.here();
         inner.lock().watchers(inner.end(end)).has_told()
     }
 
-    /// Forgets what [`watch`](Process::watch) and [`watch_end`](Process::watch_end) were asked with this watcher and token. It may
-    /// be told one last time by a thread that is on its way.
+    /// Cancels [`watch`](Process::watch) and [`watch_end`](Process::watch_end) for this watcher and token. A thread that has already begun to
+    /// notify the watcher may still do so once.
     pub fn unwatch(&self, watcher: &Arc<dyn Watcher>, token: u64) {
         let found = self.here().lock().unwatch(watcher, token);
         drop(found);

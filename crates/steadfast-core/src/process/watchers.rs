@@ -40,7 +40,7 @@ pub(super) struct Watchers {
     pub(super) asked: Asked,
 }
 
-/// Most handles are watched by one at the most: that takes no memory of its own.
+/// Most handles are watched by at most one: that takes no memory of its own.
 enum List {
     One(Watching),
     #[allow(clippy::box_collection, reason = "a word instead of three, in each handle")]

@@ -64,7 +64,7 @@ impl Builder {
         self
     }
 
-    /// How many bytes a pipe holds (64 KiB; pipe(7)): whoever writes more waits for the reader. As in the kernel it is a row of pages of
+    /// How many bytes a pipe holds (64 KiB; pipe(7)): a write of more blocks until something is read. As in the kernel it is a row of pages of
     /// 4096 bytes, of which each makes room when all of it was read; a smaller pipe is one page of its size.
     ///
     /// # Panics
@@ -82,7 +82,7 @@ impl Builder {
     }
 
     /// How many descriptors the program under test may have (`RLIMIT_NOFILE`), beside those that it has anyway: a pidfd for each handle, and
-    /// its ends of pipes; while a child is made, also `/dev/null` and the child's ends. One more cannot be had, with `EMFILE`.
+    /// its ends of pipes; while a child is made, also `/dev/null` and the child's ends. One more fails with `EMFILE`.
     /// So `output()` takes six for a moment, and three while it reads; without pidfds one less.
     pub fn max_open_files(mut self, descriptors: u32) -> Builder {
         self.setup.limits.max_open_files = descriptors;

@@ -61,7 +61,7 @@ impl Kernel {
         Duration::from_nanos(self.with_present(self.lock(), |world| world.now))
     }
 
-    /// Who did what to whom, at which virtual time, a line each: the same for the same seed and the same calls.
+    /// What happened, with the virtual time, one line each: the same for the same seed and the same calls.
     pub fn trace(&self) -> String {
         self.lock().timeline()
     }

@@ -23,7 +23,7 @@ pub struct Ran {
     pub env: Option<Vec<(OsString, OsString)>>,
     /// The directory that it was started in, if it was given one.
     pub current_dir: Option<PathBuf>,
-    /// The signals that it was sent while it existed, whoever sent them and whatever came of it.
+    /// The signals that were sent to it while it existed, by any process and with any result.
     pub signals: Vec<Signal>,
     /// How it ended, if it has.
     pub status: Option<ExitStatus>,

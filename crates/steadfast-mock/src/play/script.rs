@@ -80,7 +80,7 @@ impl Script {
         self.step(Step::ReadLine(None))
     }
 
-    /// Reads one line of stdin, and does what `then` makes of it (without the line's end; `None` at the end of the input).
+    /// Reads one line of stdin, and performs the script that `then` returns for it (without the newline; `None` at the end of the input).
     ///
     /// ```
     /// use steadfast_mock::Script;
@@ -215,7 +215,7 @@ impl Script {
         self.step(Step::Abort)
     }
 
-    /// Does `body` so many times.
+    /// Performs `body` this many times.
     pub fn repeat(self, times: u32, body: Script) -> Script {
         self.step(Step::Loop(Some(times), body.code()))
     }

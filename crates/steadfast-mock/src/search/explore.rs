@@ -102,7 +102,7 @@ impl Kernel {
 }
 
 impl Exploration {
-    /// On so many threads at once (as many as there are cores).
+    /// The number of threads to use. By default: one per core.
     ///
     /// # Panics
     /// If it is none.
@@ -111,7 +111,7 @@ impl Exploration {
         Exploration { jobs: Some(jobs), ..self }
     }
 
-    /// After so many calls to the kernel a run is *endless* (1,000,000).
+    /// A run with more calls to the kernel than this is *endless*. By default: 1,000,000.
     pub fn max_calls(self, calls: u64) -> Exploration {
         Exploration { max_calls: calls, ..self }
     }

@@ -12,7 +12,7 @@ pub struct Failure {
     pub seed: u64,
     /// What was wrong.
     pub verdict: Verdict,
-    /// Who did what to whom, at which virtual time.
+    /// What happened, with the virtual time.
     pub timeline: String,
     /// Where the run is kept, for [`Kernel::replay`](crate::Kernel::replay), if it could be written.
     pub file: Option<PathBuf>,

@@ -1,4 +1,4 @@
-//! [`Queue`]: runs commands, so many at a time, each for so long at the most.
+//! [`Queue`]: runs commands, so many at a time, each for at most that long.
 //!
 //! It is ordinary code. Its threads and locks are those of [`steadfast::sync`], so that the simulated kernel can run it in every order.
 

@@ -137,7 +137,7 @@ impl<R: Runtime> Child<R> {
     }
 
     /// Closes its stdin, unless that was taken out, so that a child which reads to the end can end; then waits for it, reaps it, and
-    /// gives its status. As often as one asks, by any number of tasks.
+    /// gives its status. It can be called any number of times, by any number of tasks.
     ///
     /// # Errors
     /// As [`wait`](crate::backend::Process::wait); [`Error::Released`] also if another task releases it meanwhile;
@@ -149,7 +149,7 @@ impl<R: Runtime> Child<R> {
         Over::<R>::new(self.process()).await
     }
 
-    /// As [`wait`](Child::wait), for `timeout` of the runtime's time at the most: `None` if it runs on.
+    /// As [`wait`](Child::wait), for `timeout` of the runtime's time at the most: `None` if it is still running.
     ///
     /// # Errors
     /// As [`wait`](Child::wait).

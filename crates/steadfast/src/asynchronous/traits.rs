@@ -80,7 +80,7 @@ macro_rules! extend_for {
             /// [`wait_with_output`](crate::asynchronous::Child::wait_with_output).
             fn output_async(&self) -> impl Future<Output = crate::Result<crate::Output>> + Send + 'static;
 
-            /// Starts it and reads its stdout and stderr until it exits, for `timeout` at the most: then it is killed, and what was read
+            /// Starts it and reads its stdout and stderr until it exits, for at most `timeout`: then it is killed, and what was read
             /// so far is returned all the same.
             ///
             /// # Errors

@@ -17,7 +17,7 @@ impl Command {
     }
 }
 
-/// Who it is.
+/// User, groups and privileges.
 impl Command {
     /// Sets its user (setuid(2)). Supplementary groups are dropped with it, unless [`groups`](Self::groups) or
     /// [`keep_groups`](Self::keep_groups) say otherwise, or the caller may not. `EPERM` without `CAP_SETUID`, but for the caller's
@@ -176,7 +176,7 @@ impl Command {
         self
     }
 
-    /// Maps user IDs of its new user namespace (user_namespaces(7)). Whoever has no privileges may map one, their own.
+    /// Maps user IDs of its new user namespace (user_namespaces(7)). Without privileges only the caller's own ID can be mapped.
     ///
     /// Such a child has a copy of this process's memory while the map is written, and takes the time of a fork(2).
     pub fn uid_map(&mut self, map: impl IntoIterator<Item = IdMap>) -> &mut Command {
@@ -185,7 +185,7 @@ impl Command {
     }
 
     /// Maps group IDs of its new user namespace; as [`uid_map`](Self::uid_map). setgroups(2) is denied there first, as Linux 3.19
-    /// wants it of whoever has no privileges, unless [`allow_setgroups`](Self::allow_setgroups).
+    /// requires it without privileges, unless [`allow_setgroups`](Self::allow_setgroups).
     pub fn gid_map(&mut self, map: impl IntoIterator<Item = IdMap>) -> &mut Command {
         self.changed().gid_map = map.into_iter().collect();
         self

@@ -20,9 +20,9 @@ use steadfast_linux::CommandExt;
 
 /// Starts processes, with the methods of `std::process::Command` and of its Unix extension, and [more](#beyond-std).
 ///
-/// The child shares this process's memory until it executes the program, so that its price does not grow with the size of this
-/// process, whatever attributes it is given; see ARCHITECTURE.md. It begins with this thread's signal mask, handlers at their
-/// defaults, and `SIGPIPE`, which Rust ignores, at its default too.
+/// The child shares the memory of this process until it executes the program. So the cost of a spawn does not grow with the size of this process,
+/// whatever attributes the child gets; see ARCHITECTURE.md. The child has the signal mask of this thread; signal handlers are reset, and so is
+/// `SIGPIPE`, which Rust ignores.
 ///
 /// How each item of std's maps to ours, and where we differ on purpose: [`coming_from_std`](crate::coming_from_std).
 ///
@@ -55,8 +55,8 @@ use steadfast_linux::CommandExt;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Settings that contradict each other are refused before anything is tried, with both named. A step that fails in the child is
-/// named by the error: ``spawn `server`: setuid 1000: Operation not permitted (os error 1)``. The steps are taken in this order,
+/// Settings that contradict each other are refused before anything is started, and the error names both. If a step fails in the child, the error
+/// names the step: ``spawn `server`: setuid 1000: Operation not permitted (os error 1)``. The steps are taken in this order,
 /// whatever the order of the calls here:
 ///
 /// 1. [`cgroup`](Self::cgroup)
@@ -161,30 +161,28 @@ impl Command {
         self
     }
 
-    /// Whether a [`Child`] that is dropped while it runs is killed. Otherwise it goes on. It is reaped in the background in
-    /// both cases.
+    /// Whether the process is killed when its [`Child`] is dropped. By default it continues to run. In both cases it is reaped in the background.
     pub fn kill_on_drop(&mut self, kill: bool) -> &mut Command {
         self.on_drop.kill = kill;
         self
     }
 
-    /// Whether a [`Child`] that is dropped before it was waited for is reaped in the background. Otherwise it is: no zombie stays. Without,
-    /// its handle is [left](crate::backend::Process::leave) at the drop, every clone too, and it stays this program's child, for a
-    /// waitpid(2) of its own, as a child of std's does.
+    /// Whether the process is reaped in the background when its [`Child`] is dropped before it was waited for. By default it is, so that no zombie
+    /// stays. With `false`, all its handles are [left](crate::backend::Process::leave) at the drop, and the program can wait for the process with
+    /// its own waitpid(2), as for a dropped child of std's.
     pub fn reap_on_drop(&mut self, reap: bool) -> &mut Command {
         self.on_drop.reap = reap;
         self
     }
 
-    /// Whether a pidfd of the caller's own comes with the child, for [`Child::take_pidfd`]: close-on-exec, and valid whatever
-    /// becomes of the handle. A backend without pidfds refuses such a spawn.
+    /// Whether the caller gets a pidfd of its own, from [`Child::take_pidfd`]. It is close-on-exec, and stays valid when the handle is gone. A
+    /// backend without pidfds refuses such a spawn.
     pub fn create_pidfd(&mut self, wish: bool) -> &mut Command {
         self.create_pidfd = wish;
         self
     }
 
-    /// What a child is held by when this process has no descriptor left for its pidfd (`EMFILE`, `ENFILE`). Otherwise: by nothing less,
-    /// and the spawn fails.
+    /// Sets what happens when this process has no descriptor left for the pidfd of a child (`EMFILE`, `ENFILE`). By default the spawn fails.
     ///
     /// ```no_run
     /// use steadfast::{Command, Handle};
@@ -224,9 +222,8 @@ impl Command {
         Ok(with_room(|| steadfast_core::Process::run(system.backend(), &plan))?.status)
     }
 
-    /// Starts it, reads its stdout and stderr to the end, and waits for it. That end comes when the last process that has them
-    /// open is gone; where that may be a grandchild, use [`output_timeout`](Command::output_timeout) or
-    /// [`capture`](Command::capture).
+    /// Starts it, reads its stdout and stderr to the end, and waits for it. The streams end when no process has them open any more. If a grandchild may
+    /// keep them open, use [`output_timeout`](Command::output_timeout) or [`capture`](Command::capture).
     ///
     /// # Errors
     /// As [`spawn`](Command::spawn) and [`Child::wait_with_output`].
@@ -234,7 +231,7 @@ impl Command {
         self.spawn_captured()?.wait_with_output()
     }
 
-    /// Starts it and reads its stdout and stderr until it exits, for `timeout` at the most: then it is killed, and what was read
+    /// Starts it and reads its stdout and stderr until it exits, for at most `timeout`: then it is killed, and what was read
     /// so far is returned all the same. It never takes longer, not even if a grandchild keeps the pipes open.
     ///
     /// ```
@@ -262,8 +259,8 @@ impl Command {
 
     /// Replaces this process by the program, as `std::os::unix::process::CommandExt::exec`. Returns only if that fails.
     ///
-    /// The steps that a child would take are taken by this process; those before the one that failed are not undone. What changes
-    /// one thread only (user, groups, scheduling) has then been changed for this thread only.
+    /// This process takes the steps that a child would take. If one fails, the steps before it are not undone. What belongs to a single thread (user,
+    /// groups, scheduling) is then changed for this thread only.
     ///
     /// # Errors
     /// As [`spawn`](Command::spawn); [`Error::Unsupported`] in a simulation.

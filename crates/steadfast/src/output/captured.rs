@@ -8,7 +8,7 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Captured {
-    /// How it ended; `None`: it runs on, the timeout has passed.
+    /// How it ended; `None` if the timeout has passed and it is still running.
     pub status: Option<ExitStatus>,
     /// Whether the timeout passed before it exited. (If it was killed for that, there is a status.)
     pub timed_out: bool,
@@ -27,8 +27,8 @@ impl Captured {
         self.stdout.is_complete() && self.stderr.is_complete()
     }
 
-    /// As std's type, if it has ended and both streams were read to their ends. What a [`limit`](super::Capture::limit) left out is missing
-    /// there, and std's type has no word for that.
+    /// As std's type, if it has ended and both streams were read to their ends. What a [`limit`](super::Capture::limit) left out is missing there;
+    /// std's type cannot say so.
     pub fn into_output(self) -> Option<Output> {
         if !self.is_complete() {
             return None;
@@ -84,7 +84,7 @@ impl CapturedStream {
         }
     }
 
-    /// Everything that was read and kept: the first part, and the last one behind it.
+    /// All bytes that were kept: the first part, followed by the last part.
     pub fn to_vec(&self) -> Vec<u8> {
         [self.head(), self.tail()].concat()
     }
@@ -117,13 +117,13 @@ impl CapturedStream {
         self.total - (self.head.len() + self.tail().len()) as u64
     }
 
-    /// Whether it was read to its end. If not, the time was up, or somebody else had it open.
+    /// Whether it was read to its end. If not, the timeout had passed, or another process still had it open.
     pub fn is_complete(&self) -> bool {
         self.complete
     }
 }
 
-/// As text, with a word for what was left out, and for an end that was not reached.
+/// As text, with a note where bytes were left out, and where the end was not reached.
 impl fmt::Display for CapturedStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&String::from_utf8_lossy(&self.head))?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// How to read what a child writes: how long, how much, and what then.
+/// How to read the output of a child: for how long, how much of it, and what to do at the limit.
 ///
 /// ```
 /// use std::time::Duration;
@@ -43,7 +43,8 @@ impl Capture {
         Capture { timeout: None, kill_on_timeout: false, limit: None, kill_on_limit: false, wait_delay: Some(WAIT_DELAY) }
     }
 
-    /// Returns after this time, with what was read so far. It counts from the call on, also while another thread reads the same child.
+    /// Returns after this time, with what was read so far. The time begins with the call, even if the call first has to wait for another thread
+    /// that reads the same child.
     pub fn timeout(mut self, timeout: Duration) -> Capture {
         self.timeout = Some(timeout);
         self
@@ -51,16 +52,15 @@ impl Capture {
 
     /// Whether the child is killed and waited for when the timeout has passed. Otherwise it goes on, and can be captured again.
     ///
-    /// A process that is frozen, held by a debugger, or in an uninterruptible call does not end by that yet. It is waited for a quarter of
-    /// a second more; then the status is `None`.
+    /// A process that is frozen, held by a debugger, or in an uninterruptible system call does not exit at once when it is killed. It is waited for
+    /// another quarter of a second; then the status is `None`.
     pub fn kill_on_timeout(mut self, kill: bool) -> Capture {
         self.kill_on_timeout = kill;
         self
     }
 
-    /// Keeps this many bytes of each stream at the most, the first half and the last half, and counts the rest: the memory that
-    /// is used does not grow with what the child writes. It reads on as long as the child writes; see
-    /// [`kill_on_limit`](Self::kill_on_limit).
+    /// Keeps at most this many bytes of each stream, the first half and the last half, and counts the rest. So the memory in use does not grow with
+    /// the output. Reading continues as long as the child writes; see [`kill_on_limit`](Self::kill_on_limit).
     pub fn limit(mut self, bytes: usize) -> Capture {
         self.limit = Some(bytes);
         self
@@ -80,15 +80,15 @@ impl Capture {
         self
     }
 
-    /// How long to go on reading, within the timeout, when the child has exited and somebody else, a grandchild, still has its streams
-    /// open. What the child itself has written is read in any case; what the other writes later is not, and the stream is not
-    /// [complete](super::CapturedStream::is_complete) then. Otherwise: a quarter of a second.
+    /// How long to continue reading, within the timeout, when the child has exited and another process, such as a grandchild, still has its streams
+    /// open. The output of the child itself is always read. What the other process writes later is not, and then the stream is not
+    /// [complete](super::CapturedStream::is_complete). By default: a quarter of a second.
     pub fn wait_delay(mut self, delay: Duration) -> Capture {
         self.wait_delay = Some(delay);
         self
     }
 
-    /// Reads to the end of both streams, whoever has them open, as `output` does; the timeout still counts.
+    /// Reads to the end of both streams, even if other processes keep them open, as `output` does; the timeout still counts.
     pub fn to_the_end(mut self) -> Capture {
         self.wait_delay = None;
         self

@@ -40,7 +40,7 @@ impl Child {
         self.child.id()
     }
 
-    /// Sends it `SIGKILL`. `Ok` if it has exited, whoever has waited for it.
+    /// Sends it `SIGKILL`. `Ok` if it has exited, even if other code has waited for it.
     ///
     /// # Errors
     /// `EPERM` for a child that has changed its user, where this process may not signal it.
@@ -68,7 +68,7 @@ impl Child {
         self.child.try_wait().map_err(std_error)
     }
 
-    /// Closes its stdin, and waits for `timeout` at the most: `None` if it runs on. As the crate wait-timeout adds it to std's.
+    /// Closes its stdin, and waits for at most `timeout`: `None` if it is still running. As the crate wait-timeout adds it to std's.
     ///
     /// # Errors
     /// As [`wait`](Child::wait).

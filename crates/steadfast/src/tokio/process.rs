@@ -135,7 +135,7 @@ impl Child {
         self.child.status().is_none().then(|| self.child.id())
     }
 
-    /// Sends it `SIGKILL`. `Ok` if it has exited, whoever has waited for it.
+    /// Sends it `SIGKILL`. `Ok` if it has exited, even if other code has waited for it.
     ///
     /// # Errors
     /// `EPERM` for a child that has changed its user, where this process may not signal it.

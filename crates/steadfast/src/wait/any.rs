@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use steadfast_core::{Clock, Lent, Result, Until, Watcher};
 
-/// Blocks until one of the processes exits, reaps it, and gives it with its index; without a timeout, for ever. `None` if none exits
-/// in time, or there is none.
+/// Blocks until one of the processes exits, reaps it, and returns it with its index. Without a timeout it waits for ever. `None` if none exits in
+/// time, or the slice is empty.
 ///
-/// A handle that is Done is given at once with its status, a Released one with [`Error::Released`](crate::Error::Released); for the rest see the table of
-/// [`WaitSet`], which is the better choice where one waits again and again.
+/// A handle that is Done is returned at once with its status, a Released one with [`Error::Released`](crate::Error::Released). The table of
+/// [`WaitSet`] has the other cases; a set is better for waiting again and again.
 ///
 /// ```
 /// use std::time::Duration;
@@ -29,8 +29,8 @@ use steadfast_core::{Clock, Lent, Result, Until, Watcher};
 ///
 /// # Errors
 /// [`Error::System`](crate::Error::System) if there is no descriptor or, without pidfds, no thread left to wait with (`EMFILE`, `EAGAIN`);
-/// [`Error::Unsupported`](crate::Error::Unsupported) for real and simulated processes at once. What goes wrong with one process is in its
-/// [`status`](Exited::status). Once it waits it does not fail for that any more; what it cannot be told of then, it looks at with pauses.
+/// [`Error::Unsupported`](crate::Error::Unsupported) for real and simulated processes at once. An error that concerns one process is in
+/// its [`status`](Exited::status). Once it waits, it does not fail for want of descriptors or threads: it checks such a process with pauses.
 pub fn wait_any(processes: &[&Process], timeout: Option<Duration>) -> Result<Option<Exited<usize>>> {
     let Some(first) = processes.first() else { return Ok(None) };
     let clock = first.backend().clock();

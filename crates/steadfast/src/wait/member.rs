@@ -4,7 +4,7 @@ use crate::{Child, Process};
 use std::ops::Deref;
 use steadfast_core::Until;
 
-/// A process as a [`WaitSet`](crate::WaitSet) has it: a [`Child`], pipes and all, which is the set's own then; or a handle beside others.
+/// A process in a [`WaitSet`](crate::WaitSet): a [`Child`] with its pipes, which the set owns; or a handle of which there may be others.
 #[derive(Debug)]
 pub struct Member {
     process: Process,
@@ -14,7 +14,7 @@ pub struct Member {
 }
 
 impl Member {
-    /// A process that is not a child, to be reported as soon as it has exited, and not only once it is gone, which may be never where its
+    /// A process that is not a child, to be reported as soon as it has exited. Otherwise it is reported once it is gone, which never happens if its
     /// parent does not wait for it. See [`wait_exited`](crate::backend::Process::wait_exited).
     pub fn exit_of(process: Process) -> Member {
         Member { process, end: Until::Exited, child: None }
@@ -24,7 +24,7 @@ impl Member {
         self.end
     }
 
-    /// The child with its pipes, if it was put in as one.
+    /// The child with its pipes, if it was added as a [`Child`].
     pub fn into_child(self) -> Option<Child> {
         self.child.map(|child| *child)
     }

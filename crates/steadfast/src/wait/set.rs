@@ -14,10 +14,10 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use steadfast_core::{Error, ProcessBackend, Result};
 
-/// Processes, each with a key, of which one wants to know the next that exits.
+/// A set of processes, each with a key. It returns the next one that exits.
 ///
-/// What an exit costs does not depend on how many processes are in the set: with pidfds they are in one `epoll`. All methods take
-/// `&self`: threads may share a set, and each exit goes to one of them. In a simulation it waits in virtual time.
+/// The cost of an exit does not depend on the number of processes in the set: with pidfds all of them are in one `epoll`. All methods take
+/// `&self`, so threads can share a set; each exit is returned to one of them. In a simulation a set waits in virtual time.
 ///
 /// ```
 /// use steadfast::{Command, WaitSet};
@@ -32,10 +32,10 @@ use steadfast_core::{Error, ProcessBackend, Result};
 /// ```
 ///
 /// # What is put in
-/// A [`Child`] becomes the set's own, with its pipes, and its stdin is closed, as by [`Child::wait`]: it comes back with its exit, or by [`remove`](WaitSet::remove), and if it is to be
-/// [killed on drop](crate::Command::kill_on_drop), that is when the set is dropped. To keep the child and have its exit told, put in
-/// another handle, `child.process().clone()`. A reference is not taken, for the child
-/// would be dropped at the end of the line:
+/// A [`Child`] is moved into the set with its pipes, and its stdin is closed, as by [`Child::wait`]. The set returns it with its exit, or from
+/// [`remove`](WaitSet::remove). If it is to be [killed on drop](crate::Command::kill_on_drop), it is killed when the set is dropped. To keep the
+/// child, add another handle of it: `child.process().clone()`. A reference is not accepted, because here the child would be dropped at the end of
+/// the line:
 ///
 /// ```compile_fail
 /// # let set = steadfast::WaitSet::new();
@@ -43,29 +43,29 @@ use steadfast_core::{Error, ProcessBackend, Result};
 /// # Ok::<(), steadfast::Error>(())
 /// ```
 ///
-/// # Whatever may happen to a handle in a set
-/// Each process that was added and not removed is reported exactly once, and is out of the set then:
+/// # What is reported
+/// Each process that was added and not removed is reported exactly once, and leaves the set with that:
 ///
-/// | a handle that | is reported |
+/// | a handle that … | is reported … |
 /// | --- | --- |
 /// | exits | with its status; it is Done, and reaped |
-/// | is Done already when it is added | at once, with the status that it has |
-/// | is waited for elsewhere meanwhile | with the same status |
-/// | is [released](crate::backend::Process::release) meanwhile, or was before | at once, with [`Error::Released`] |
-/// | has lost its status | with [`Error::NoChild`], or the status, if the kernel tells it |
-/// | is of a process that is not a child | once it is gone: with its status, if the kernel tells it (see [`wait_gone`](crate::backend::Process::wait_gone)), else with [`Error::NoChild`] |
-/// | is of one that is not a child, put in as [`Member::exit_of`] | as soon as it has exited, with [`Error::NoChild`], unless the kernel tells its status already |
+/// | was Done when it was added | at once, with its status |
+/// | is waited for elsewhere at the same time | with the same status |
+/// | is, or was, [released](crate::backend::Process::release) | at once, with [`Error::Released`] |
+/// | has lost its status | with [`Error::NoChild`], or with the status if the kernel reports it |
+/// | is of a process that is not a child | once it is gone: with its status if the kernel reports it (see [`wait_gone`](crate::backend::Process::wait_gone)), otherwise with [`Error::NoChild`] |
+/// | is of a process that is not a child, added as [`Member::exit_of`] | as soon as it has exited, with [`Error::NoChild`], unless the kernel already reports its status |
 /// | was added twice, under two keys | twice, once for each key |
 /// | is in two sets | by both |
-/// | is in the set when that is dropped | not at all; a child is reaped in the background, if nobody else has a handle |
+/// | is in the set when the set is dropped | not at all; a child without another handle is reaped in the background |
 ///
-/// In the child of a fork(2) of the program the set has the same processes, which are no children there, and what either does to its set
-/// the other does not see; it is empty there if another thread was changing it at that moment.
+/// After a fork(2) of the program, the set in the forked child has the same processes, which are not its children. Parent and child do not see what
+/// the other one does to its set. If another thread was changing the set during the fork, it is empty in the child.
 ///
-/// Without pidfds, each process in a set takes a thread of its own, which sleeps until the process exits.
+/// Without pidfds, each process in a set needs a thread, which sleeps until the process exits.
 ///
-/// A process that is in the set stays there until it is over. If the system runs out of descriptors, threads or memory meanwhile, and one
-/// has to be watched in another way than before, the set looks at that one with pauses, up to 50 ms, until its exit is reported.
+/// A process stays in the set until its exit is reported. If the set can no longer watch it, because descriptors, threads or memory have run out,
+/// the set checks that process again and again, with pauses of up to 50 ms.
 pub struct WaitSet<K>(Own<K>);
 
 /// Whether to look now at those that could not be watched.
@@ -81,29 +81,29 @@ enum Again {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Exited<K> {
-    /// What it was added with.
+    /// The key that it was added with.
     pub key: K,
-    /// The child, if it was put in as one: with what it has written into its pipes, and nobody has read.
+    /// The child, if it was added as a [`Child`]: its pipes still hold what it has written and nobody has read.
     pub child: Option<Box<Child>>,
-    /// Its handle, which knows PID and resource usage too ([`exit`](crate::backend::Process::exit)).
+    /// Its handle, with PID and resource usage ([`exit`](crate::backend::Process::exit)).
     pub process: Process,
     /// How it ended, or why that is unknown.
     pub status: Result<ExitStatus>,
 }
 
 impl<K: Eq + Hash> WaitSet<K> {
-    /// An empty set. It takes two descriptors with the first process, beside those that the processes have themselves.
+    /// An empty set. With the first process it opens two descriptors, in addition to those of the processes.
     pub fn new() -> WaitSet<K> {
         WaitSet(Own::new(State::default()))
     }
 
-    /// Puts a process into the set: a [`Child`], or a [`Process`].
+    /// Adds a process: a [`Child`] or a [`Process`].
     ///
     /// # Errors
     /// [`Error::KeyInUse`] if there is a process with this key already; [`Error::Unsupported`] for a simulated process in a set of real
     /// ones, or the other way round; [`Error::System`] if there are no descriptors or, without pidfds, no threads left (`EMFILE`,
-    /// `ENOSPC`, `EAGAIN`). Then the set is as before, and what was to be put in is dropped: a child that is needed all the same is kept, and a
-    /// clone of its handle put in.
+    /// `ENOSPC`, `EAGAIN`). Then the set is unchanged, and the argument is dropped. To keep a child in that case, add a clone of its handle
+    /// instead.
     pub fn add(&self, key: K, process: impl Into<Member>) -> Result<()> {
         let member = process.into();
         member.close_stdin();
@@ -135,8 +135,8 @@ impl<K: Eq + Hash> WaitSet<K> {
         watched
     }
 
-    /// Takes the process with this key out of the set, and gives what was put in; `None` if there is none, perhaps because its exit was
-    /// reported already.
+    /// Removes the process with this key, and returns what was added; `None` if there is none, for example because its exit has been
+    /// reported.
     pub fn remove(&self, key: &K) -> Option<Member> {
         let mut state = self.lock();
         let token = state.entries.find(key)?;
@@ -163,15 +163,15 @@ impl<K: Eq + Hash> WaitSet<K> {
         self.lock().entries.find(key).is_some()
     }
 
-    /// Blocks until one of them exits, reaps it, and gives it; `None` if the set is empty, or becomes so because other threads take
-    /// the last one.
+    /// Blocks until one of them exits, reaps it, and returns it; `None` if the set is empty, or becomes empty because other threads take the last
+    /// one.
     ///
-    /// This does not fail; what goes wrong with one process is in its [`Exited::status`].
+    /// This does not fail. An error that concerns one process is in its [`Exited::status`].
     pub fn wait(&self) -> Option<Exited<K>> {
         self.wait_until(None)
     }
 
-    /// As [`wait`](WaitSet::wait), for `timeout` at the most: `None` if none exits in time, or the set is empty. It may take up to a
+    /// As [`wait`](WaitSet::wait), for at most `timeout`: `None` if none exits in time, or the set is empty. It may take up to a
     /// millisecond longer.
     pub fn wait_timeout(&self, timeout: Duration) -> Option<Exited<K>> {
         let backend = self.backend()?;
@@ -184,18 +184,18 @@ impl<K: Eq + Hash> WaitSet<K> {
         self.wait_until(Some(deadline))
     }
 
-    /// One that has exited, without blocking; `None` if none has.
+    /// Returns one that has exited, without blocking; `None` if none has.
     pub fn try_wait(&self) -> Option<Exited<K>> {
         self.wait_timeout(Duration::ZERO)
     }
 
-    /// All that have exited so far, without blocking: for a loop that waits for other things too.
+    /// Returns all that have exited so far, without blocking: for an event loop.
     pub fn ready(&self) -> Ready<'_, K> {
         Ready { set: self }
     }
 
-    /// Lends the set's descriptor, to be put into an event loop of one's own: readable while [`ready`](WaitSet::ready) has something to
-    /// give. (It may be readable for nothing, when another thread was quicker.)
+    /// Lends the set's descriptor, for an event loop of your own. It is readable while [`ready`](WaitSet::ready) has something to return. (It may be
+    /// readable although there is nothing, when another thread was faster.)
     ///
     /// # Errors
     /// [`Error::Unsupported`] in a simulation, and as long as no process was added.
