@@ -1,9 +1,9 @@
-//! A simulated kernel, for tests of code that manages processes: no process is started, time costs nothing, and one number, the
-//! seed, decides whatever is left to chance.
+//! A simulated kernel, for tests of code that manages processes. No real process is started, time is virtual, and all random choices come from one
+//! number, the seed.
 //!
-//! It is not a list of canned answers, but a small kernel: process tree, groups and sessions, zombies, PIDs that are handed out in turn
-//! and recycled, signals with masks and dispositions, pipes that are full at some point. So it can show what a double of a command
-//! runner cannot: a signal that goes out after the reap, a status that somebody else took, a grandchild that holds a pipe open.
+//! It is not a list of canned answers but a small kernel: a process tree, groups and sessions, zombies, PIDs that are handed out in order and
+//! recycled, signals with masks and dispositions, pipes that fill up. So it can show what a fake command runner cannot: a signal that is sent
+//! after the reap, a status that other code has taken, a grandchild that keeps a pipe open.
 //!
 //! ```
 //! use std::time::Duration;
@@ -24,40 +24,39 @@
 //! | to | use |
 //! | --- | --- |
 //! | set it up | [`Kernel::builder`], [`Script`], [`Fault`], [`Expect`] |
-//! | see what is going on, and meddle | [`Kernel::process`], [`Kernel::make`], [`Kernel::signal`], [`Kernel::reap_any`] |
+//! | look into it, and interfere | [`Kernel::process`], [`Kernel::make`], [`Kernel::signal`], [`Kernel::reap_any`] |
 //! | ask afterwards | [`Kernel::runs`], [`Kernel::trace`], [`Kernel::zombies`] |
 //! | run a test in a thousand orders | [`Kernel::explore`], [`Sim`] |
 //! | run one of them again | [`Kernel::explore`] with its seed, or [`Kernel::replay`] with the file that a failure leaves |
 //!
 //! # Time
 //!
-//! Time is virtual. It stands still while anything can go on, and jumps to the next moment at which something happens when all the
-//! threads of the simulation wait; outside of an exploration, when the calling thread does. Timeouts, `sleep`, the pauses of a script,
-//! background reaping: all of it is this time.
+//! Time is virtual. It stands still while any thread or process can run. When all threads of the simulation wait (outside of an exploration: when
+//! the calling thread waits), it jumps to the next moment at which something happens. Timeouts, `sleep`, the pauses of a script and background
+//! reaping all use this time.
 //!
-//! So code under test takes its time from its backend: `System::now` and `System::sleep` of the facade, and timeouts of its calls. What
-//! it takes from elsewhere is real:
+//! So code under test must take its time from its backend: `System::now` and `System::sleep` of the facade, and the timeouts of its calls. Other
+//! clocks are real:
 //!
-//! * `std::thread::sleep` holds up the test, and nothing else: no simulated process goes on meanwhile. A loop that polls with it never
-//!   sees a process end, for no virtual time passes; an exploration says *endless* after so many calls, and before that, after a minute,
-//!   that no run has ended.
-//! * `Instant::now` and `SystemTime::now` go on as ever, so a deadline made of them is never reached in virtual time, and a run that
-//!   looks at them is *unsteady*: its seed does not give it again.
+//! * `std::thread::sleep` delays the test and nothing else: no simulated process runs meanwhile. A loop that polls with it never sees a process end,
+//!   because no virtual time passes. An exploration reports *endless* after a number of calls; after a minute it prints that no run has ended.
+//! * `Instant::now` and `SystemTime::now` show real time. A deadline that is made of them is never reached in virtual time, and a run that depends on
+//!   them is *unsteady*: the same seed does not repeat it.
 //!
 //! # Threads
 //!
-//! In an exploration, threads take turns: at each call to the kernel, and at each lock of [`steadfast_core::sync`], the seed decides who
-//! goes on. Threads are started with [`Sim::spawn`] or, by code under test, with [`steadfast_core::sync::spawn`]; a call from any other
-//! thread is refused. Each run ends well or with a [`Verdict`]: panic, leak, stranger, deadlock, endless, unmet. A failure comes with the
-//! smallest run that was found, as a timeline and as a file.
+//! In an exploration, threads take turns: at each call to the kernel, and at each lock of [`steadfast_core::sync`], the seed decides which thread
+//! continues. Threads are started with [`Sim::spawn`] or, by code under test, with [`steadfast_core::sync::spawn`]; a call from any other
+//! thread is refused. Each run succeeds or ends with a [`Verdict`]: panic, leak, stranger, deadlock, endless, unmet. A failure comes with
+//! the shortest failing run that was found, as a timeline and as a file.
 //!
-//! Without an exploration (`kernel.backend()`, or `kernel.system().enter()` of the facade), threads run as they like, and one thread
-//! gives the same trace at each run.
+//! Without an exploration (`kernel.backend()`, or `kernel.system().enter()` of the facade), threads run freely. A single thread produces
+//! the same trace in each run.
 //!
 //! # What is modelled
 //!
-//! What is marked with a star is compared with the real kernel, after each step of random plays (`steadfast-conformance`, `same_play`); with
-//! two stars, in figures (`tests/promises/figures.rs`).
+//! One star: compared with the real kernel after each step of random plays (`steadfast-conformance`, `same_play`). Two stars: numbers are compared too
+//! (`tests/promises/figures.rs`).
 //!
 //! | | here | not here |
 //! | --- | --- | --- |

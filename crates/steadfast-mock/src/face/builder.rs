@@ -14,13 +14,13 @@ use std::ffi::OsString;
 use std::sync::Arc;
 use steadfast_core::Signal;
 
-/// Sets a [`Kernel`] up.
+/// Configures a [`Kernel`].
 pub struct Builder {
     setup: Setup,
 }
 
 impl Kernel {
-    /// Begins: seed 0, the usual 32,768 PIDs, no programs.
+    /// The defaults: seed 0, 32,768 PIDs, no programs.
     pub fn builder() -> Builder {
         Builder {
             setup: Setup {
@@ -45,16 +45,16 @@ impl Kernel {
 }
 
 impl Builder {
-    /// What the simulation leaves to chance, it takes from this number.
+    /// Sets the seed, from which all random choices of the simulation come.
     pub fn seed(mut self, seed: u64) -> Builder {
         self.setup.seed = seed;
         self
     }
 
-    /// The number of PIDs, `kernel.pid_max`: PIDs run from 2 to one below, and then again. A small one is recycled soon.
+    /// Sets `kernel.pid_max`: PIDs go from 2 to one below this number, and then begin again. With a small number they are recycled soon.
     ///
-    /// Once it has passed 300, Linux does not go back below 300, and so it allows no `pid_max` below 301. The simulation does, and then goes
-    /// back to 2: tests want few numbers.
+    /// Once Linux has handed out PID 300, it does not go back below 300; so it allows no `pid_max` below 301. The simulation allows smaller numbers,
+    /// and goes back to 2 then, because tests want few PIDs.
     ///
     /// # Panics
     /// If it is below 4, so that there are fewer than two PIDs, or above 2^22, which Linux refuses too.
@@ -64,32 +64,32 @@ impl Builder {
         self
     }
 
-    /// How many bytes a pipe holds (64 KiB; pipe(7)): a write of more blocks until something is read. As in the kernel it is a row of pages of
-    /// 4096 bytes, of which each makes room when all of it was read; a smaller pipe is one page of its size.
+    /// How many bytes a pipe holds (64 KiB; pipe(7)): a write of more blocks until something is read. As in the kernel, it
+    /// consists of pages of 4096 bytes, and a page becomes free when all of it has been read. A smaller pipe is a single page of its size.
     ///
     /// # Panics
-    /// If it is none.
+    /// If it is 0.
     pub fn pipe_capacity(mut self, bytes: usize) -> Builder {
         assert!(bytes > 0, "pipe_capacity(0): a pipe holds at least one byte");
         self.setup.limits.pipe_capacity = bytes;
         self
     }
 
-    /// How many processes there may be (`RLIMIT_NPROC`): one more cannot be made, with `EAGAIN`.
+    /// Sets how many processes there may be (`RLIMIT_NPROC`). One more fails with `EAGAIN`.
     pub fn max_processes(mut self, processes: u32) -> Builder {
         self.setup.limits.max_processes = processes;
         self
     }
 
-    /// How many descriptors the program under test may have (`RLIMIT_NOFILE`), beside those that it has anyway: a pidfd for each handle, and
-    /// its ends of pipes; while a child is made, also `/dev/null` and the child's ends. One more fails with `EMFILE`.
-    /// So `output()` takes six for a moment, and three while it reads; without pidfds one less.
+    /// Sets how many descriptors the program under test may have (`RLIMIT_NOFILE`): a pidfd for each handle, and its ends of pipes; during a spawn also
+    /// `/dev/null` and the child's ends. Others of the program are not counted. One more fails with `EMFILE`. For example, `output()` takes six
+    /// during the spawn, and three while it reads; without pidfds one less.
     pub fn max_open_files(mut self, descriptors: u32) -> Builder {
         self.setup.limits.max_open_files = descriptors;
         self
     }
 
-    /// Whether processes dump core (they do).
+    /// Whether processes dump core. By default they do.
     pub fn core_dumps(mut self, dumps: bool) -> Builder {
         self.setup.limits.core_dumps = dumps;
         self
@@ -118,20 +118,20 @@ impl Builder {
         self.ignore_signal(Signal::CHLD, ignore)
     }
 
-    /// Whether a handle with a pidfd still learns how its process ended after somebody else has waited for it, as from Linux 6.15 on;
-    /// `false` unless you say so, since not every machine does.
+    /// Whether a handle with a pidfd still learns how its process ended after other code has waited for it, as since Linux 6.15. By default `false`,
+    /// because not every machine can.
     pub fn tells_lost_status(mut self, tells: bool) -> Builder {
         self.setup.tells_lost_status = tells;
         self
     }
 
-    /// How many of the last lines of the trace, and of the last runs, are kept (100,000).
+    /// How many lines of the trace, and how many runs, are kept: the last ones. By default: 100,000.
     pub fn trace_limit(mut self, lines: usize) -> Builder {
         self.setup.trace_limit = lines;
         self
     }
 
-    /// Makes a program that does the same at every run. Other programs are not there (`ENOENT`).
+    /// Installs a program that does the same in every run. Programs that are not installed do not exist (`ENOENT`).
     ///
     /// # Panics
     /// If the script [contradicts itself](Script::check).
@@ -143,12 +143,12 @@ impl Builder {
         self.install(name, Program::Fixed(script.code()))
     }
 
-    /// Makes a program that decides at each run what it does. A script that contradicts itself panics when it is run.
+    /// Installs a program that decides in each run what it does. If its script contradicts itself, the run panics.
     pub fn program_with(self, name: impl Into<OsString>, script: impl Fn(&Run) -> Script + Send + Sync + 'static) -> Builder {
         self.install(name.into(), Program::Decides(Arc::new(script)))
     }
 
-    /// Makes a file that cannot be executed (`EACCES`).
+    /// Installs a file that cannot be executed (`EACCES`).
     pub fn not_executable(self, name: impl Into<OsString>) -> Builder {
         self.install(name.into(), Program::NotExecutable)
     }
@@ -173,7 +173,7 @@ impl Builder {
         self
     }
 
-    /// Boots it.
+    /// Builds the kernel.
     pub fn build(self) -> Kernel {
         let seed = self.setup.seed;
         Kernel::boot(&Arc::new(self.setup), seed, Mode::Free, Threads::free())

@@ -1,4 +1,4 @@
-//! What a test says to a [`Kernel`] and asks of it.
+//! The methods with which a test controls a [`Kernel`] and inspects it.
 
 use super::shared::Kernel;
 use crate::model::bits::{SignalBits, UNSTOPPABLE, bit};
@@ -13,7 +13,7 @@ use std::ffi::{OsStr, OsString};
 use std::time::Duration;
 use steadfast_core::{Error, Pid, Plan, Result, Signal};
 
-/// What `ps` would say of a simulated process.
+/// What `ps` would show of a simulated process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProcessInfo {
@@ -66,7 +66,7 @@ impl Kernel {
         self.lock().timeline()
     }
 
-    /// Starts a process that is not the caller's child: init's, which reaps it as soon as it exits.
+    /// Starts a process that is a child of init, which reaps it as soon as it exits.
     ///
     /// # Errors
     /// As a spawn: no such program, no free PID.
@@ -77,8 +77,8 @@ impl Kernel {
         Pid::new(born.who.pid)
     }
 
-    /// Starts a foreign process that the program under test has no business with: a signal from it ends the run, with the verdict
-    /// *stranger*. Its children are strangers too.
+    /// Starts a foreign process that the program under test must not touch: if it sends a signal to it, the run ends with the verdict *stranger*.
+    /// The children of this process count as strangers too.
     ///
     /// # Errors
     /// As [`spawn_foreign`](Kernel::spawn_foreign).
@@ -88,7 +88,7 @@ impl Kernel {
         Ok(pid)
     }
 
-    /// Makes a process do this now, as though its program had come to it; afterwards it goes on where it was. `false` if there is
+    /// Makes a process perform this script now, as if its program had come to it. Afterwards the process continues where it was. `false` if there is
     /// no such process.
     ///
     /// ```
@@ -117,7 +117,7 @@ impl Kernel {
         .unwrap_or(false)
     }
 
-    /// Lets everything happen that happens by itself at this moment, without time passing: processes that can go on do.
+    /// Lets all processes run that can run at this moment, until they wait. No time passes.
     pub fn settle(&self) {
         self.call(|world| {
             while world.next_event().is_some_and(|at| at <= world.now) {
@@ -126,7 +126,7 @@ impl Kernel {
         });
     }
 
-    /// What `ps` would say of it; `None` if there is no such process.
+    /// What `ps` would show of it; `None` if there is no such process.
     pub fn process(&self, pid: Pid) -> Option<ProcessInfo> {
         self.change(pid, |world, slot| {
             let process: &Process = &world.table[slot];
@@ -155,7 +155,7 @@ impl Kernel {
         self.call(|world| world.table.by_pid(pid.as_raw()).map(|slot| change(world, slot)))
     }
 
-    /// Sets the PID after which the next one is searched, as writing to `/proc/sys/kernel/ns_last_pid` does.
+    /// Sets the last PID, after which the search for the next free one begins, as writing to `/proc/sys/kernel/ns_last_pid` does.
     ///
     /// # Panics
     /// If it is negative or above [`pid_max`](crate::Builder::pid_max), for which Linux has `EINVAL`.
@@ -165,14 +165,14 @@ impl Kernel {
         self.lock().table.last_pid = pid;
     }
 
-    /// What a `waitpid(-1, WNOHANG)` elsewhere in the program does: reaps one exited child, if there is one.
+    /// Does what a `waitpid(-1, WNOHANG)` in other code of the program does: reaps one exited child, if there is one.
     pub fn reap_any(&self) -> Option<Pid> {
         self.call(World::reap_any).map(|exit| exit.pid)
     }
 
-    /// Whether the program under test ignores a signal from here on. Its children ignore it too (execve(2)), unless they are told
-    /// otherwise, but for `SIGPIPE`; ignoring `SIGCHLD` leaves no zombies of them (sigaction(2)). The simulation has to be told:
-    /// of the process that runs the test it knows nothing, and nor is a signal ever felt by that.
+    /// Sets whether the program under test ignores a signal from now on. Its children then ignore it too (execve(2)), except `SIGPIPE`, unless their
+    /// command says otherwise. If it ignores `SIGCHLD`, its children leave no zombies (sigaction(2)). This must be set here, because the simulation
+    /// does not look at the process that runs the test, and never sends it a signal.
     ///
     /// ```
     /// # use steadfast_core::{Plan, Process, Signal};
@@ -191,8 +191,8 @@ impl Kernel {
         set(&mut self.lock().caller().ignored, signal, ignore);
     }
 
-    /// Whether the program under test blocks a signal from here on, in the thread that starts children: they block it too, unless they
-    /// are given a mask.
+    /// Sets whether the program under test blocks a signal from now on, in the thread that starts children. The children block it too, unless their
+    /// command sets a mask.
     ///
     /// # Panics
     /// As [`ignore_signal`](Kernel::ignore_signal).
@@ -223,14 +223,14 @@ impl Kernel {
         zombies.filter_map(|slot| Pid::new(world.table[slot].pid).ok()).collect()
     }
 
-    /// What was run, in order: with which arguments, environment and directory, which signals it was sent, how it ended. The last
-    /// 100,000 runs, or as many as the [trace's limit](crate::Builder::trace_limit).
+    /// The programs that were run, in order: with their arguments, environment and directory, the signals sent to them, and how they ended. It keeps the
+    /// last 100,000 runs, or as many as the [trace's limit](crate::Builder::trace_limit).
     pub fn runs(&self) -> Vec<Ran> {
         let world = self.lock();
         world.host.log.all(|name| world.name(name).to_owned()).collect()
     }
 
-    /// Those of one program.
+    /// The runs of one program.
     pub fn runs_of(&self, program: impl AsRef<OsStr>) -> Vec<Ran> {
         self.runs().into_iter().filter(|ran| ran.program == program.as_ref()).collect()
     }
@@ -238,13 +238,13 @@ impl Kernel {
     /// Checks that every expectation was met; an exploration does it at the end of each run.
     ///
     /// # Panics
-    /// If one was not, with those and how often each was run.
+    /// If one was not met; the message lists those, and how often each was run.
     pub fn verify(&self) {
         let unmet = self.lock().host.programs.expectations.unmet();
         assert!(unmet.is_empty(), "commands were expected and not run:\n  {}", unmet.join("\n  "));
     }
 
-    /// Sends a signal from the test itself, as another user of the machine would: nobody's handle is in question.
+    /// Sends a signal from the test itself, as another program on the machine would. No handle is involved.
     ///
     /// # Errors
     /// [`Error::ProcessDone`] if there is no such process.

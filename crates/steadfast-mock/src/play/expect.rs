@@ -7,10 +7,10 @@ use std::ffi::OsString;
 use std::fmt;
 use std::sync::Arc;
 
-/// A command that is expected: at least once, unless it says otherwise; it exits with 0, unless it says otherwise.
+/// A command that the test expects. By default it is expected at least once, and exits with 0.
 ///
-/// As soon as a kernel has one expectation, a command of the program under test that fits none, and is no installed program
-/// either, fails the test with what was expected. Of several that fit, the first takes it that may be run once more.
+/// Once a kernel has an expectation, a command of the program under test that matches none, and is not an installed program, fails the test with a
+/// list of what was expected. If several match, the first one that may still be run gets the command.
 ///
 /// ```
 /// use steadfast_mock::{Expect, Kernel, Script};
@@ -31,64 +31,64 @@ pub struct Expect {
 }
 
 impl Expect {
-    /// By a closure; `words` says in a report what it is that is expected.
+    /// Matches by a closure. `words` describes the expectation in reports.
     pub fn matching(words: impl Into<String>, fits: impl Fn(&Run) -> bool + Send + Sync + 'static) -> Expect {
         let script = Arc::new(|_: &Run| Script::new());
         Expect { fits: Arc::new(fits), words: words.into(), at_least: 1, at_most: u64::MAX, script }
     }
 
-    /// This program with these arguments and no others.
+    /// Matches this program with exactly these arguments.
     pub fn exact(words: impl IntoIterator<Item = impl Into<OsString>>) -> Expect {
         let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
         Expect::matching(format!("`{}`", line(&words)), move |run| run.words().eq(&words))
     }
 
-    /// This program with these arguments first.
+    /// Matches this program with arguments that begin with these.
     pub fn prefix(words: impl IntoIterator<Item = impl Into<OsString>>) -> Expect {
         let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
         Expect::matching(format!("`{} …`", line(&words)), move |run| run.words().take(words.len()).eq(&words))
     }
 
-    /// A command line, its words joined by spaces, in which this regular expression is found.
+    /// Matches a command line, its words joined by spaces, in which this regular expression is found.
     ///
     /// # Panics
-    /// If it is none.
+    /// If it is not a valid regular expression.
     pub fn pattern(pattern: &str) -> Expect {
         let regex = Regex::new(pattern).unwrap_or_else(|error| panic!("Expect::pattern({pattern:?}): {error}"));
         Expect::matching(format!("/{pattern}/"), move |run| regex.is_match(&run.command_line()))
     }
 
-    /// So often, and no more.
+    /// Expects exactly this many runs.
     pub fn times(self, times: u64) -> Expect {
         Expect { at_least: times, at_most: times, ..self }
     }
 
-    /// So often or more.
+    /// Expects at least this many runs.
     pub fn at_least(self, times: u64) -> Expect {
         Expect { at_least: times, at_most: u64::MAX, ..self }
     }
 
-    /// So often or less, or not at all.
+    /// Expects at most this many runs.
     pub fn at_most(self, times: u64) -> Expect {
         Expect { at_least: 0, at_most: times, ..self }
     }
 
-    /// Often, or not at all.
+    /// Expects any number of runs, including none.
     pub fn any_times(self) -> Expect {
         Expect { at_least: 0, at_most: u64::MAX, ..self }
     }
 
-    /// Not at all: whatever fits fails the test.
+    /// Expects no run: a command that matches fails the test.
     pub fn never(self) -> Expect {
         self.times(0)
     }
 
-    /// What the command does then.
+    /// Sets what the command does.
     pub fn does(self, script: Script) -> Expect {
         self.does_with(move |_| script.clone())
     }
 
-    /// What the command does then, decided at each run; [`Run::number`] counts the runs of this expectation.
+    /// Decides in each run what the command does; [`Run::number`] counts the runs of this expectation.
     pub fn does_with(self, script: impl Fn(&Run) -> Script + Send + Sync + 'static) -> Expect {
         Expect { script: Arc::new(script), ..self }
     }

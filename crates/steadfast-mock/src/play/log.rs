@@ -1,4 +1,4 @@
-//! [`Ran`]: what was run, with what, and what became of it; to be asked for after a test.
+//! [`Ran`]: which program was run, with what, and how it ended; for the end of a test.
 
 use crate::model::host::Begins;
 use std::collections::VecDeque;
@@ -11,17 +11,17 @@ use steadfast_core::{Pid, Signal};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ran {
-    /// The PID that it had. The number may belong to somebody else by now.
+    /// The PID that it had. The number may belong to another process by now.
     pub pid: Pid,
-    /// Who has started it; `None`: the program under test.
+    /// The PID of the process that has started it; `None`: the program under test.
     pub parent: Option<Pid>,
     /// The program's name.
     pub program: OsString,
     /// Its arguments, without the program's own name.
     pub args: Vec<OsString>,
-    /// Its environment, if it was given one of its own.
+    /// Its environment, if the command set one.
     pub env: Option<Vec<(OsString, OsString)>>,
-    /// The directory that it was started in, if it was given one.
+    /// Its working directory, if the command set one.
     pub current_dir: Option<PathBuf>,
     /// The signals that were sent to it while it existed, by any process and with any result.
     pub signals: Vec<Signal>,

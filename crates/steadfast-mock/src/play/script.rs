@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use steadfast_core::Signal;
 
-/// What a simulated program does. It reads from top to bottom; where it ends without [`exit`](Script::exit), the program exits with
-/// 0, or the handler returns.
+/// What a simulated program does, in steps from top to bottom. If it ends without [`exit`](Script::exit), the program exits with 0; a handler
+/// returns.
 ///
 /// ```
 /// use steadfast_mock::Script;
@@ -48,24 +48,24 @@ impl Script {
         self
     }
 
-    /// Goes on with the steps of another script.
+    /// Continues with the steps of another script.
     pub fn then(mut self, script: Script) -> Script {
         self.steps.extend(script.steps);
         self
     }
 
-    /// Waits, using no CPU. A handled signal is taken meanwhile, and the rest of the time is waited after it.
+    /// Sleeps, without using CPU time. If a signal is handled meanwhile, the rest of the time is slept after the handler.
     pub fn sleep(self, time: Duration) -> Script {
         self.step(Step::Sleep(time))
     }
 
-    /// Works: uses so much user CPU time, which takes longer if it is stopped or handles signals meanwhile.
+    /// Uses this much user CPU time. It takes longer if the process is stopped or handles signals meanwhile.
     pub fn compute(self, time: Duration) -> Script {
         self.step(Step::Compute(time))
     }
 
-    /// Writes to stdout: waits while the pipe is full, and gets `SIGPIPE` if nobody can read it (pipe(7)). Goes nowhere if stdout
-    /// is no pipe.
+    /// Writes to stdout. It blocks while the pipe is full, and gets `SIGPIPE` if the pipe has no reader (pipe(7)). If stdout is not a pipe, the bytes
+    /// are discarded.
     pub fn write_stdout(self, bytes: impl AsRef<[u8]>) -> Script {
         self.step(Step::Write(Stream::Stdout, bytes.as_ref().into()))
     }
@@ -75,7 +75,7 @@ impl Script {
         self.step(Step::Write(Stream::Stderr, bytes.as_ref().into()))
     }
 
-    /// Reads one line of stdin, or what is left before its end. Returns at once if stdin is no pipe.
+    /// Reads one line of stdin, or what is left before its end. Returns at once if stdin is not a pipe.
     pub fn read_stdin_line(self) -> Script {
         self.step(Step::ReadLine(None))
     }
@@ -97,7 +97,7 @@ impl Script {
         self.step(Step::ReadLine(Some(Arc::new(then))))
     }
 
-    /// Reads stdin until nobody has its other end open. Returns at once if stdin is no pipe.
+    /// Reads stdin to its end, which comes when no process has the other end open. Returns at once if stdin is not a pipe.
     pub fn read_stdin_to_end(self) -> Script {
         self.step(Step::ReadToEnd)
     }
@@ -117,39 +117,39 @@ impl Script {
         self.step(Step::Close(Stream::Stderr))
     }
 
-    /// From here on, runs `handler` when the signal comes, then goes on where it was. Meanwhile the signal itself is blocked.
+    /// From now on, runs `handler` when the signal arrives, and then continues. The signal is blocked while the handler runs.
     pub fn on(self, signal: Signal, handler: Script) -> Script {
         self.step(Step::On(signal, Disposition::Handle(handler.code())))
     }
 
-    /// From here on, ignores the signal. Ignoring `SIGCHLD` leaves no zombies (sigaction(2)).
+    /// From now on, ignores the signal. If `SIGCHLD` is ignored, children leave no zombies (sigaction(2)).
     pub fn ignore(self, signal: Signal) -> Script {
         self.step(Step::On(signal, Disposition::Ignore))
     }
 
-    /// From here on, the signal has its default action again.
+    /// From now on, the signal has its default action again.
     pub fn restore(self, signal: Signal) -> Script {
         self.step(Step::On(signal, Disposition::Default))
     }
 
-    /// From here on, keeps the signal pending.
+    /// From now on, blocks the signal: it stays pending.
     pub fn block(self, signal: Signal) -> Script {
         self.step(Step::Block(signal))
     }
 
-    /// From here on, takes the signal, a pending one at once.
+    /// From now on, does not block the signal. If it is pending, it is delivered at once.
     pub fn unblock(self, signal: Signal) -> Script {
         self.step(Step::Unblock(signal))
     }
 
     /// Starts a child, as fork(2) and execve(2) do: it inherits streams, group, session, blocked and ignored signals. If it cannot
-    /// be started, that is noted, and the script goes on.
+    /// be started, the trace says so, and the script continues.
     pub fn spawn(self, child: impl Into<Image>) -> Script {
         self.step(Step::Spawn(child.into()))
     }
 
-    /// Becomes another program (execve(2)): the same PID, children, streams, blocked and ignored signals; no handlers. Exits with 127
-    /// if there is none, as a shell does.
+    /// Executes another program (execve(2)). PID, children, streams, blocked and ignored signals stay; handlers do not. If there is no such program, it
+    /// exits with 127, as a shell does.
     pub fn exec(self, image: impl Into<Image>) -> Script {
         self.step(Step::Exec(image.into()))
     }
@@ -169,12 +169,12 @@ impl Script {
         self.step(Step::Send(Target::Itself, signal))
     }
 
-    /// Stops itself, until somebody sends `SIGCONT`.
+    /// Stops itself, until `SIGCONT` arrives.
     pub fn stop(self) -> Script {
         self.raise(Signal::STOP)
     }
 
-    /// Sends its parent a signal; neither the program under test nor init feels it.
+    /// Sends its parent a signal. If the parent is the program under test, or init, the signal has no effect.
     pub fn signal_parent(self, signal: Signal) -> Script {
         self.step(Step::Send(Target::Parent, signal))
     }
@@ -189,17 +189,17 @@ impl Script {
         self.step(Step::Send(Target::Group, signal))
     }
 
-    /// Moves into a process group of its own (setpgid(2)).
+    /// Moves into a new process group (setpgid(2)).
     pub fn new_group(self) -> Script {
         self.step(Step::NewGroup)
     }
 
-    /// Moves into a session of its own (setsid(2)). The leader of a group cannot, and stays where it is.
+    /// Moves into a new session (setsid(2)). The leader of a process group cannot, and stays in its session.
     pub fn new_session(self) -> Script {
         self.step(Step::NewSession)
     }
 
-    /// From here on, orphaned descendants become its children (`PR_SET_CHILD_SUBREAPER`).
+    /// From now on, orphaned descendants become its children (`PR_SET_CHILD_SUBREAPER`).
     pub fn become_subreaper(self) -> Script {
         self.step(Step::Subreaper)
     }
@@ -209,8 +209,8 @@ impl Script {
         self.step(Step::Exit(code))
     }
 
-    /// Sends itself `SIGABRT`, even if that is blocked; where a handler returns, or it is ignored, ends by it all the same. With a core dump
-    /// if its limit allows one (abort(3)).
+    /// Sends itself `SIGABRT`, even if that is blocked. If a handler returns, or the signal is ignored, it still kills the process. It dumps core if the
+    /// limit allows that (abort(3)).
     pub fn abort(self) -> Script {
         self.step(Step::Abort)
     }
@@ -220,7 +220,7 @@ impl Script {
         self.step(Step::Loop(Some(times), body.code()))
     }
 
-    /// Does `body` again and again.
+    /// Performs `body` again and again.
     pub fn loop_forever(self, body: Script) -> Script {
         self.step(Step::Loop(None, body.code()))
     }

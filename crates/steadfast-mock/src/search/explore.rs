@@ -30,7 +30,7 @@ pub struct Exploration {
     is_quiet: bool,
 }
 
-/// What an exploration has seen that went well.
+/// The result of an exploration without a failure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Explored {
@@ -43,8 +43,8 @@ pub struct Explored {
 }
 
 impl Kernel {
-    /// Runs the test once per seed, each time on a fresh kernel that was built like this one, on all cores. Its threads, which
-    /// [`Sim::spawn`] starts, take turns as the seed has it.
+    /// Runs the test once per seed, each time on a fresh kernel that was built like this one, on all cores. Threads that
+    /// [`Sim::spawn`] starts take turns; the seed decides the order.
     ///
     /// ```
     /// use steadfast_core::{Plan, Process, Signal};
@@ -60,21 +60,21 @@ impl Kernel {
     /// ```
     ///
     /// # Panics
-    /// With a report, if a run ends with a [`Verdict`]: seed, verdict, timeline, and the file that [`replay`](Kernel::replay) runs
-    /// again. If there is no seed.
+    /// If a run ends with a [`Verdict`]. The message has the seed, the verdict, the timeline, and the name of a file for [`replay`](Kernel::replay).
+    /// Also if there is no seed.
     pub fn explore(&self, seeds: impl IntoIterator<Item = u64>, test: impl Fn(&Sim) + Send + Sync) {
         if let Err(failure) = self.exploration().run(seeds, test) {
             panic!("{failure}");
         }
     }
 
-    /// To explore with other options, or to look at the failure.
+    /// Begins an exploration with other options, or one that returns the failure.
     pub fn exploration(&self) -> Exploration {
         let kernel = Arc::clone(&self.shared.setup);
         Exploration { kernel, jobs: None, max_calls: 1_000_000, shrink: 1_000, file: None, is_quiet: false }
     }
 
-    /// Runs the one run again that a failed exploration has written to this file: `Err` as long as it fails.
+    /// Repeats the run that a failed exploration has written to this file. `Err` if it still fails.
     ///
     /// # Errors
     /// [`ReplayError::Failed`] if it ends with a verdict, as it did before; the others if the file cannot be read, is cut off or
@@ -105,7 +105,7 @@ impl Exploration {
     /// The number of threads to use. By default: one per core.
     ///
     /// # Panics
-    /// If it is none.
+    /// If it is 0.
     pub fn jobs(self, jobs: usize) -> Exploration {
         assert!(jobs > 0, "jobs(0): nothing would be run");
         Exploration { jobs: Some(jobs), ..self }
@@ -116,17 +116,17 @@ impl Exploration {
         Exploration { max_calls: calls, ..self }
     }
 
-    /// How many runs to spend on finding a smaller one that fails (1,000).
+    /// How many runs to use for finding a shorter one that fails. By default: 1,000.
     pub fn shrink(self, runs: usize) -> Exploration {
         Exploration { shrink: runs, ..self }
     }
 
-    /// Where to keep a run that fails (a file in the directory for temporary ones, named after test and seed).
+    /// Where to write a run that fails. By default: a file in the directory for temporary files, named after the test and the seed.
     pub fn file(self, file: impl Into<PathBuf>) -> Exploration {
         Exploration { file: Some(file.into()), ..self }
     }
 
-    /// Shows no progress, on a terminal either.
+    /// Shows no progress, not even on a terminal.
     pub fn quiet(self) -> Exploration {
         Exploration { is_quiet: true, ..self }
     }

@@ -6,26 +6,26 @@ use crate::play::setup::Setup;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// A run that went wrong: the first by its seed, and of that the smallest that was found.
+/// A run that failed: the one with the lowest seed, in the shortest form that was found.
 pub struct Failure {
     /// Its seed.
     pub seed: u64,
-    /// What was wrong.
+    /// What went wrong.
     pub verdict: Verdict,
     /// What happened, with the virtual time.
     pub timeline: String,
-    /// Where the run is kept, for [`Kernel::replay`](crate::Kernel::replay), if it could be written.
+    /// The file with the run, for [`Kernel::replay`](crate::Kernel::replay), if it could be written.
     pub file: Option<PathBuf>,
-    /// How many runs were tried to find a smaller one, and from how many departures from the calm order down to how many.
+    /// How many runs were tried to shorten it, and the number of deviations from the default order before and after.
     pub(crate) tried: (usize, usize, usize),
     pub(crate) replay: Replay,
 }
 
-/// Why a replay did not end well.
+/// Why a replay failed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ReplayError {
-    /// The run fails, still.
+    /// The run still fails.
     Failed(Box<Failure>),
     /// The file cannot be read.
     Unreadable {
@@ -34,7 +34,7 @@ pub enum ReplayError {
         /// Why.
         source: std::io::Error,
     },
-    /// It is no replay, or not all of one.
+    /// The file is not a replay, or is incomplete.
     Damaged {
         /// Which.
         file: PathBuf,
@@ -50,7 +50,7 @@ pub enum ReplayError {
         /// What this kernel was built with.
         now: String,
     },
-    /// The test has come to a decision that the run in the file did not have: it has changed since.
+    /// The test has made a decision that is not in the file: it has changed since.
     Departs {
         /// Which.
         file: PathBuf,
