@@ -10,15 +10,14 @@ use std::path::{Path, PathBuf};
 
 /// Why an operation failed.
 ///
-/// The text says what was asked, which call failed on what, the system's words with the errno, and what to do
-/// about it where that is known. [`Error::kind`] lets a program decide, [`Error::raw_os_error`] gives the errno.
+/// The text says what was to be done, which call failed on which object, the system's message with the errno, and what to do about it if that is
+/// known. For programs there are [`Error::kind`] and [`Error::raw_os_error`].
 ///
-/// `From<Error> for std::io::Error` makes `?` work in functions that return [`io::Result`]. The `Error` is inside, so that whoever prints it
-/// reads the sentence, and [`io::Error::downcast`] gives it back; `kind()` is the one that std has for the errno, or the nearest. An
-/// `io::Error` holds either a number or an error, never both: its own `raw_os_error()` is `None` then, and [`Errno::of`] finds the number
-/// in either.
+/// `From<Error> for std::io::Error` makes `?` work in functions that return [`io::Result`]. The `io::Error` contains the `Error`: it
+/// prints the same text, and [`io::Error::downcast`] returns the `Error`. Its `kind()` is std's for the errno, or the nearest one. An `io::Error`
+/// holds either an errno or another error, never both. So its own `raw_os_error()` is `None`; [`Errno::of`] finds the errno in both cases.
 ///
-/// `Debug` is the same sentence as `Display`, for that is what a `main` prints that returns an error, and `unwrap`; `{:#?}` has the fields.
+/// `Debug` prints the same text as `Display`, because `unwrap`, and a `main` that returns an error, print `Debug`. `{:#?}` shows the fields.
 #[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -28,7 +27,7 @@ pub enum Error {
         /// The PID that it had.
         pid: Pid,
     },
-    /// The handle was released before.
+    /// The handle has been released.
     #[error("process {pid}: the handle was released")]
     Released {
         /// The PID that it had or has.
@@ -81,7 +80,7 @@ pub enum Error {
         /// What was given.
         tid: Pid,
     },
-    /// The settings of the command contradict each other or can never work; nothing was tried.
+    /// The settings of the command contradict each other, or can never work. Nothing was started.
     #[error("spawn `{}`: {why}", std::path::Path::new(.program).display())]
     InvalidPlan {
         /// The program as it was given.
@@ -89,7 +88,7 @@ pub enum Error {
         /// What is wrong with it, and what to do.
         why: String,
     },
-    /// A step between the decision to spawn and the program's first instruction failed. No child is left.
+    /// A step of the spawn failed, before the first instruction of the program. No child is left.
     #[error("spawn `{}`: {stage}: {source}{}", std::path::Path::new(.program).display(), advice(*.source, matches!(.stage, Stage::Clone)))]
     Spawn {
         /// The program as it was given.
@@ -123,7 +122,7 @@ pub enum Error {
         /// Its value.
         given: OsString,
     },
-    /// A system call failed in a way that the contract has no name for.
+    /// A system call failed in a way that has no variant of its own.
     #[error("{call} on {subject}: {source}{}", advice(*.source, .call.contains("thread")))]
     System {
         /// The call, such as `pidfd_open`.
@@ -250,8 +249,8 @@ impl Error {
         }
     }
 
-    /// Whether the system is out of something that it may have again, so that the same call may succeed later: descriptors (`EMFILE`,
-    /// `ENFILE`), processes or threads (`EAGAIN`), memory (`ENOMEM`), watches (`ENOSPC`); or the call was interrupted (`EINTR`).
+    /// Whether the failure is temporary, so that the same call may succeed later: there are no more descriptors (`EMFILE`, `ENFILE`), processes or
+    /// threads (`EAGAIN`), memory (`ENOMEM`) or watches (`ENOSPC`), or the call was interrupted (`EINTR`).
     pub fn is_of_the_moment(&self) -> bool {
         let of_the_moment = [Errno::AGAIN, Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOSPC, Errno::INTR];
         self.errno().is_some_and(|errno| of_the_moment.contains(&errno))
@@ -293,7 +292,7 @@ pub enum Stage {
         /// `stdin`, `stdout` or `stderr`.
         stream: &'static str,
     },
-    /// Giving the process one of its attributes.
+    /// Setting one of the attributes of the process.
     Attribute {
         /// The call, or the file that is written: `setgid`, `setuid`, `setgroups`, `capset`, `setsid`, `setpgid`, `TIOCSCTTY`,
         /// `TIOCSPGRP`, `TIOCNOTTY`, `clone` (with namespaces), `unshare`, `mount`, `uid_map`, `gid_map`, `setgroups file`,

@@ -14,8 +14,7 @@ impl Pid {
 }
 
 impl Errno {
-    /// The number behind an error: of a system call that std has made, of an [`Error`], also inside a [`std::io::Error`], or
-    /// of what such an error was caused by.
+    /// Finds the errno of an error: of an [`std::io::Error`], of an [`Error`], also inside of an `io::Error`, or of the source of such an error.
     ///
     /// ```
     /// use steadfast_core::{Errno, Pid};

@@ -5,7 +5,7 @@ use std::num::NonZero;
 
 /// A process ID: between 1 and [`Pid::MAX`].
 ///
-/// To `kill(2)`, 0 means one's own process group, -1 everybody, and -n the process group n. None of
+/// To `kill(2)`, 0 means the caller's process group, -1 all processes, and -n the process group n. None of
 /// these can be a `Pid`, so none of them can reach a system call by way of a wrong number.
 ///
 /// A `Pid` is only a number, which the kernel hands out again once the process has been reaped. To act

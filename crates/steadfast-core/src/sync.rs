@@ -1,11 +1,10 @@
 //! Locks and threads that a simulation can see: std's [`Mutex`](std::sync::Mutex), [`Condvar`](std::sync::Condvar) and
-//! [`spawn`](std::thread::spawn) and, in a thread of a simulation, locks and threads that are part of what its seed decides and of
-//! what a deadlock is.
+//! [`spawn`](std::thread::spawn) outside of a simulation. In a thread of a simulation, its seed decides who gets a lock and which thread runs, and it
+//! detects deadlocks of these locks.
 //!
-//! A lock of std's is enough for state that is held for a moment. One that is held across a call (a spawn, a wait) can block another
-//! thread of a simulation for ever, because the thread that has it does not get its turn; and a condition variable of std's knows
-//! nothing of virtual time. Take these for both. A thread of std's is none of a simulation's: start those that spawn, signal or wait
-//! with [`spawn`]. Outside of a simulation all of it is std's.
+//! A lock of std's is enough if it is held only for a moment. If it is held across a call (a spawn, a wait), it can block another thread of a
+//! simulation for ever, because the thread that holds it does not get its turn. And std's condition variables do not know virtual time. Use these
+//! types in both cases. A thread that std has started does not belong to the simulation: start threads that spawn, signal or wait with [`spawn`].
 //!
 //! ```
 //! use steadfast_core::sync::{Condvar, Mutex};
@@ -37,37 +36,37 @@ use std::sync::{self, Arc, PoisonError, TryLockError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-/// Who decides which thread goes on, for the threads of a simulation.
+/// Decides which thread continues, for the threads of a simulation.
 ///
 /// # For users
 /// Nothing here is called directly.
 ///
 /// # For authors
-/// A [`Clock`](crate::Clock) whose time is not the machine's has one; it is [entered](enter) on each thread that is to go by it.
+/// A [`Clock`](crate::Clock) with virtual time has one. It is [entered](enter) on each thread that uses it.
 pub trait Scheduler: Send + Sync {
-    /// Whether its threads run one at a time, so that one that waits for a lock must tell.
+    /// Whether its threads run one at a time, so that a thread must report that it waits for a lock.
     fn takes_turns(&self) -> bool;
 
-    /// Another thread may go on here.
+    /// Lets another thread continue, if the scheduler wants that.
     fn yield_now(&self);
 
-    /// Blocks until `ready` says so; asks it at first, and whenever `what` was [woken](Self::wake). `false`: the timeout was up before,
-    /// or nobody waits any more because the simulation is over.
+    /// Blocks until `ready` returns `true`. `ready` is called at the beginning, and again whenever `what` is [woken](Self::wake). Returns `false` if
+    /// the timeout passed first, or the simulation is over.
     fn block_on(&self, what: u64, timeout: Option<Duration>, ready: &mut dyn FnMut() -> bool) -> bool;
 
-    /// Whoever is blocked on `what` looks again.
+    /// Makes all threads that are blocked on `what` check again.
     fn wake(&self, what: u64);
 
-    /// One of so many alternatives, counted from 0, as the seed has it.
+    /// Chooses one of this many alternatives by the seed, counted from 0.
     fn choose(&self, of: usize) -> usize;
 
-    /// Lets time pass up to the present of an outside clock, and from then on with it, before each call; for programs whose waiting is
-    /// done by somebody else, such as an async runtime. Gives when, on that clock, the next thing happens by itself; if that
-    /// changes, or anything else does, `waker` is woken. `None`: nothing will.
+    /// Advances the time to the present of another clock, and follows that clock from then on, before each call. This is for programs that wait in
+    /// another system, such as an async runtime. Returns the moment on that clock at which the next event happens; `waker` is woken if that
+    /// changes, or anything else happens. `None`: there is no such event.
     fn follow(&self, clock: OutsideClock, waker: &Waker) -> Option<Instant>;
 
-    /// Starts a thread that takes turns with the others, and gives what waits for its end. Only asked of one that
-    /// [takes turns](Self::takes_turns).
+    /// Starts a thread that takes turns with the others, and returns a handle to wait for its end. Only called if the threads
+    /// [take turns](Self::takes_turns).
     fn spawn(&self, run: Box<dyn FnOnce() + Send>) -> Join;
 }
 
@@ -86,7 +85,7 @@ thread_local! {
     static ENTERED: ManuallyDrop<RefCell<Vec<Entry>>> = const { ManuallyDrop::new(RefCell::new(Vec::new())) };
 }
 
-/// While it lives, a scheduler decides for this thread.
+/// A guard: while it exists, a scheduler decides for this thread.
 pub struct Entered {
     id: u64,
     /// It belongs to the thread that entered.
@@ -164,10 +163,10 @@ pub fn spawn<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> Joi
 }
 
 impl<T> JoinHandle<T> {
-    /// Waits until it has ended, and gives what it returned.
+    /// Waits until it has ended, and returns its result.
     ///
     /// # Errors
-    /// What it panicked with. (In a simulation the run is over then, and this does not return.)
+    /// The value of its panic. (In a simulation the run ends then, and this does not return.)
     ///
     /// # Panics
     /// Never: a thread that has ended has left an answer.
@@ -192,7 +191,7 @@ fn scheduler() -> Option<Arc<dyn Scheduler>> {
     ENTERED.with(|entered| entered.borrow().last().and_then(|(_, scheduler)| scheduler.clone()))
 }
 
-/// As std's, without poisoning: what a thread that panicked has left is what the next one finds.
+/// As std's, without poisoning: after a panic the next thread gets the lock, and finds the value as it was left.
 #[derive(Default)]
 pub struct Mutex<T> {
     inner: sync::Mutex<T>,
@@ -232,12 +231,12 @@ impl Default for Id {
 }
 
 impl<T> Mutex<T> {
-    /// A lock with this in it.
+    /// A lock that holds this value.
     pub fn new(value: T) -> Mutex<T> {
         Mutex { inner: sync::Mutex::new(value), id: Id::default() }
     }
 
-    /// Waits until nobody else has it.
+    /// Blocks until no other thread holds it.
     pub fn lock(&self) -> MutexGuard<'_, T> {
         let mut guard = None;
         if let Some(scheduler) = scheduler().filter(|scheduler| scheduler.takes_turns()) {
@@ -288,17 +287,17 @@ fn wake(id: &Id) {
 }
 
 impl Condvar {
-    /// A condition that nobody waits for.
+    /// A condition variable.
     pub fn new() -> Condvar {
         Condvar::default()
     }
 
-    /// Gives the lock up, waits to be notified, and takes the lock again.
+    /// Releases the lock, waits for a notification, and locks again.
     pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
         self.wait_until(guard, None).0
     }
 
-    /// As [`wait`](Condvar::wait), for at most that long; `true` if that was up before.
+    /// As [`wait`](Condvar::wait), for at most that long; `true` if that time passed first.
     pub fn wait_timeout<'a, T>(&self, guard: MutexGuard<'a, T>, timeout: Duration) -> (MutexGuard<'a, T>, bool) {
         self.wait_until(guard, Some(timeout))
     }
@@ -324,7 +323,7 @@ impl Condvar {
         (guard, timed_out)
     }
 
-    /// Wakes one that waits; in a simulation, the seed says which.
+    /// Wakes one waiting thread; in a simulation the seed decides which.
     pub fn notify_one(&self) {
         let count = self.queue().waiting.len();
         let chosen = scheduler().map_or(0, |scheduler| scheduler.choose(count.max(1)));
@@ -338,7 +337,7 @@ impl Condvar {
         wake(&self.id);
     }
 
-    /// Wakes all that wait.
+    /// Wakes all waiting threads.
     pub fn notify_all(&self) {
         self.queue().waiting.clear();
         self.inner.notify_all();

@@ -15,8 +15,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What to spawn. That it exists means: the program's name is not empty, nothing in it has a NUL byte, and its settings do not
-/// contradict each other.
+/// What to spawn. A `Plan` has been checked: the program's name is not empty, there is no NUL byte in it, and its settings do not contradict each
+/// other.
 #[derive(Clone, Debug)]
 pub struct Plan {
     inner: PlanBuilder,
@@ -31,16 +31,15 @@ pub enum PlanStdio {
     Inherit,
     /// `/dev/null`.
     Null,
-    /// A new pipe, whose other end comes back with the process.
+    /// A new pipe, whose other end is returned with the process.
     Piped,
-    /// A descriptor, which stays the caller's: the child gets a copy.
+    /// A descriptor. The caller keeps it: the child gets a duplicate.
     Fd(Arc<OwnedFd>),
-    /// An end of a simulated pipe, which stays the caller's: the child gets a copy. What it is, only the backend that has made it
-    /// knows.
+    /// An end of a simulated pipe. The caller keeps it: the child gets a duplicate. Only the backend that has made it knows its type.
     End(Arc<dyn Any + Send + Sync>),
 }
 
-/// Gathers a [`Plan`]; the last word is [`PlanBuilder::build`].
+/// Builds a [`Plan`]; [`PlanBuilder::build`] checks it.
 #[derive(Clone, Debug)]
 pub struct PlanBuilder {
     program: OsString,
@@ -174,11 +173,11 @@ impl PlanBuilder {
         self.attributes.as_deref().unwrap_or_else(|| Attributes::none())
     }
 
-    /// Checks it all.
+    /// Checks the settings.
     ///
     /// # Errors
     /// [`Error::InvalidPlan`]: an empty program name, a NUL byte in any text, an environment variable whose name is
-    /// empty or has a `=`, two settings that cannot both be (both are named), a value that no kernel takes.
+    /// empty or has a `=`, two settings that contradict each other (both are named), a value that no kernel accepts.
     pub fn build(self) -> Result<Plan> {
         let invalid = |why: String| Err(Error::InvalidPlan { program: self.program.clone(), why });
         if self.program.is_empty() {
