@@ -69,12 +69,7 @@ pub(crate) const CRATES: &[Published] = &[
     published("shared_child", "1.1.2"),
     Published { with: &["shared_child"], ours: &["os_pipe"], own_target: true, ..published("duct", "1.1.2") },
     Published { features: &["std"], ..published("process-wrap", "10.0.1") },
-    Published {
-        keep: &["tests/data"],
-        fewer: 1,
-        note: "one of its tests looks at the format of its source",
-        ..published("xshell", "0.2.7")
-    },
+    Published { keep: &["tests/data"], ..published("xshell", "0.2.7") },
     published("which", "8.0.6"),
     published("os_info", "3.15.0"),
     Published { stands: Some("the crate wait-timeout extends std's `Child` alone"), ..published("assert_cmd", "2.2.2") },
