@@ -28,13 +28,12 @@ pub use crate::{ExitStatus, Output, Stdio};
 use crate::Process;
 use crate::async_io::AsyncIo;
 use crate::asynchronous::TwinStdin;
-use crate::twin::{self, std_error};
+use crate::twin::{self, killed, std_error};
 use futures_io::AsyncWrite;
 use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use steadfast_core::Error;
 
 /// `async_process::unix`.
 pub mod unix {
@@ -106,10 +105,7 @@ impl Child {
     /// # Errors
     /// `EPERM` for a child that has changed its user, where this process may not signal it.
     pub fn kill(&mut self) -> io::Result<()> {
-        match self.child.kill() {
-            Err(Error::ProcessDone { .. }) => Ok(()),
-            sent => sent.map_err(std_error),
-        }
+        killed(self.child.kill())
     }
 
     /// Its status, if it has exited; `None` if it runs.

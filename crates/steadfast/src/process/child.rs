@@ -1,11 +1,11 @@
 //! [`Child`]: std's handle under std's signatures. It has no `Drop` of its own, so that its pipes can be moved out of it.
 
-use super::{ChildStderr, ChildStdin, ChildStdout, std_error};
+use super::{ChildStderr, ChildStdin, ChildStdout};
+use crate::twin::{killed, std_error};
 use crate::{ExitStatus, Output, Process};
 use std::io;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
-use steadfast_core::Error;
 
 /// `std::process::Child`, which cannot act on another process. Dropped before it was waited for, it is reaped in the background.
 ///
@@ -45,10 +45,7 @@ impl Child {
     /// # Errors
     /// `EPERM` for a child that has changed its user, where this process may not signal it.
     pub fn kill(&mut self) -> io::Result<()> {
-        match self.child.kill() {
-            Err(Error::ProcessDone { .. }) => Ok(()),
-            sent => sent.map_err(std_error),
-        }
+        killed(self.child.kill())
     }
 
     /// Closes its stdin, and waits for it. Asked again, it gives the same status.

@@ -47,7 +47,6 @@ mod command;
 mod pipe;
 
 pub use crate::twin::cause_of;
-pub(crate) use crate::twin::std_error;
 pub use crate::{CommandArgs, CommandEnvs, Stdio};
 pub use child::Child;
 pub use command::{Command, Std};

@@ -36,14 +36,13 @@ pub use super::{ChildStderr, ChildStdout};
 
 use super::Tokio;
 use crate::asynchronous::TwinStdin;
-use crate::twin::{self, std_error};
+use crate::twin::{self, killed, std_error};
 use crate::{ExitStatus, Output, Process, Stdio};
 use ::tokio::io::AsyncWrite;
 use std::ffi::OsStr;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use steadfast_core::Error;
 
 /// `tokio::process::Command`, with the attributes of [`steadfast::Command`](crate::Command).
 pub type Command = twin::Command<Tokio>;
@@ -140,10 +139,7 @@ impl Child {
     /// # Errors
     /// `EPERM` for a child that has changed its user, where this process may not signal it.
     pub fn start_kill(&mut self) -> io::Result<()> {
-        match self.child.kill() {
-            Err(Error::ProcessDone { .. }) => Ok(()),
-            sent => sent.map_err(std_error),
-        }
+        killed(self.child.kill())
     }
 
     /// Sends it `SIGKILL`, and waits for it.

@@ -21,6 +21,14 @@ pub(crate) fn std_error(error: Error) -> io::Error {
     }
 }
 
+/// A kill as the libraries that we are twins of answer it: one that has exited is killed enough.
+pub(crate) fn killed(sent: Result<(), Error>) -> io::Result<()> {
+    match sent {
+        Err(Error::ProcessDone { .. }) => Ok(()),
+        sent => sent.map_err(std_error),
+    }
+}
+
 /// What is known of an error of this module's: the program, the step that failed, the path.
 ///
 /// An `io::Error` with an errno has no room for it. So each thread keeps that of its last call here that failed, as `errno` is kept; ask

@@ -6,7 +6,7 @@
 mod error;
 
 pub use error::cause_of;
-pub(crate) use error::std_error;
+pub(crate) use error::{killed, std_error};
 
 use crate::{
     Capability, CommandArgs, CommandEnvs, Disposition, Handle, IdMap, Limit, MountPropagation, Namespaces, Resource, Scheduling,
