@@ -66,6 +66,9 @@ pub mod twin;
 #[doc = include_str!("coming_from_std.md")]
 pub mod coming_from_std {}
 
+#[doc = include_str!("coming_from.md")]
+pub mod coming_from {}
+
 #[cfg(feature = "mock")]
 pub mod mock;
 
