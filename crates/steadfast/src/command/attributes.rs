@@ -1,7 +1,7 @@
-//! What std's Unix extension, Go's `SysProcAttr` and the kernel have for a new process. The names are the field's.
+//! The attributes of a new process: those of std's Unix extension, of Go's `SysProcAttr`, and others of the kernel, under their usual names.
 //!
-//! Each method's last sentences say where it fails. All such errors are [`Error::Spawn`](crate::Error::Spawn) with the call as
-//! stage, unless a contradiction is found first ([`Error::InvalidPlan`](crate::Error::InvalidPlan)).
+//! The last sentences of each method say how it can fail. These errors are [`Error::Spawn`](crate::Error::Spawn) with the call as stage. If two
+//! settings contradict each other, the error is [`Error::InvalidPlan`](crate::Error::InvalidPlan).
 
 use super::Command;
 use std::os::fd::OwnedFd;
@@ -19,15 +19,15 @@ impl Command {
 
 /// User, groups and privileges.
 impl Command {
-    /// Sets its user (setuid(2)). Supplementary groups are dropped with it, unless [`groups`](Self::groups) or
-    /// [`keep_groups`](Self::keep_groups) say otherwise, or the caller may not. `EPERM` without `CAP_SETUID`, but for the caller's
-    /// own IDs.
+    /// Sets its user (setuid(2)). Supplementary groups are dropped, unless [`groups`](Self::groups) or
+    /// [`keep_groups`](Self::keep_groups) is set, or the caller lacks the right to do so. `EPERM` without `CAP_SETUID`, except for the
+    /// caller's own IDs.
     pub fn uid(&mut self, id: u32) -> &mut Command {
         self.changed().uid = Some(id);
         self
     }
 
-    /// Sets its group (setgid(2)). `EPERM` without `CAP_SETGID`, but for the caller's own IDs.
+    /// Sets its group (setgid(2)). `EPERM` without `CAP_SETGID`, except for the caller's own IDs.
     pub fn gid(&mut self, id: u32) -> &mut Command {
         self.changed().gid = Some(id);
         self
@@ -36,9 +36,10 @@ impl Command {
     /// Gives it a copy of this process's memory until it executes its program, as fork(2) does, instead of sharing it. The spawn then takes
     /// the time of a fork, which grows with the memory in use.
     ///
-    /// With another [`uid`](Self::uid), [`gid`](Self::gid) or with [`ambient_capabilities`](Self::ambient_capabilities) a child that shares
-    /// the memory makes this process not dumpable (`PR_SET_DUMPABLE`, prctl(2)), and it stays so: no core is dumped when it crashes, and
-    /// no debugger without privileges can attach. That protects it from the new user. A child with a copy leaves it as it is.
+    /// A child that shares memory, and has another [`uid`](Self::uid) or [`gid`](Self::gid) or
+    /// [`ambient_capabilities`](Self::ambient_capabilities), makes this process not dumpable for good (`PR_SET_DUMPABLE`, prctl(2)): no core is
+    /// dumped when this process crashes, and a debugger without privileges cannot attach. That protects its memory from the new user. A child
+    /// with a copy does not change this.
     pub fn copy_memory(&mut self, copy: bool) -> &mut Command {
         self.changed().copy_memory = copy;
         self
@@ -79,36 +80,35 @@ impl Command {
 
 /// Session, process group, terminal.
 impl Command {
-    /// Whether it leads a session of its own, without a terminal (setsid(2)). Not together with
-    /// [`process_group`](Self::process_group): a session's leader leads its own group.
+    /// Whether it becomes the leader of a new session, without a terminal (setsid(2)). This excludes [`process_group`](Self::process_group): the
+    /// leader of a session is also the leader of a new group.
     pub fn setsid(&mut self, setsid: bool) -> &mut Command {
         self.changed().setsid = setsid;
         self
     }
 
-    /// Puts it into a process group, 0: one of its own (setpgid(2)). `EPERM` if there is no such group in this session.
+    /// Puts it into this process group, or with 0 into a new one (setpgid(2)). `EPERM` if there is no such group in this session.
     pub fn process_group(&mut self, pgroup: i32) -> &mut Command {
         self.changed().process_group = Some(pgroup);
         self
     }
 
-    /// Makes this terminal the controlling one of its new session (`TIOCSCTTY`, ioctl_tty(2)). Needs [`setsid`](Self::setsid);
-    /// refused for what is no terminal. `EPERM` if another session has it.
+    /// Makes this terminal the controlling terminal of its new session (`TIOCSCTTY`, ioctl_tty(2)). It needs [`setsid`](Self::setsid). It is an
+    /// error if the descriptor is not a terminal. `EPERM` if it is the controlling terminal of another session.
     pub fn controlling_terminal(&mut self, terminal: impl Into<OwnedFd>) -> &mut Command {
         self.changed().controlling_terminal = Some(Arc::new(terminal.into()));
         self
     }
 
-    /// Brings its process group to the foreground of this terminal (`TIOCSPGRP`, tcsetpgrp(3)); without a
-    /// [`process_group`](Self::process_group) it gets one of its own. Refused for what is no terminal. `ENOTTY` if it is not this
-    /// session's.
+    /// Brings its process group to the foreground of this terminal (`TIOCSPGRP`, tcsetpgrp(3)); without
+    /// [`process_group`](Self::process_group) it gets a new group. It is an error if the descriptor is not a terminal. `ENOTTY` if it is not the
+    /// terminal of this session.
     pub fn foreground(&mut self, terminal: impl Into<OwnedFd>) -> &mut Command {
         self.changed().foreground = Some(Arc::new(terminal.into()));
         self
     }
 
-    /// Whether it gives up this session's controlling terminal and goes on without one (`TIOCNOTTY` on `/dev/tty`). `ENXIO` if
-    /// there is none.
+    /// Whether it gives up the controlling terminal of this session (`TIOCNOTTY` on `/dev/tty`). `ENXIO` if there is none.
     pub fn detach_terminal(&mut self, detach: bool) -> &mut Command {
         self.changed().detach_terminal = detach;
         self
@@ -127,8 +127,8 @@ impl Command {
         self
     }
 
-    /// Sets its working directory by descriptor (fchdir(2)); a relative [`current_dir`](Self::current_dir) starts there, and so
-    /// does a program given as a relative path. `ENOTDIR` for what is no directory.
+    /// Sets its working directory by descriptor (fchdir(2)). A relative [`current_dir`](Self::current_dir), and a program that is given as a relative
+    /// path, start there. `ENOTDIR` if the descriptor is not a directory.
     pub fn current_dir_fd(&mut self, dir: impl Into<OwnedFd>) -> &mut Command {
         self.changed().current_dir_fd = Some(Arc::new(dir.into()));
         self
@@ -140,7 +140,7 @@ impl Command {
         self
     }
 
-    /// Starts it in new namespaces (clone(2), `CLONE_NEW…`). `EPERM` without `CAP_SYS_ADMIN`, but for
+    /// Starts it in new namespaces (clone(2), `CLONE_NEW…`). `EPERM` without `CAP_SYS_ADMIN`, except for
     /// [`Namespaces::USER`], in which it has all capabilities; the stage is `clone into new namespaces`. With [`Namespaces::MOUNT`] all
     /// its mounts become private, see [`mount_propagation`](Self::mount_propagation).
     ///
@@ -165,11 +165,11 @@ impl Command {
         self
     }
 
-    /// What becomes of the mounts in its new mount namespace, whether that comes by [`namespaces`](Self::namespaces) or
-    /// [`unshare`](Self::unshare): [`MountPropagation::Private`] if nothing is said, so that nothing which is mounted inside shows outside
-    /// (clone(2) and unshare(2) leave shared mounts shared; unshare(1) makes them private too).
+    /// Sets the propagation of the mounts in its new mount namespace, which [`namespaces`](Self::namespaces) or [`unshare`](Self::unshare) makes. By
+    /// default it is [`MountPropagation::Private`]: what is mounted inside is not seen outside. (clone(2) and unshare(2) leave shared mounts
+    /// shared; unshare(1) makes them private too.)
     ///
-    /// `EINVAL`, with the stage `mount / as private`, where the caller's root is no mount point, as in a chroot(2): take
+    /// `EINVAL`, with the stage `mount / as private`, where the caller's root is not a mount point, as in a chroot(2): use
     /// [`MountPropagation::Unchanged`] there.
     pub fn mount_propagation(&mut self, propagation: MountPropagation) -> &mut Command {
         self.changed().mount_propagation = propagation;
@@ -178,27 +178,27 @@ impl Command {
 
     /// Maps user IDs of its new user namespace (user_namespaces(7)). Without privileges only the caller's own ID can be mapped.
     ///
-    /// Such a child has a copy of this process's memory while the map is written, and takes the time of a fork(2).
+    /// Such a child gets a copy of this process's memory, and the spawn takes the time of a fork(2).
     pub fn uid_map(&mut self, map: impl IntoIterator<Item = IdMap>) -> &mut Command {
         self.changed().uid_map = map.into_iter().collect();
         self
     }
 
-    /// Maps group IDs of its new user namespace; as [`uid_map`](Self::uid_map). setgroups(2) is denied there first, as Linux 3.19
-    /// requires it without privileges, unless [`allow_setgroups`](Self::allow_setgroups).
+    /// Maps group IDs of its new user namespace; as [`uid_map`](Self::uid_map). setgroups(2) is denied in it, as Linux requires since 3.19 for a caller
+    /// without privileges, unless [`allow_setgroups`](Self::allow_setgroups) is set.
     pub fn gid_map(&mut self, map: impl IntoIterator<Item = IdMap>) -> &mut Command {
         self.changed().gid_map = map.into_iter().collect();
         self
     }
 
-    /// Whether setgroups(2) stays allowed in its new user namespace.
+    /// Whether setgroups(2) is allowed in its new user namespace.
     pub fn allow_setgroups(&mut self, allow: bool) -> &mut Command {
         self.changed().allow_setgroups = allow;
         self
     }
 
-    /// Starts it in the cgroup of this directory (`CLONE_INTO_CGROUP`, Linux 5.7). Where the kernel cannot do that (before 5.7, a
-    /// cgroup of version 1), it joins before all other steps. `EACCES` without the right to write its `cgroup.procs`.
+    /// Starts it in the cgroup of this directory (`CLONE_INTO_CGROUP`, Linux 5.7). Where the kernel cannot do that (before 5.7, or a
+    /// cgroup of version 1), the child joins it before all other steps. `EACCES` without the right to write its `cgroup.procs`.
     pub fn cgroup(&mut self, dir: impl Into<OwnedFd>) -> &mut Command {
         self.changed().cgroup = Some(Arc::new(dir.into()));
         self
@@ -207,9 +207,9 @@ impl Command {
 
 /// Descriptors, and the program as one.
 impl Command {
-    /// Gives it a descriptor under a number, any descriptor of this process under any number, whatever the numbers of the others.
-    /// The standard streams are 0, 1 and 2. The descriptor itself is closed with the command. Two under one number are refused.
-    /// `EBADF` for a number beyond `RLIMIT_NOFILE`, and `EINVAL` or `EMFILE` if there is no room above to change places.
+    /// Gives it a descriptor of this process under this number. Any number can be used; numbers may overlap with those in use here. The standard streams
+    /// are 0, 1 and 2. The descriptor itself is closed when the command is dropped. The same number twice is an error. `EBADF` for a number beyond
+    /// `RLIMIT_NOFILE`; `EINVAL` or `EMFILE` if there is no free number to move descriptors out of the way.
     ///
     /// ```
     /// use std::io::Write;
@@ -226,16 +226,16 @@ impl Command {
         self
     }
 
-    /// Whether it gets no descriptors but 0, 1, 2 and those given by [`fd`](Self::fd): all others are closed when the program
-    /// starts, even those that somebody has opened without close-on-exec. By close_range(2) (Linux 5.11), else as `/proc/self/fd`
-    /// lists them, else one by one up to the limit.
+    /// Whether it gets no descriptors except 0, 1, 2 and those given by [`fd`](Self::fd). All others are closed when the program starts, even those that
+    /// other code has opened without close-on-exec. This is done with close_range(2) (Linux 5.11), or by the list in `/proc/self/fd`, or one by one
+    /// up to the limit.
     pub fn close_fds(&mut self, close: bool) -> &mut Command {
         self.changed().close_fds = close;
         self
     }
 
-    /// Executes this open file (execveat(2), Linux 3.19), whatever is at its path by now; the program's name is then only its
-    /// name. A script with `#!` works if there is a `/dev/fd`, and finds itself open under this number.
+    /// Executes this open file (execveat(2), Linux 3.19). What is at the program's path does not matter then; the path is only passed as a name. A
+    /// script with `#!` works if there is a `/dev/fd`, and has itself open under this number.
     pub fn executable(&mut self, file: impl Into<OwnedFd>) -> &mut Command {
         self.changed().executable = Some(Arc::new(file.into()));
         self
@@ -245,7 +245,7 @@ impl Command {
 /// What it may use.
 impl Command {
     /// Limits a resource (setrlimit(2)): soft and hard alike, or `(soft, hard)`. Hard limits are raised before the user is
-    /// changed and lowered last, so that a limit does not stand in the way of another setting. `EPERM` for a hard limit above the
+    /// changed, and lowered last, so that a limit does not prevent another setting. `EPERM` for a hard limit above the
     /// caller's without `CAP_SYS_RESOURCE`.
     pub fn rlimit(&mut self, resource: Resource, limit: impl Into<Limit>) -> &mut Command {
         self.changed().limits.retain(|(other, _)| *other != resource);
@@ -265,13 +265,13 @@ impl Command {
         self
     }
 
-    /// Sets the CPUs that it may run on, numbered from 0 (sched_setaffinity(2)). `EINVAL` if there is none of them here.
+    /// Sets the CPUs that it may run on, numbered from 0 (sched_setaffinity(2)). `EINVAL` if this machine has none of them.
     pub fn cpu_affinity(&mut self, cpus: impl IntoIterator<Item = usize>) -> &mut Command {
         self.changed().affinity = cpus.into_iter().collect();
         self
     }
 
-    /// Sets how the kernel likes to kill it when out of memory: -1000 (never) to 1000 (proc_pid_oom_score_adj(5)). `EACCES` below
+    /// Sets how likely the kernel is to kill it when memory runs out: -1000 (never) to 1000 (proc_pid_oom_score_adj(5)). `EACCES` below
     /// the caller's without `CAP_SYS_RESOURCE`; `ENOENT` without `/proc`.
     pub fn oom_score_adj(&mut self, score: i32) -> &mut Command {
         self.changed().oom_score_adj = Some(score);
@@ -287,14 +287,14 @@ impl Command {
 
 /// Signals and tracing.
 impl Command {
-    /// Sets which signals it begins with as blocked. Otherwise: those of the thread that spawns it.
+    /// Sets which signals are blocked in it. By default: those that are blocked in the thread that spawns it.
     pub fn signal_mask(&mut self, blocked: SignalSet) -> &mut Command {
         self.changed().signal_mask = Some(blocked);
         self
     }
 
-    /// Has it ignore a signal, or not ignore one that this process ignores. Otherwise: what this process ignores stays ignored,
-    /// but for `SIGPIPE`; all else is at its default.
+    /// Makes it ignore a signal, or not ignore one that this process ignores. By default it ignores the signals that this process ignores, except
+    /// `SIGPIPE`; all others have their default action.
     pub fn signal_disposition(&mut self, signal: Signal, disposition: Disposition) -> &mut Command {
         self.changed().dispositions.retain(|(other, _)| *other != signal);
         self.changed().dispositions.push((signal, disposition));
@@ -304,14 +304,14 @@ impl Command {
     /// Sends it this signal when the thread that spawns it ends (`PR_SET_PDEATHSIG`), or at once if that has happened before the
     /// program starts. A program with a set-user-ID bit or file capabilities loses it.
     ///
-    /// It is the end of the *thread* that counts, not of this process: spawn from a thread that lives as long as you need the child.
+    /// The signal is sent when the *thread* ends, not this process: spawn from a thread that lives as long as you need the child.
     pub fn parent_death_signal(&mut self, signal: Signal) -> &mut Command {
         self.changed().parent_death_signal = Some(signal);
         self
     }
 
     /// Whether it is traced by the thread that spawns it (`PTRACE_TRACEME`, ptrace(2)): it stops with `SIGTRAP` when it has
-    /// executed the program. `EPERM` if it is traced already.
+    /// executed the program. `EPERM` if it is already traced.
     pub fn trace_me(&mut self, trace: bool) -> &mut Command {
         self.changed().trace_me = trace;
         self
