@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod list;
+mod of_std;
 mod rewrite;
 mod trial;
 
@@ -21,6 +22,9 @@ struct Args {
     /// Only whether they compile
     #[arg(long)]
     no_tests: bool,
+    /// Where std's source is, `library/std/src`; the toolchain's component `rust-src`, if none is named
+    #[arg(long, value_name = "DIR")]
+    std_source: Option<PathBuf>,
     /// Writes the table to this file
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
@@ -34,7 +38,9 @@ fn main() -> ExitCode {
     }
     let chosen =
         CRATES.iter().filter(|published| args.crates.is_empty() || args.crates.iter().any(|name| name == published.name));
-    match run(&chosen.collect::<Vec<_>>(), !args.no_tests) {
+    let std_source = of_std::source(args.std_source.as_deref())
+        .filter(|_| !args.no_tests && (args.crates.is_empty() || args.std_source.is_some()));
+    match run(&chosen.collect::<Vec<_>>(), !args.no_tests, std_source.as_deref()) {
         Ok((page, as_expected)) => {
             print!("{page}");
             if let Some(Err(error)) = args.write.as_ref().map(|file| std::fs::write(file, &page)) {
@@ -51,7 +57,7 @@ fn main() -> ExitCode {
 }
 
 /// The page, and whether each of them does as well as before.
-fn run(crates: &[&Published], with_tests: bool) -> Result<(String, bool), String> {
+fn run(crates: &[&Published], with_tests: bool, std_source: Option<&Path>) -> Result<(String, bool), String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("this crate has no workspace")?;
     let place = Place::new(root)?;
     let sources = place.fetch(crates)?;
@@ -63,7 +69,22 @@ fn run(crates: &[&Published], with_tests: bool) -> Result<(String, bool), String
         as_expected &= outcome.is_as_good(published.fewer) || published.stands.is_some();
         row(&mut rows, published, &outcome);
     }
-    Ok((format!("{HEAD}{rows}"), as_expected))
+    let of_std = match std_source {
+        None => "std's own tests and documentation examples were skipped: its source is not here (the component `rust-src`)."
+            .to_owned(),
+        Some(source) => {
+            let outcome = place.try_std(source)?;
+            as_expected &= outcome.is_as_good(0);
+            let count = |tests: Option<Tests>| tests.map_or((0, 0), |tests| (tests.passed, tests.failed));
+            let ((before, _), (after, failed)) = (count(outcome.before), count(outcome.after));
+            format!(
+                "Of std's own tests and documentation examples of processes, those of nightly features left out, {before} pass with std, and \
+                 {after} with steadfast; {failed} fail.{}",
+                outcome.error.map(|error| format!(" **{error}**")).unwrap_or_default()
+            )
+        }
+    };
+    Ok((format!("{HEAD}{rows}\n{of_std}\n"), as_expected))
 }
 
 const HEAD: &str = "# Twins\n\n\

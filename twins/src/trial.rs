@@ -1,6 +1,7 @@
 //! A crate that is fetched, moved, built and tested.
 
 use crate::list::{Published, Suite};
+use crate::of_std;
 use crate::rewrite::rewrite;
 use serde_json::Value;
 use std::fmt::Write;
@@ -119,6 +120,20 @@ impl Place {
         let before = run(&plain)?;
         let after = if error.is_none() { run(&moved)? } else { None };
         Ok(Outcome { changed, error, before, after })
+    }
+
+    /// As [`try_it`](Self::try_it), with std's own tests.
+    pub(crate) fn try_std(&self, source: &Path) -> Result<Outcome, String> {
+        let [plain, moved] = ["std", "steadfast"].map(|name| self.dir.join(name).join("std-tests"));
+        of_std::lay_out(source, &plain, false)?;
+        let changed = of_std::lay_out(source, &moved, true)?;
+        self.adopt(&plain, "")?;
+        self.adopt(&moved, &format!("steadfast = {{ path = {:?} }}\n", self.workspace.join("crates/steadfast")))?;
+        let test = |dir: &Path| self.cargo(dir, &self.dir.join("target"), &["test", "--no-fail-fast"]);
+        let before = summary(&test(&plain)?);
+        let output = test(&moved)?;
+        let error = output.stderr.to_string().contains("could not compile").then(|| first_error(&output));
+        Ok(Outcome { changed, error, before, after: summary(&output) })
     }
 
     /// Makes it a package of its own, with what is added.
