@@ -41,7 +41,8 @@ pub(crate) fn lay_out(source: &Path, to: &Path, moved: bool) -> Result<usize, St
     }
     // Inside of std, the paths begin with `crate` and `super`.
     let tests = fs::read_to_string(source.join("process/tests.rs")).map_err(failed)?;
-    let tests = tests.replace("crate::", "std::").replace("super::", "std::process::");
+    let [root, parent] = ["crate", "super"].map(|word| format!("{word}::"));
+    let tests = tests.replace(&root, "std::").replace(&parent, "std::process::");
     drop(fs::remove_dir_all(to));
     fs::create_dir_all(to.join("src")).and_then(|()| fs::create_dir_all(to.join("tests"))).map_err(failed)?;
     fs::write(to.join("src/lib.rs"), examples).map_err(failed)?;
