@@ -1,4 +1,4 @@
-//! For tasks of async-io, which is what smol and its relatives run on: children that are awaited, and pipes that implement
+//! For tasks of async-io, on which smol and others are built: children that are awaited, and pipes that implement
 //! [`AsyncRead`] and [`AsyncWrite`].
 //!
 //! ```
@@ -16,8 +16,8 @@
 //! # }
 //! ```
 //!
-//! With pidfds async-io's own thread polls them; without, a thread per awaited process sleeps until it exits. A simulated kernel (feature
-//! `mock`) follows the time of day here, for async-io has no other: for tests in virtual time, see `steadfast::tokio`.
+//! async-io's own thread polls the pidfds. Without pidfds, each awaited process needs a thread, which sleeps until the process exits. A simulated
+//! kernel (feature `mock`) follows real time here, because async-io has no other clock. For tests in virtual time, see `steadfast::tokio`.
 
 use crate::asynchronous::{Attempt, Descriptor, Engine, Hubs, Interest, Poller, extend_for};
 use ::async_io::{Async, Timer};

@@ -20,23 +20,23 @@
 //! # }
 //! ```
 //!
-//! The runtime needs its I/O driver and its timer (`enable_all`). With pidfds it polls them itself; without, a thread per awaited process
-//! sleeps until it exits.
+//! The runtime needs its I/O driver and its timer (`enable_all`). It polls the pidfds itself. Without pidfds, each awaited process needs a thread,
+//! which sleeps until the process exits.
 //!
 //! | `tokio::process` | here | difference |
 //! | --- | --- | --- |
 //! | `Command::spawn`, `status`, `output` | `spawn_async`, `status_async`, `output_async` | of [`Command`](crate::Command), by [`AsyncCommand`] |
-//! | — | `output_timeout_async`, `capture_async` | with a timeout, a limit of bytes, and nobody but the child waited for |
+//! | — | `output_timeout_async`, `capture_async` | with a timeout and a limit of bytes; they wait for the child alone, not for others that have its streams open |
 //! | `Child::wait` | the same | takes `&self`, by any number of tasks; closes stdin too |
 //! | `Child::kill` | `kill`, then `wait` | `kill` is tokio's `start_kill`, and takes `&self` |
-//! | `Child::id`, an `Option` | `pid` | stays readable |
+//! | `Child::id`, an `Option` | `pid` | can always be read |
 //! | `kill_on_drop` | the same | |
-//! | dropped without `wait` | reaped in the background | tokio asks its orphans whenever some child exits |
+//! | dropped without `wait` | reaped in the background | tokio checks its orphans whenever a child exits |
 //! | — | `exited`, of any [`Process`](crate::Process) by [`AsyncProcess`] | also for one that is not a child |
 //!
 //! # In virtual time
-//! A simulated kernel (feature `mock`) follows the runtime's clock. Where that is paused, it jumps from one event to the next, timers and
-//! processes alike:
+//! A simulated kernel (feature `mock`) follows the runtime's clock. If that clock is paused, it jumps from one event to the next, for timers and for
+//! processes:
 //!
 //! ```
 //! # #[cfg(feature = "mock")]

@@ -1,7 +1,7 @@
-//! The probe: what this kernel, in this sandbox, can do; asked once.
+//! The probe: what this kernel, in this sandbox, can do. It runs once.
 //!
-//! The order of the checks means nothing: kernels that only pretend to be Linux, and filters, have any subset (QEMU 7.2 has
-//! `pidfd_open` without `CLONE_PIDFD`, valgrind 3.24 has both without `pidfd_send_signal`). So each is asked on its own.
+//! No check implies another one: emulated kernels and filters support any subset (QEMU 7.2 has
+//! `pidfd_open` without `CLONE_PIDFD`, valgrind 3.24 has both without `pidfd_send_signal`). So each call is tried on its own.
 
 mod checks;
 mod sacrifice;
@@ -16,22 +16,22 @@ use steadfast_core::{Errno, Error};
 
 /// What this machine can do.
 ///
-/// `Display` is the table of it, a line for each call and each feature: its name, the kernel that brought it, and whether it works.
+/// `Display` prints a table with a line for each call and each feature: its name, the kernel version that introduced it, and whether it works.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Probe {
-    /// What the pidfd backend cannot do without, in the order in which it is asked.
+    /// The calls that the pidfd backend needs, in the order in which they are tried.
     pub checks: Vec<Check>,
     /// Whether `waitid(2)` can be called at all; where a filter forbids it, the PID backend uses `wait4(2)`.
     pub waitid: Answer,
-    /// Whether `pidfd_send_signal(2)` takes a directory of `/proc` for a pidfd (Linux 5.1); then the PID backend signals what it has found by
-    /// it.
+    /// Whether `pidfd_send_signal(2)` accepts a descriptor of `/proc/PID` (Linux 5.1). Then the PID backend uses it to signal processes that were
+    /// found.
     pub proc_signal: Answer,
     /// How children are made here.
     pub door: Door,
 }
 
-/// A call that the pidfd backend cannot do without.
+/// A call that the pidfd backend needs.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Check {
@@ -55,7 +55,7 @@ pub struct Feature {
     pub answer: Answer,
 }
 
-/// What the kernel answered to a check.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Answer {
@@ -63,7 +63,7 @@ pub enum Answer {
     Works,
     /// It failed with this errno.
     Failed(Errno),
-    /// Whoever asked was killed by this signal: `SIGSYS` is a seccomp filter's.
+    /// The process that made the call was killed by this signal; `SIGSYS` comes from a seccomp filter.
     Killed(i32),
 }
 
@@ -73,7 +73,7 @@ impl Answer {
         self == Answer::Works
     }
 
-    /// The errno, if that is how it failed.
+    /// The errno, if the call failed with one.
     pub fn errno(self) -> Option<Errno> {
         match self {
             Answer::Failed(errno) => Some(errno),
@@ -134,17 +134,15 @@ fn children_would_be_init() -> bool {
 }
 
 impl Probe {
-    /// What this machine can do: asked at the first call, in some 0.3 ms; remembered after that, whatever the number of
-    /// threads that ask, and in the children of a fork(2) too.
+    /// What this machine can do. The first call runs the probe, which takes about 0.3 ms. The result is remembered, for all threads, and in the children
+    /// of a fork(2) as well.
     ///
-    /// The questions that may be fatal under a seccomp filter are put in a short-lived child, which leaves no zombie, no
-    /// descriptor and no changed disposition, and raises no `SIGCHLD` where the kernel can do without (clone(2), a child with
-    /// no exit signal; QEMU's user mode cannot).
+    /// Calls that a seccomp filter may kill for are made in a short-lived child. It leaves no zombie, no descriptor and no changed disposition, and
+    /// raises no `SIGCHLD` where the kernel supports children without an exit signal (clone(2); QEMU's user mode does not).
     ///
     /// # Errors
-    /// [`Error::System`] if the probe was refused for a reason of the moment (`EMFILE`, `ENFILE`, `ENOMEM`, `EAGAIN`), or with
-    /// `EBUSY` if this process has left its PID namespace and its next child would be the new one's init. That is not
-    /// remembered: ask again.
+    /// [`Error::System`] if the probe failed for a temporary reason (`EMFILE`, `ENFILE`, `ENOMEM`, `EAGAIN`), or with `EBUSY` if this process has left
+    /// its PID namespace, so that its next child would be the init of the new one. A failure is not remembered: call again.
     pub fn once() -> Result<&'static Probe, Error> {
         static KEPT: OnceBox<Probe> = OnceBox::new();
         static RUNNING: PerProcess<Mutex<()>> = PerProcess::new(Mutex::default);
@@ -159,7 +157,7 @@ impl Probe {
         Ok(KEPT.get_or_init(|| Box::new(probe)))
     }
 
-    /// Asks now, whatever was answered before. For tests and measurements.
+    /// Runs the probe now, even if its result is known. For tests and measurements.
     ///
     /// # Errors
     /// As [`once`](Self::once).
@@ -179,7 +177,7 @@ impl Probe {
         Ok(Probe { checks, waitid: answer("waitid_pid"), proc_signal: answer("proc_signal"), door })
     }
 
-    /// What else this kernel can do: asked at the first call, in another child like that of [`once`](Self::once), and remembered.
+    /// The optional features of this kernel. The first call checks them, in another child like that of [`once`](Self::once); the result is remembered.
     ///
     /// # Errors
     /// As [`once`](Self::once).
@@ -197,7 +195,7 @@ impl Probe {
         Ok(KEPT.get_or_init(|| Box::new(features)))
     }
 
-    /// The first of the required checks that failed; `None`: the pidfd backend works here.
+    /// The first required check that failed; `None` if the pidfd backend works here.
     pub fn obstacle(&self) -> Option<&Check> {
         self.checks.iter().find(|check| !check.answer.works())
     }
@@ -210,7 +208,7 @@ impl Probe {
         }
     }
 
-    /// The doors that are open here, the preferred one first.
+    /// The doors that work here, the preferred one first.
     pub fn doors(&self) -> &'static [Door] {
         match self.door {
             Door::Clone3 => &[Door::Clone3, Door::Clone, Door::Fork],
@@ -220,7 +218,7 @@ impl Probe {
     }
 }
 
-/// The table. The [features](Probe::features) are asked for if they are not known yet, and left out if they cannot be asked now.
+/// The table. The [features](Probe::features) are checked if they are not known yet, and left out if that fails.
 impl fmt::Display for Probe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let features = Probe::features().unwrap_or_default();

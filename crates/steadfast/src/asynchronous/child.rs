@@ -15,9 +15,9 @@ use steadfast_core::{Ended, Error, Result, Until};
 /// A process that was spawned, and the pipes, for tasks: `spawn_async` makes one, or `Child::from` a
 /// [`steadfast::Child`](crate::Child).
 ///
-/// All futures here may be dropped at any time: neither the child nor its status nor what was read is lost by that. A child that is
-/// dropped while it runs goes on, and is reaped in the background; with [`kill_on_drop`](crate::Command::kill_on_drop) it is killed first.
-/// It belongs to no runtime: it can be spawned in one, and waited for in another.
+/// All futures here can be dropped at any time: that loses neither the child, nor its status, nor output that was read. If a `Child` is dropped, the
+/// process continues to run, and is reaped in the background; with [`kill_on_drop`](crate::Command::kill_on_drop) it is killed first. It belongs to
+/// no runtime: it can be spawned in one runtime and waited for in another.
 pub struct Child<R: Runtime> {
     /// The write end of its stdin, if that is piped.
     pub stdin: Option<ChildStdin<R>>,
@@ -52,7 +52,7 @@ impl<R: Runtime> Child<R> {
         self.child.id()
     }
 
-    /// The handle, to be kept beside or beyond this.
+    /// The handle, which can be cloned, and kept longer than this.
     pub fn process(&self) -> &Process {
         self.child.process()
     }
@@ -65,7 +65,7 @@ impl<R: Runtime> Child<R> {
         self.child.signal(signal)
     }
 
-    /// Sends it `SIGKILL`; wait for it then.
+    /// Sends it `SIGKILL`. Wait for it afterwards.
     ///
     /// # Errors
     /// As [`signal`](crate::backend::Process::signal).
@@ -97,17 +97,17 @@ impl<R: Runtime> Child<R> {
         self.child.kill_group()
     }
 
-    /// Its status, if it has been collected; asks nobody.
+    /// Its status, if it has been collected. Makes no system call.
     pub fn status(&self) -> Option<ExitStatus> {
         self.child.status()
     }
 
-    /// PID, status and resource usage, if they have been collected; asks nobody.
+    /// PID, status and resource usage, if they have been collected. Makes no system call.
     pub fn exit(&self) -> Option<Exit> {
         self.child.exit()
     }
 
-    /// Lends the pidfd for the time of the closure.
+    /// Calls the closure with the pidfd.
     ///
     /// # Errors
     /// As [`with_handle`](crate::backend::Process::with_handle).
@@ -136,12 +136,12 @@ impl<R: Runtime> Child<R> {
         self.child.take_pidfd()
     }
 
-    /// Closes its stdin, unless that was taken out, so that a child which reads to the end can end; then waits for it, reaps it, and
-    /// gives its status. It can be called any number of times, by any number of tasks.
+    /// Closes its stdin, unless that was taken out, so that a child which reads its input to the end can exit. Then it waits for the child, reaps it,
+    /// and returns its status. It can be called any number of times, by any number of tasks.
     ///
     /// # Errors
     /// As [`wait`](crate::backend::Process::wait); [`Error::Released`] also if another task releases it meanwhile;
-    /// [`Error::System`] or [`Error::Unsupported`] if there is no runtime here, or it has no room for the pidfd.
+    /// [`Error::System`] or [`Error::Unsupported`] if there is no runtime here, or the pidfd cannot be registered with it.
     pub async fn wait(&self) -> Result<ExitStatus> {
         if let Some(stdin) = &self.stdin {
             stdin.close();
@@ -149,7 +149,7 @@ impl<R: Runtime> Child<R> {
         Over::<R>::new(self.process()).await
     }
 
-    /// As [`wait`](Child::wait), for `timeout` of the runtime's time at the most: `None` if it is still running.
+    /// As [`wait`](Child::wait), for at most `timeout` by the runtime's clock: `None` if it is still running.
     ///
     /// # Errors
     /// As [`wait`](Child::wait).
@@ -160,8 +160,8 @@ impl<R: Runtime> Child<R> {
         capture::over_by::<R>(self.process(), Until::Gone, capture::after::<R>(Some(timeout))).await
     }
 
-    /// As [`wait`](Child::wait), until this moment of its system's clock at the most ([`System::now`](crate::System::now)): `None` if it
-    /// runs on. It is the runtime's timer that tells.
+    /// As [`wait`](Child::wait), until `deadline` on its system's clock ([`System::now`](crate::System::now)): `None` if it is still running. The
+    /// runtime's timer is used.
     ///
     /// # Errors
     /// As [`wait`](Child::wait).
@@ -169,7 +169,7 @@ impl<R: Runtime> Child<R> {
         self.wait_timeout(deadline.saturating_duration_since(self.child.system().now())).await
     }
 
-    /// Waits until it has exited, and gives its status if that is not lost; its stdin stays as it is.
+    /// Waits until it has exited, and returns its status if that is not lost. Its stdin is not closed.
     ///
     /// # Errors
     /// [`Error::Released`] after `release`, also by another task meanwhile; [`Error::System`] or [`Error::Unsupported`] if there is no
@@ -178,8 +178,8 @@ impl<R: Runtime> Child<R> {
         over::<R>(self.process(), Until::Exited).await
     }
 
-    /// As [`exited`](Child::exited), until its parent has waited for it too: at once for a child of ours, which this reaps; one that has
-    /// crossed a fork(2) may be a zombie for a while.
+    /// As [`exited`](Child::exited), until its parent has waited for it as well. That is the same for a child, which this reaps. After a fork(2), in the
+    /// forked child, it may be a zombie for some time.
     ///
     /// # Errors
     /// As [`exited`](Child::exited).
@@ -187,7 +187,7 @@ impl<R: Runtime> Child<R> {
         over::<R>(self.process(), Until::Gone).await
     }
 
-    /// Closes its stdin, reads what is piped of its stdout and stderr to the end, both at once, and waits.
+    /// Closes its stdin, reads its stdout and stderr to the end, both at once, if they are piped, and waits.
     ///
     /// # Errors
     /// As [`wait`](Child::wait); [`Error::System`] if a pipe cannot be read.
@@ -196,7 +196,7 @@ impl<R: Runtime> Child<R> {
         captured.into_output().ok_or(Error::NoChild { pid: self.pid() })
     }
 
-    /// As [`capture`](Child::capture) with this timeout and nothing else.
+    /// As [`capture`](Child::capture) with this timeout only.
     ///
     /// # Errors
     /// As [`capture`](Child::capture).
@@ -204,9 +204,8 @@ impl<R: Runtime> Child<R> {
         self.capture(&Capture::new().timeout(timeout)).await
     }
 
-    /// Closes its stdin, reads what is piped of its stdout and stderr, and waits for it, as the options say; their times are the
-    /// runtime's. See [`steadfast::Child::capture`](crate::Child::capture): what is read is kept if this is dropped before its end, and the
-    /// next call has it.
+    /// Closes its stdin, reads its stdout and stderr, if they are piped, and waits for it, as the options say. Times are measured by the runtime's clock.
+    /// See [`steadfast::Child::capture`](crate::Child::capture). If the future is dropped, what was read is kept, and the next call returns it.
     ///
     /// # Errors
     /// As [`wait`](Child::wait); [`Error::System`] if a pipe cannot be read, or a child that was to be killed cannot.
