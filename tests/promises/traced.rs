@@ -165,6 +165,8 @@ fn let_go_stranger(system: &System) {
         until("all sleep", || waiters.iter().all(|(_, thread)| sleeps(*thread)));
         ptrace::interrupt(pid).unwrap();
         waitpid(pid, Some(WaitPidFlag::__WALL)).unwrap();
+        // The stop has woken those who sleep in waitid: they have seen that it is no exit.
+        until("all sleep again", || waiters.iter().all(|(_, thread)| sleeps(*thread)));
         ptrace::detach(pid, None).unwrap();
         assert!(set.wait_timeout(Duration::from_millis(50)).is_none());
         assert!(exits.wait_timeout(Duration::from_millis(50)).is_none());

@@ -4,6 +4,7 @@ use crate::Test;
 use crate::leaks::{children, is_over, until};
 use crate::stage::Outcome;
 use crate::tasks::runtime;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
@@ -81,6 +82,7 @@ async fn pipes() {
     child.stdout.as_mut().unwrap().read_to_string(&mut text).await.unwrap();
     assert_eq!(text, "out\n");
     let stderr = child.stderr.take().unwrap().into_owned_fd().unwrap();
+    assert_eq!(fcntl(&stderr, FcntlArg::F_GETFL).unwrap() & OFlag::O_NONBLOCK.bits(), 0);
     assert_eq!(io::read_to_string(std::fs::File::from(stderr)).unwrap(), "err\n");
     assert!(child.wait_with_output().await.unwrap().stdout.is_empty());
 }
