@@ -13,6 +13,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, gettid};
 use seccompiler::SeccompAction;
 use std::fs;
+use std::sync::mpsc::{Receiver, channel};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::Duration;
 use steadfast::{Capture, Child, Command, ErrorKind, ExitStatus, Process, Stdio, System, WaitSet, wait_any};
@@ -140,15 +141,28 @@ fn looked_at(system: &System) {
 /// While this program traces it, it is waited for as a child is; then it is none again, and lives. Who waits for it at that moment is told of
 /// its exit all the same.
 fn let_go_stranger(system: &System) {
+    detached(system, |pid, let_go| {
+        ptrace::seize(pid, ptrace::Options::empty()).unwrap();
+        let_go.recv().unwrap();
+        ptrace::interrupt(pid).unwrap();
+        waitpid(pid, Some(WaitPidFlag::__WALL)).unwrap();
+        ptrace::detach(pid, None).unwrap();
+    });
+    // A tracer that ends lets all go, without a stop that would wake who sleeps in the kernel.
+    detached(system, |pid, let_go| {
+        ptrace::seize(pid, ptrace::Options::empty()).unwrap();
+        let_go.recv().unwrap();
+    });
+}
+
+fn detached(system: &System, trace: fn(Pid, Receiver<()>)) {
     let said = std::process::Command::new("sh").args(["-c", "sleep 600 >&- 2>&- & echo $!"]).output().unwrap().stdout;
     let number: i32 = String::from_utf8(said).unwrap().trim().parse().unwrap();
     let pid = Pid::from_raw(number);
     let find = || system.find(steadfast::Pid::new(number).unwrap()).unwrap();
     let found = find();
-    ptrace::seize(pid, ptrace::Options::empty()).unwrap();
+    let (lets_go, let_go) = channel();
     let (set, exits) = (WaitSet::new(), WaitSet::new());
-    set.add((), found.clone()).unwrap();
-    exits.add((), steadfast::Member::exit_of(find())).unwrap();
     let ways: [fn(&Process) -> ErrorKind; 3] = [
         |found| found.wait().unwrap_err().kind(),
         |found| found.wait_timeout(LONG).unwrap_err().kind(),
@@ -158,16 +172,19 @@ fn let_go_stranger(system: &System) {
         },
     ];
     std::thread::scope(|scope| {
+        let tracer = scope.spawn(move || trace(pid, let_go));
+        let status = || fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        until("it is traced", || !status().contains("TracerPid:\t0\n"));
+        set.add((), found.clone()).unwrap();
+        exits.add((), steadfast::Member::exit_of(find())).unwrap();
         let waiters = ways.map(|way| {
             let found = find();
             beside(scope, move || way(&found))
         });
         until("all sleep", || waiters.iter().all(|(_, thread)| sleeps(*thread)));
-        ptrace::interrupt(pid).unwrap();
-        waitpid(pid, Some(WaitPidFlag::__WALL)).unwrap();
-        // The stop has woken those who sleep in waitid: they have seen that it is no exit.
-        until("all sleep again", || waiters.iter().all(|(_, thread)| sleeps(*thread)));
-        ptrace::detach(pid, None).unwrap();
+        lets_go.send(()).unwrap();
+        tracer.join().unwrap();
+        until("it is traced no more", || status().contains("TracerPid:\t0\n"));
         assert!(set.wait_timeout(Duration::from_millis(50)).is_none());
         assert!(exits.wait_timeout(Duration::from_millis(50)).is_none());
         assert_eq!(found.wait_gone_timeout(Duration::from_millis(1)).unwrap(), None);
