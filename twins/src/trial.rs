@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use steadfast::{Capture, Captured, Command, Stdio};
+use steadfast::{Capture, Captured, Command, Pid, Process, Stdio};
 
 /// After which cargo, and what it runs, is killed: something hangs.
 const PATIENCE: Duration = Duration::from_secs(900);
@@ -51,6 +51,7 @@ impl Outcome {
 
 impl Place {
     pub(crate) fn new(workspace: &Path) -> Result<Place, String> {
+        nix::sys::prctl::set_child_subreaper(true).map_err(|errno| format!("this process cannot become a subreaper: {errno}"))?;
         let dir = workspace.join("target/twins");
         fs::create_dir_all(dir.join("fetch/src")).map_err(|error| format!("{}: {error}", dir.display()))?;
         Ok(Place { workspace: workspace.to_owned(), dir })
@@ -160,7 +161,26 @@ impl Place {
             cargo.kill_group().map_err(|error| error.to_string())?;
             cargo.wait().map_err(|error| error.to_string())?;
         }
+        end_orphans()?;
         Ok(captured)
+    }
+}
+
+/// Ends what some tests leave running: it has come to this process, which is its subreaper, when its parent ended.
+fn end_orphans() -> Result<(), String> {
+    loop {
+        let tasks = fs::read_dir("/proc/self/task").map_err(|error| error.to_string())?.flatten();
+        let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+        let children: Vec<Pid> =
+            lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect();
+        if children.is_empty() {
+            return Ok(());
+        }
+        for orphan in children.into_iter().filter_map(|pid| Process::find(pid).ok()) {
+            // What has ended by itself meanwhile is as good.
+            drop(orphan.kill());
+            drop(orphan.wait());
+        }
     }
 }
 
