@@ -19,15 +19,16 @@ use steadfast_tests::{profiles, real, tells_lost_status};
 use xtask::environments::{ALONE, MARK};
 use xtask::namespace;
 
-const USAGE: &str = "witness [examine] | in-namespace PROGRAM ARGS | filtered FILTER | foreign | rob | thief … | nothing";
+const USAGE: &str = "witness [examine [PROMISE]] | in-namespace PROGRAM ARGS | filtered FILTER | foreign | rob | thief … | nothing";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match words[..] {
-        [] | ["examine"] => examine(),
+        [] | ["examine"] => examine(""),
+        ["examine", promise] => examine(promise),
         ["in-namespace", program, ref args @ ..] => in_namespace(program, args),
-        ["filtered", name] => filter(name).and_then(|()| examine()),
+        ["filtered", name] => filter(name).and_then(|()| examine("")),
         ["foreign"] => foreign(),
         ["thief", ref words @ ..] => robbery::thief(words),
         ["nothing"] => Ok(()),
@@ -115,7 +116,8 @@ fn furnish() {
     }
 }
 
-fn examine() -> Result<(), String> {
+/// Says what is here, and holds each backend to the promises whose names contain these words.
+fn examine(words: &str) -> Result<(), String> {
     settle();
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     say(&json!({ "event": "kernel", "release": kernel.trim(), "pid": std::process::id() }));
@@ -137,10 +139,10 @@ fn examine() -> Result<(), String> {
     std::panic::set_hook(Box::new(|_| {}));
     let before = belongings();
     match System::pidfd() {
-        Ok(system) => hold(&subject(&system).tells_lost_status(tells_lost_status())),
+        Ok(system) => hold(&subject(&system).tells_lost_status(tells_lost_status()), words),
         Err(error) => say(&json!({ "event": "none", "backend": "pidfd", "why": error.to_string() })),
     }
-    hold(&subject(&System::pid_legacy()));
+    hold(&subject(&System::pid_legacy()), words);
     // Threads that wait, and orphans, take a moment to go.
     let mut after = belongings();
     for _ in 0..1000 {
@@ -252,8 +254,8 @@ fn beside(name: &str) -> PathBuf {
     own.with_file_name(name)
 }
 
-fn hold(subject: &Subject) {
-    for promise in promises() {
+fn hold(subject: &Subject, words: &str) {
+    for promise in promises().into_iter().filter(|promise| promise.name.contains(words)) {
         let line = |outcome: &str, why: &str| {
             let backend = subject.name();
             json!({ "event": "promise", "backend": backend, "name": promise.name, "outcome": outcome, "why": why })
