@@ -19,7 +19,8 @@ use steadfast_tests::{profiles, real, tells_lost_status};
 use xtask::environments::{ALONE, MARK};
 use xtask::namespace;
 
-const USAGE: &str = "witness [examine [PROMISE]] | in-namespace PROGRAM ARGS | filtered FILTER | foreign | rob | thief … | nothing";
+const USAGE: &str =
+    "witness [examine [PROMISE]] | in-namespace PROGRAM ARGS | filtered FILTER | foreign | rob | thief … | nothing";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -53,7 +53,13 @@ pub(super) fn text(all: &All<'_>) -> String {
     for (place, visit) in all {
         let lines = match visit {
             Visit::Skipped(reason) => vec![format!("skipped: {}: {reason}", place.name)],
-            Visit::Made(_, differences) => differences.iter().map(|line| format!("FAILED: {}: {line}", place.name)).collect(),
+            Visit::Made(seen, differences) => {
+                let again = seen.hung.iter().map(|promise| {
+                    let why = place.expected.hangs.unwrap_or_default();
+                    format!("visited again: {}: it hung at \"{promise}\" ({why})", place.name)
+                });
+                again.chain(differences.iter().map(|line| format!("FAILED: {}: {line}", place.name))).collect()
+            }
         };
         text.extend(lines.into_iter().map(|line| format!("{line}\n")));
     }
@@ -84,6 +90,7 @@ pub(super) fn json(all: &All<'_>) -> Value {
             "robberies": seen.robberies.iter()
                 .map(|r| json!({ "name": r.name, "spawns": r.spawns, "read": r.had[0], "written": r.had[1], "taken": r.had[2] }))
                 .collect::<Vec<_>>(),
+            "hung": seen.hung,
             "differences": differences,
         }),
     };

@@ -1,6 +1,7 @@
 //! What the witness says.
 
 use serde_json::Value;
+use std::time::Duration;
 
 /// Before each line of the witness's: a console may carry other people's lines too.
 pub const MARK: &str = "witness: ";
@@ -24,6 +25,10 @@ pub(crate) struct Testimony {
     pub(crate) belongings: Option<(String, String)>,
     pub(crate) robberies: Vec<Robbery>,
     pub(crate) errors: Vec<String>,
+    /// It did not come to its end in this time.
+    pub(crate) killed_after: Option<Duration>,
+    /// The last promise that was tried, on each visit before this one that hung.
+    pub(crate) hung: Vec<String>,
 }
 
 /// What a hostile user's processes tried, and what they had.
@@ -82,6 +87,13 @@ impl Testimony {
             Some("error") => self.errors.push(text(event, "what")),
             _ => {}
         }
+    }
+
+    /// The promise that it was last heard of with, if it hung there and all was well before.
+    pub(crate) fn hung_at(&self) -> Option<&str> {
+        let [before @ .., last] = &self.promises[..] else { return None };
+        let is_well = self.errors.is_empty() && before.iter().all(|promise| promise.outcome != "broken");
+        (self.killed_after.is_some() && is_well && last.outcome == "begun").then_some(&*last.name)
     }
 
     pub(crate) fn check(&self, name: &str) -> Option<&str> {
