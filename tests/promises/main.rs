@@ -14,6 +14,7 @@ mod figures;
 mod forking;
 mod groups;
 mod hostile;
+mod input;
 mod late;
 mod leaks;
 mod ledger;
@@ -96,6 +97,7 @@ fn main() {
         figures::tests(),
         groups::tests(),
         hostile::tests(),
+        input::tests(),
         late::tests(),
         leaks::tests(),
         limits::tests(),

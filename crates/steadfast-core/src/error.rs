@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 
 /// Why an operation failed.
 ///
@@ -122,6 +123,18 @@ pub enum Error {
         /// Its value.
         given: OsString,
     },
+    /// A command that had to succeed did not.
+    #[error("`{command}`: {}{}{}", ended(.status.as_ref()), behind(.cause), behind(.stderr))]
+    Unsuccessful {
+        /// The program and its arguments.
+        command: String,
+        /// How it ended; `None` if it still runs.
+        status: Option<ExitStatus>,
+        /// Why it was ended by its spawner; empty if it was not.
+        cause: &'static str,
+        /// The last lines that it wrote to stderr, if that was captured: at most ten.
+        stderr: String,
+    },
     /// A system call failed in a way that has no variant of its own.
     #[error("{call} on {subject}: {source}{}", advice(*.source, .call.contains("thread")))]
     System {
@@ -162,11 +175,24 @@ impl fmt::Debug for Error {
                 f.debug_struct("Unavailable").field("backend", backend).field("why", why).field("errno", errno).finish()
             }
             Error::UnknownBackend { given } => f.debug_struct("UnknownBackend").field("given", given).finish(),
+            Error::Unsuccessful { command, status, cause, stderr } => {
+                let mut shown = f.debug_struct("Unsuccessful");
+                shown.field("command", command).field("status", status).field("cause", cause).field("stderr", stderr).finish()
+            }
             Error::System { call, subject, source } => {
                 f.debug_struct("System").field("call", call).field("subject", subject).field("source", source).finish()
             }
         }
     }
+}
+
+fn ended(status: Option<&ExitStatus>) -> String {
+    status.map_or_else(|| "it still runs".into(), ExitStatus::to_string)
+}
+
+fn behind(words: &str) -> String {
+    let before = if words.contains('\n') { ":\n" } else { ": " };
+    if words.is_empty() { String::new() } else { format!("{before}{words}") }
 }
 
 /// Which limit was reached, or what else to do.
@@ -209,6 +235,8 @@ pub enum ErrorKind {
     Spawn,
     /// [`Error::Unsupported`] or [`Error::Unavailable`]
     Unsupported,
+    /// [`Error::Unsuccessful`]
+    Unsuccessful,
     /// [`Error::System`]
     System,
 }
@@ -230,6 +258,7 @@ impl Error {
             Error::ThreadId { .. } => ErrorKind::ThreadId,
             Error::Spawn { .. } => ErrorKind::Spawn,
             Error::Unsupported { .. } | Error::Unavailable { .. } => ErrorKind::Unsupported,
+            Error::Unsuccessful { .. } => ErrorKind::Unsuccessful,
             Error::System { .. } => ErrorKind::System,
             Error::InvalidPid { .. }
             | Error::InvalidSignal { .. }
@@ -266,6 +295,7 @@ impl From<Error> for io::Error {
     fn from(error: Error) -> io::Error {
         let kind = match (error.kind(), error.raw_os_error()) {
             (ErrorKind::ProcessDone, _) => io::ErrorKind::NotFound,
+            (ErrorKind::Unsuccessful, _) => io::ErrorKind::Other,
             (ErrorKind::NoHandle | ErrorKind::Unsupported, _) => io::ErrorKind::Unsupported,
             (_, Some(raw)) => io::Error::from_raw_os_error(raw).kind(),
             (_, None) => io::ErrorKind::InvalidInput,

@@ -10,6 +10,7 @@
 //! | `pidfd` | `pidfd_open` and `pidfd_send_signal`, whose answers are checked; how a process ended that was reaped |
 //! | `probe` | what this kernel can do, asked in a child that may die of the question |
 //! | `kill`, `disposition` | `kill(2)`; signals that are ignored, or not |
+//! | `pipe` | a write into a pipe that raises no `SIGPIPE` |
 //! | `secure` | whether this program has more rights than whoever started it |
 //! | `fork` | which process this is, after a fork(2) of the program; statics that begin afresh then |
 //! | `stdio` | what a standard stream is made of, by its raw number too |
@@ -24,6 +25,7 @@ mod disposition;
 mod fork;
 mod kill;
 mod pidfd;
+mod pipe;
 mod probe;
 mod raw;
 mod secure;
@@ -38,6 +40,7 @@ pub use disposition::{ignore_signal, restore_signal};
 pub use fork::{PerProcess, generation};
 pub use kill::{kill, kill_group};
 pub use pidfd::{pidfd_exit_status, pidfd_is_taken, pidfd_open, pidfd_send_signal, pidfd_signal_group};
+pub use pipe::write_without_signal;
 pub use probe::{Answer, Check, Feature, Probe};
 pub use secure::is_secure_execution;
 pub use spawn::{Child, CommandExt, Door, StdCommandExt, WantPidfd, exec, spawn};

@@ -1,6 +1,7 @@
 //! [`Child`]: a process that was spawned, and our ends of its pipes.
 
-use crate::output::{self, Capture, Captured, CapturedStream, Reading, Stop};
+use crate::input::Input;
+use crate::output::{self, Capture, Captured, CapturedStream, Feeding, Reading, Stop, Together};
 use crate::pipe::{ChildStderr, ChildStdin, ChildStdout};
 use crate::{ExitStatus, Output, Process, System};
 use std::ops::Deref;
@@ -116,7 +117,7 @@ impl Child {
     /// # Errors
     /// As [`wait`](Child::wait); [`Error::System`] if a pipe cannot be read.
     pub fn wait_with_output(self) -> Result<Output> {
-        let captured = self.capture_for(&Capture::new().to_the_end(), Whose::OneCall)?;
+        let captured = self.capture_for(&Capture::new().to_the_end(), Whose::OneCall, None)?;
         captured.into_output().ok_or(Error::NoChild { pid: self.pid() })
     }
 
@@ -153,16 +154,18 @@ impl Child {
     /// # Errors
     /// As [`wait`](Child::wait); [`Error::System`] if a pipe cannot be read, or a child that was to be killed cannot.
     pub fn capture(&self, options: &Capture) -> Result<Captured> {
-        self.capture_for(options, Whose::AllCalls)
+        self.capture_for(options, Whose::AllCalls, None)
     }
 
-    pub(crate) fn capture_for(&self, options: &Capture, whose: Whose) -> Result<Captured> {
-        self.close_stdin();
+    /// With an input, that is written meanwhile; without one, its stdin is closed.
+    pub(crate) fn capture_for(&self, options: &Capture, whose: Whose, input: Option<&Input>) -> Result<Captured> {
+        let feeding = self.feeding(input);
         let system = self.system();
         // Later than the clock can say is as good as never.
         let deadline = options.timeout.and_then(|timeout| system.now().checked_add(timeout));
         let Some(mut captured) = self.lock_captured(&system, deadline) else {
-            let status = if options.kill_on_timeout { output::kill(&self.process)? } else { self.process.try_wait()? };
+            let status =
+                if options.kill_on_timeout { output::kill(Together::one(&[&self.process]))? } else { self.process.try_wait()? };
             return Ok(Captured {
                 status,
                 timed_out: true,
@@ -172,11 +175,11 @@ impl Child {
             });
         };
         let [stdout, stderr] = &mut **captured.get_or_insert_default();
-        let streams = [
+        let mut streams = [
             Reading::new("stdout", self.stdout.as_ref().map(ChildStdout::end), stdout),
             Reading::new("stderr", self.stderr.as_ref().map(ChildStderr::end), stderr),
         ];
-        let (status, stop) = output::capture(&self.process, &system, streams, options, deadline)?;
+        let (status, stop) = output::capture(Together::one(&[&self.process]), &system, &mut streams, feeding, options, deadline)?;
         // It stays, for the next call.
         let all = if whose == Whose::OneCall && status.is_some() { captured.take() } else { captured.clone() };
         let [stdout, stderr] = *all.unwrap_or_default();
@@ -223,6 +226,15 @@ impl Child {
     /// The one that it was spawned on.
     pub(crate) fn system(&self) -> System {
         System::with_backend(Arc::clone(self.process.backend()))
+    }
+
+    /// The input on its way into its stdin, which is closed if there is none.
+    pub(crate) fn feeding(&self, input: Option<&Input>) -> Option<Feeding<'_>> {
+        let feeding = input.zip(self.stdin.as_ref()).map(|(input, stdin)| Feeding::new(input, stdin, &self.process));
+        if feeding.is_none() {
+            self.close_stdin();
+        }
+        feeding
     }
 
     pub(crate) fn close_stdin(&self) {

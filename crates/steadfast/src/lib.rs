@@ -51,6 +51,7 @@
 mod child;
 mod command;
 mod handle;
+mod input;
 mod output;
 mod pipe;
 mod pipeline;
@@ -87,9 +88,10 @@ pub mod tokio;
 pub use child::Child;
 pub use command::{Command, CommandArgs, CommandEnvs, Handle};
 pub use handle::Process;
+pub use input::Input;
 pub use output::{Capture, Captured, CapturedStream};
 pub use pipe::{ChildStderr, ChildStdin, ChildStdout};
-pub use pipeline::{Pipeline, PipelineOutput, RunningPipeline};
+pub use pipeline::{Pipeline, PipelineCaptured, PipelineOutput, RunningPipeline};
 pub use std::process::{ExitStatus, Output};
 pub use steadfast_core::sync;
 pub use steadfast_core::{

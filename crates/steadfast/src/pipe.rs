@@ -8,7 +8,7 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
-use steadfast_core::{Error, PipeEnd, PipeRead, PipeWrite, PlanStdio};
+use steadfast_core::{Errno, Error, PipeEnd, PipeRead, PipeWrite, PlanStdio};
 
 pub(crate) const SIMULATED: &str =
     "the pipe of a simulated process has no descriptor: read and write it, or use `steadfast::Command`";
@@ -105,7 +105,7 @@ impl ChildStdin {
 
 impl ChildStdin {
     /// Until `Child::wait` has closed it.
-    fn open_end(&self) -> io::Result<Arc<End>> {
+    pub(crate) fn open_end(&self) -> io::Result<Arc<End>> {
         let end = self.end.lock().unwrap_or_else(PoisonError::into_inner).clone();
         end.ok_or_else(|| io::ErrorKind::BrokenPipe.into())
     }
@@ -263,6 +263,34 @@ impl End {
         }
     }
 
+    /// Whether reads and writes wait for something to be done.
+    pub(crate) fn set_blocking(&self, blocks: bool) {
+        if let End::File(file) = self {
+            // Cannot fail for a descriptor that is open.
+            let flags = rustix::fs::fcntl_getfl(file).unwrap_or(rustix::fs::OFlags::empty());
+            let nonblocking = rustix::fs::OFlags::NONBLOCK;
+            _ = rustix::fs::fcntl_setfl(file, if blocks { flags - nonblocking } else { flags | nonblocking });
+        }
+    }
+
+    /// Writes what there is room for, of a descriptor that does not block; a simulated pipe waits for room until `deadline`. `None` without
+    /// room. No `SIGPIPE` for want of a reader.
+    ///
+    /// # Errors
+    /// `EPIPE` without a reader.
+    pub(crate) fn feed(&self, bytes: &[u8], deadline: Instant) -> Result<Option<usize>, Errno> {
+        match self {
+            End::File(file) => match steadfast_linux::write_without_signal(file.as_fd(), bytes) {
+                Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+                answer => answer.map(Some),
+            },
+            End::Writer(writer) => writer
+                .write_deadline(bytes, Some(deadline))
+                .map_err(|error| if error.kind() == io::ErrorKind::BrokenPipe { Errno::PIPE } else { errno(&error) }),
+            End::Reader(_) | End::Unknown => Err(Errno::BADF),
+        }
+    }
+
     /// Reads once, to the end of `into`: how many bytes, 0 at the end of the stream. `None` if nothing came before the deadline,
     /// which only a simulated pipe keeps, or if nothing is there and the descriptor does not block.
     pub(crate) fn read_some(&self, into: &mut Vec<u8>, deadline: Option<Instant>) -> io::Result<Option<usize>> {
@@ -286,6 +314,11 @@ impl End {
             End::Writer(_) | End::Unknown => Err(io::ErrorKind::Unsupported.into()),
         }
     }
+}
+
+/// Its number; `EIO` for an error without one.
+pub(crate) fn errno(error: &io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(Errno::IO.as_raw()))
 }
 
 macro_rules! from_pipe {

@@ -1,8 +1,13 @@
 //! [`Pipeline`]: commands in a row, each reading what the one before writes.
 
-use crate::output::{self, Capture, CapturedStream, Reading};
+mod captured;
+
+pub use captured::{PipelineCaptured, PipelineOutput};
+
+use crate::output::KILL_DELAY;
 use crate::{Child, ChildStdout, Command, ExitStatus, Stdio, System};
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use steadfast_core::{Error, ErrorKind, PlanStdio, Result};
 
@@ -24,17 +29,52 @@ use steadfast_core::{Error, ErrorKind, PlanStdio, Result};
 #[derive(Clone)]
 pub struct Pipeline {
     commands: Vec<Command>,
+    current_dir: Option<PathBuf>,
+    is_group: bool,
+    checked: bool,
 }
 
 impl Pipeline {
     /// The commands, first to last.
     pub fn new(commands: impl IntoIterator<Item = Command>) -> Pipeline {
-        Pipeline { commands: commands.into_iter().collect() }
+        let commands = commands.into_iter().collect();
+        Pipeline { commands, current_dir: None, is_group: false, checked: false }
     }
 
     /// Adds a command to the end.
     pub fn pipe(mut self, next: Command) -> Pipeline {
         self.commands.push(next);
+        self
+    }
+
+    /// Sets the working directory of those commands that have none of their own.
+    pub fn current_dir(mut self, dir: impl AsRef<Path>) -> Pipeline {
+        self.current_dir = Some(dir.as_ref().to_owned());
+        self
+    }
+
+    /// Whether all of them are in a process group of their own, which the first one leads, as a shell with job control has it. Then
+    /// [`RunningPipeline::kill`] also kills what they have started in that group.
+    ///
+    /// With [`foreground`](Command::foreground) on the first one, the group is the terminal's foreground.
+    pub fn process_group(mut self, is_group: bool) -> Pipeline {
+        self.is_group = is_group;
+        self
+    }
+
+    /// Whether each of them must succeed, as with a shell's `pipefail`; otherwise those that are [checked](Command::checked) themselves. A
+    /// command that is ended by `SIGPIPE`, because the next one reads no more, has not succeeded.
+    ///
+    /// ```
+    /// use steadfast::{Command, Pipeline};
+    /// let pipeline = Pipeline::new([Command::new("false"), Command::new("cat")]);
+    /// assert!(pipeline.output()?.statuses[1].success());
+    /// let error = pipeline.checked(true).output().unwrap_err();
+    /// assert_eq!(error.to_string(), r#"`"false"`: exit status: 1"#);
+    /// # Ok::<(), steadfast::Error>(())
+    /// ```
+    pub fn checked(mut self, must_succeed: bool) -> Pipeline {
+        self.checked = must_succeed;
         self
     }
 
@@ -44,46 +84,13 @@ impl Pipeline {
     /// As [`Command::spawn`], with the program that it was; [`Error::InvalidPlan`] for a pipeline without commands, and for a
     /// command whose own stdin or stdout setting contradicts the pipe.
     pub fn spawn(&self) -> Result<RunningPipeline> {
-        self.spawn_with(&System::current()?, PlanStdio::Inherit)
+        self.spawn_with(&System::current()?, Default::default(), Feeds::No)
     }
 
-    /// Starts all of them, waits for all and gives their statuses, first to last.
-    ///
-    /// ```
-    /// use steadfast::{Command, Pipeline};
-    /// let statuses = Pipeline::new([Command::new("false"), Command::new("true")]).status()?;
-    /// assert_eq!(statuses.iter().map(|status| status.success()).collect::<Vec<_>>(), [false, true]);
-    /// # Ok::<(), steadfast::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As [`spawn`](Self::spawn) and [`RunningPipeline::wait`].
-    pub fn status(&self) -> Result<Vec<ExitStatus>> {
-        self.spawn()?.wait()
-    }
-
-    /// Starts all of them, reads the last one's stdout to its end, and waits for all. The first one's stdin is empty, unless it
-    /// says otherwise.
-    ///
-    /// # Errors
-    /// As [`spawn`](Self::spawn) and [`RunningPipeline::wait`].
-    pub fn output(&self) -> Result<PipelineOutput> {
-        let system = System::current()?;
-        let running = self.spawn_with(&system, PlanStdio::Piped)?;
-        let mut stdout = CapturedStream::default();
-        let mut nothing = CapturedStream::default();
-        if let Some(last) = running.children.last() {
-            let end = last.stdout.as_ref().map(ChildStdout::end);
-            let streams = [Reading::new("stdout", end, &mut stdout), Reading::new("stderr", None, &mut nothing)];
-            output::capture(last.process(), &system, streams, &Capture::new().to_the_end(), None)?;
-        }
-        Ok(PipelineOutput { statuses: running.wait()?, stdout: stdout.into_vec() })
-    }
-
-    fn spawn_with(&self, system: &System, last_stdout: PlanStdio) -> Result<RunningPipeline> {
-        self.check()?;
-        let captured = matches!(last_stdout, PlanStdio::Piped);
-        let mut running = RunningPipeline { children: Vec::with_capacity(self.commands.len()) };
+    /// What the first one reads, the last one writes to, and the stderr of all, where they do not say so themselves.
+    fn spawn_with(&self, system: &System, [stdin, stdout, stderr]: [PlanStdio; 3], feeds: Feeds) -> Result<RunningPipeline> {
+        self.check_streams()?;
+        let mut running = RunningPipeline { children: Vec::with_capacity(self.commands.len()), is_group: self.is_group };
         let mut before: Option<ChildStdout> = None;
         for (index, command) in self.commands.iter().enumerate() {
             let mut command = command.clone();
@@ -91,9 +98,16 @@ impl Pipeline {
             if let Some(stdout) = before.take() {
                 command.stdin(stdout);
             }
-            let stdin = if captured { PlanStdio::Null } else { PlanStdio::Inherit };
-            let stdout = if is_last { last_stdout.clone() } else { PlanStdio::Piped };
-            let spawned = command.spawn_with(system, [stdin, stdout, PlanStdio::Inherit]);
+            if let (Some(dir), None) = (&self.current_dir, command.get_current_dir()) {
+                command.current_dir(dir);
+            }
+            if self.is_group {
+                command.process_group(running.children.first().map_or(0, |first| first.pid().as_raw()));
+            }
+            let is_fed = feeds == Feeds::Yes && command.own_input().is_some();
+            let stdin = if is_fed { PlanStdio::Piped } else { stdin.clone() };
+            let stdout = if is_last { stdout.clone() } else { PlanStdio::Piped };
+            let spawned = command.spawn_with(system, [stdin, stdout, stderr.clone()]);
             let mut child = spawned.inspect_err(|_| running.end())?;
             if !is_last {
                 before = child.stdout.take();
@@ -103,7 +117,7 @@ impl Pipeline {
         Ok(running)
     }
 
-    fn check(&self) -> Result<()> {
+    fn check_streams(&self) -> Result<()> {
         let invalid = |command: Option<&Command>, why: String| {
             let program = command.map(|command| command.get_program().to_owned()).unwrap_or_default();
             Err(Error::InvalidPlan { program, why })
@@ -114,6 +128,12 @@ impl Pipeline {
         for (index, command) in self.commands.iter().enumerate() {
             let (stdin, stdout) = command.own_streams();
             let piped = |stdio: &Stdio| matches!(stdio.plan(), Some(PlanStdio::Piped));
+            if index > 0 && command.own_input().is_some() {
+                return invalid(
+                    Some(command),
+                    format!("input and command {} of a pipeline: it reads what the one before writes", index + 1),
+                );
+            }
             if index > 0 && stdin.is_some() {
                 return invalid(
                     Some(command),
@@ -131,6 +151,13 @@ impl Pipeline {
     }
 }
 
+/// Whether somebody writes the input of the first command.
+#[derive(Clone, Copy, PartialEq)]
+enum Feeds {
+    Yes,
+    No,
+}
+
 /// A line of shell.
 impl fmt::Debug for Pipeline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -146,6 +173,7 @@ impl fmt::Debug for Pipeline {
 #[derive(Debug)]
 pub struct RunningPipeline {
     children: Vec<Child>,
+    is_group: bool,
 }
 
 impl RunningPipeline {
@@ -177,11 +205,16 @@ impl RunningPipeline {
         self.children.iter().map(|child| child.wait_deadline(deadline)).collect()
     }
 
-    /// Kills those that still run.
+    /// Kills those that still run; if they are a [process group](Pipeline::process_group), all of the group, for as long as the first of them
+    /// was not waited for.
     ///
     /// # Errors
     /// [`Error::System`] with `EPERM` for one that has changed its user; the others are killed all the same.
     pub fn kill(&self) -> Result<()> {
+        if let (true, Some(first)) = (self.is_group, self.children.first()) {
+            // Each is killed by itself too: the group may have lost its leader, and its number.
+            drop(first.kill_group());
+        }
         let killed = self.children.iter().map(|child| child.kill());
         killed.filter(|answer| !matches!(answer, Err(error) if error.kind() == ErrorKind::ProcessDone)).fold(Ok(()), Result::and)
     }
@@ -191,25 +224,8 @@ impl RunningPipeline {
         for child in &self.children {
             // What cannot be killed is reaped in the background when its handle is dropped.
             if child.kill().is_ok() {
-                drop(child.wait());
+                drop(child.wait_timeout(KILL_DELAY));
             }
         }
-    }
-}
-
-/// What a pipeline wrote, and how its commands ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PipelineOutput {
-    /// How each ended, first to last.
-    pub statuses: Vec<ExitStatus>,
-    /// The last one's stdout.
-    pub stdout: Vec<u8>,
-}
-
-impl PipelineOutput {
-    /// Whether all of them succeeded, as a shell's `pipefail` asks.
-    pub fn success(&self) -> bool {
-        self.statuses.iter().all(ExitStatus::success)
     }
 }

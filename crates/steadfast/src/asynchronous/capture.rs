@@ -1,8 +1,9 @@
 //! Reading a child's stdout and stderr in a task: as [`Child::capture`](crate::Child::capture), without a thread. Time is the runtime's.
 
-use super::hub::Engine;
+use super::hub::{Engine, Runtime};
 use super::over::Over;
 use super::pipe::Pipe;
+use super::run::Feeding;
 use super::runtime::Interest;
 use crate::child::Whose;
 use crate::output::{Capture, CapturedStream, KILL_DELAY, Reading, Stop, earliest, is_over_limit};
@@ -38,9 +39,10 @@ impl Drop for Kept<'_> {
     }
 }
 
-pub(super) async fn capture<R: Engine>(
+pub(super) async fn capture<R: Runtime>(
     child: &Child,
     mut pipes: [Option<&mut Pipe<R>>; 2],
+    mut feeding: Option<Feeding<'_, R>>,
     options: &Capture,
     whose: Whose,
 ) -> Result<Captured> {
@@ -54,13 +56,14 @@ pub(super) async fn capture<R: Engine>(
     let [stdout, stderr] = &mut kept.streams;
     let mut readings = [Reading::new("stdout", ends[0].as_deref(), stdout), Reading::new("stderr", ends[1].as_deref(), stderr)];
     let mut task = Read {
-        over: options.wait_delay.map(|_| Over::<R>::new(child.process())),
+        over: (options.wait_delay.is_some() || feeding.is_some()).then(|| Over::<R>::new(child.process())),
+        is_over: false,
         cut: None,
         alarm: Alarm::default(),
-        delay: options.wait_delay.unwrap_or_default(),
         deadline,
     };
-    let mut stop = poll_fn(|cx| task.poll(cx, &mut pipes, &mut readings, options)).await?;
+    let mut stop = poll_fn(|cx| task.poll(cx, &mut pipes, &mut readings, &mut feeding, options)).await?;
+    drop(feeding);
     let mut status = match stop {
         Stop::Complete => over_by::<R>(child.process(), Until::Gone, deadline).await?,
         Stop::OverLimit => kill::<R>(child).await?,
@@ -143,22 +146,23 @@ impl<R: Engine> Alarm<R> {
 
 /// Reading both, until they end, the child does, or the time is up.
 struct Read<R: Engine> {
-    /// Until it has exited; `None` if the streams are to be read to their ends.
+    /// Until it has exited; `None` if nobody has to know.
     over: Option<Over<R>>,
+    is_over: bool,
     /// When to stop, because the child has exited.
     cut: Option<Instant>,
     alarm: Alarm<R>,
-    delay: Duration,
     deadline: Option<Instant>,
 }
 
-impl<R: Engine> Read<R> {
+impl<R: Runtime> Read<R> {
     /// Whether it came to an end before the deadline.
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
         pipes: &mut [Option<&mut Pipe<R>>; 2],
         readings: &mut [Reading<'_>; 2],
+        feeding: &mut Option<Feeding<'_, R>>,
         options: &Capture,
     ) -> Poll<Result<Stop>> {
         let mut budget = BUDGET;
@@ -172,7 +176,14 @@ impl<R: Engine> Read<R> {
             if is_over_limit(readings, options) {
                 return Poll::Ready(Ok(Stop::OverLimit));
             }
-            if readings.iter().all(|reading| reading.open_end().is_none()) {
+            let feeds = match feeding {
+                Some(feeding) => {
+                    has_read |= feeding.poll(cx)?;
+                    feeding.is_open()
+                }
+                None => false,
+            };
+            if readings.iter().all(|reading| reading.open_end().is_none()) && (!feeds || self.is_over) {
                 return Poll::Ready(Ok(Stop::Complete));
             }
             budget -= 1;
@@ -187,11 +198,13 @@ impl<R: Engine> Read<R> {
             match Pin::new(over).poll(cx) {
                 // Gone, if without a status: nothing more will come from it.
                 Poll::Ready(Ok(_) | Err(Error::NoChild { .. })) => {
-                    self.over = None;
-                    if self.delay.is_zero() {
-                        return Poll::Ready(readings_end(pipes, readings));
+                    (self.over, self.is_over) = (None, true);
+                    match options.wait_delay {
+                        Some(delay) if delay.is_zero() => return Poll::Ready(readings_end(pipes, readings)),
+                        Some(delay) => self.cut = after::<R>(Some(delay)),
+                        // Only what it would have read is over.
+                        None => cx.waker().wake_by_ref(),
                     }
-                    self.cut = after::<R>(Some(self.delay));
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {}

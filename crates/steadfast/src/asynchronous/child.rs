@@ -4,8 +4,10 @@ use super::capture;
 use super::hub::Runtime;
 use super::over::Over;
 use super::pipe::{ChildStderr, ChildStdin, ChildStdout};
+use super::run::Feeding;
 use super::virtual_time::VirtualTime;
 use crate::child::Whose;
+use crate::input::Input;
 use crate::{Capture, Captured, Exit, ExitStatus, Output, Pid, Process, Signal};
 use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -192,7 +194,7 @@ impl<R: Runtime> Child<R> {
     /// # Errors
     /// As [`wait`](Child::wait); [`Error::System`] if a pipe cannot be read.
     pub async fn wait_with_output(mut self) -> Result<Output> {
-        let captured = self.capture_for(&Capture::new().to_the_end(), Whose::OneCall).await?;
+        let captured = self.capture_for(&Capture::new().to_the_end(), Whose::OneCall, None).await?;
         captured.into_output().ok_or(Error::NoChild { pid: self.pid() })
     }
 
@@ -210,15 +212,17 @@ impl<R: Runtime> Child<R> {
     /// # Errors
     /// As [`wait`](Child::wait); [`Error::System`] if a pipe cannot be read, or a child that was to be killed cannot.
     pub async fn capture(&mut self, options: &Capture) -> Result<Captured> {
-        self.capture_for(options, Whose::AllCalls).await
+        self.capture_for(options, Whose::AllCalls, None).await
     }
 
-    pub(crate) async fn capture_for(&mut self, options: &Capture, whose: Whose) -> Result<Captured> {
-        if let Some(stdin) = &self.stdin {
+    /// With an input, that is written meanwhile; without one, its stdin is closed.
+    pub(crate) async fn capture_for(&mut self, options: &Capture, whose: Whose, input: Option<&Input>) -> Result<Captured> {
+        let feeding = input.zip(self.stdin.as_ref()).map(|(input, stdin)| Feeding::new(input, stdin, self.child.process()));
+        if let (None, Some(stdin)) = (&feeding, &self.stdin) {
             stdin.close();
         }
         let pipes = [self.stdout.as_mut().map(|end| &mut *end.pipe), self.stderr.as_mut().map(|end| &mut *end.pipe)];
-        capture::capture(&self.child, pipes, options, whose).await
+        capture::capture(&self.child, pipes, feeding, options, whose).await
     }
 }
 

@@ -9,6 +9,7 @@
 //! | `over.rs` | the end of a process, as a future |
 //! | `pipe.rs` | the pipes |
 //! | `capture.rs` | a child's output |
+//! | `run.rs` | a command that is run to its end, with its input |
 //! | `virtual_time.rs` | simulated processes by the runtime's time |
 //! | `child.rs` | [`Child`] |
 //! | `traits.rs` | the extension traits, for each runtime |
@@ -19,6 +20,7 @@ mod child;
 mod hub;
 mod over;
 mod pipe;
+mod run;
 mod runtime;
 mod traits;
 mod twin;
@@ -29,6 +31,7 @@ pub(crate) use child::{over, wait};
 pub use hub::Runtime;
 pub(crate) use hub::{Engine, Hubs};
 pub use pipe::{ChildStderr, ChildStdin, ChildStdout};
+pub(crate) use run::Run;
 pub(crate) use runtime::{Attempt, Descriptor, Interest, Poller};
 pub(crate) use traits::extend_for;
 pub use twin::TwinStdin;

@@ -121,6 +121,19 @@ impl<R: Runtime> ChildStdin<R> {
         }
     }
 
+    pub(super) fn is_open(&self) -> bool {
+        self.lock().is_some()
+    }
+
+    /// Writes once, and without a `SIGPIPE`.
+    pub(super) fn poll_feed(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let mut pipe = self.lock();
+        let Some(pipe) = &mut *pipe else { return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())) };
+        let (end, now) = (pipe.end(), pipe.now());
+        let feed = || end.feed(bytes, now).map_err(|errno| io::Error::from_raw_os_error(errno.as_raw()));
+        pipe.poll_io(cx, Interest::Write, &mut { feed })
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Box<Pipe<R>>>> {
         self.pipe.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -180,16 +193,6 @@ impl End {
         match self {
             End::Writer(writer) => writer.write_deadline(bytes, Some(now)),
             end => unless_blocked(end.write(bytes)),
-        }
-    }
-
-    /// Whether reads and writes wait for something to be done.
-    fn set_blocking(&self, blocks: bool) {
-        if let End::File(file) = self {
-            // Cannot fail for a descriptor that is open.
-            let flags = rustix::fs::fcntl_getfl(file).unwrap_or(rustix::fs::OFlags::empty());
-            let nonblocking = rustix::fs::OFlags::NONBLOCK;
-            _ = rustix::fs::fcntl_setfl(file, if blocks { flags - nonblocking } else { flags | nonblocking });
         }
     }
 }

@@ -106,13 +106,13 @@ macro_rules! extend_for {
             }
 
             fn status_async(&self) -> impl Future<Output = crate::Result<crate::ExitStatus>> + Send + 'static {
-                let child = self.spawn_async();
-                async move { child?.wait().await }
+                let run = crate::asynchronous::Run::<$runtime>::status(self);
+                async move { run?.wait().await }
             }
 
             fn output_async(&self) -> impl Future<Output = crate::Result<crate::Output>> + Send + 'static {
-                let child = self.spawn_captured().map(Child::from);
-                async move { child?.wait_with_output().await }
+                let run = crate::asynchronous::Run::<$runtime>::captured(self);
+                async move { run?.output().await }
             }
 
             fn output_timeout_async(
@@ -126,8 +126,8 @@ macro_rules! extend_for {
                 &self,
                 options: crate::Capture,
             ) -> impl Future<Output = crate::Result<crate::Captured>> + Send + 'static {
-                let child = self.spawn_captured().map(Child::from);
-                async move { child?.capture_for(&options, crate::child::Whose::OneCall).await }
+                let run = crate::asynchronous::Run::<$runtime>::captured(self);
+                async move { run?.capture(&options).await }
             }
         }
     };

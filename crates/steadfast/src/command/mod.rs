@@ -1,13 +1,17 @@
 //! [`Command`]: std's builder, for a process with a handle.
 
 mod attributes;
+mod checked;
 mod environment;
+mod input;
 mod shown;
 
+pub(crate) use checked::{cause, last};
 pub use shown::{CommandArgs, CommandEnvs};
 
 use crate::child::{OnDrop, Whose};
-use crate::output::{Capture, Captured};
+use crate::input::Input;
+use crate::output::{self, Capture, Captured};
 use crate::remains::with_room;
 use crate::{Child, ExitStatus, Output, Process, Stdio, System};
 use std::collections::BTreeMap;
@@ -90,6 +94,8 @@ pub struct Command {
     stdin: Option<Stdio>,
     stdout: Option<Stdio>,
     stderr: Option<Stdio>,
+    input: Option<Input>,
+    checked: bool,
     on_drop: OnDrop,
     create_pidfd: bool,
     handle: Handle,
@@ -112,6 +118,8 @@ impl Command {
             stdin: None,
             stdout: None,
             stderr: None,
+            input: None,
+            checked: false,
             on_drop: OnDrop::default(),
             create_pidfd: false,
             handle: Handle::default(),
@@ -218,8 +226,15 @@ impl Command {
     /// As [`spawn`](Command::spawn) and [`Child::wait`].
     pub fn status(&self) -> Result<ExitStatus> {
         let system = System::current()?;
+        if let Some(input) = &self.input {
+            let mut child = self.spawn_with(&system, [PlanStdio::Piped, PlanStdio::Inherit, PlanStdio::Inherit])?;
+            // What is piped all the same is nobody's here.
+            drop((child.stdout.take(), child.stderr.take()));
+            let feeding = child.feeding(Some(input));
+            return self.check_status(output::feed(child.process(), &system, feeding)?);
+        }
         let plan = self.plan(&system, Default::default())?;
-        Ok(with_room(|| steadfast_core::Process::run(system.backend(), &plan))?.status)
+        self.check_status(with_room(|| steadfast_core::Process::run(system.backend(), &plan))?.status)
     }
 
     /// Starts it, reads its stdout and stderr to the end, and waits for it. The streams end when no process has them open any more. If a grandchild may
@@ -228,7 +243,9 @@ impl Command {
     /// # Errors
     /// As [`spawn`](Command::spawn) and [`Child::wait_with_output`].
     pub fn output(&self) -> Result<Output> {
-        self.spawn_captured()?.wait_with_output()
+        let child = self.spawn_captured()?;
+        let captured = child.capture_for(&Capture::new().to_the_end(), Whose::OneCall, self.input.as_ref())?;
+        self.check_output(captured.into_output().ok_or(Error::NoChild { pid: child.pid() })?)
     }
 
     /// Starts it and reads its stdout and stderr until it exits, for at most `timeout`: then it is killed, and what was read
@@ -254,7 +271,7 @@ impl Command {
     /// # Errors
     /// As [`spawn`](Command::spawn) and [`Child::capture`].
     pub fn capture(&self, options: &Capture) -> Result<Captured> {
-        self.spawn_captured()?.capture_for(options, Whose::OneCall)
+        self.check(self.spawn_captured()?.capture_for(options, Whose::OneCall, self.input.as_ref())?)
     }
 
     /// Replaces this process by the program, as `std::os::unix::process::CommandExt::exec`. Returns only if that fails.
@@ -290,7 +307,7 @@ impl Command {
     }
 
     pub(crate) fn spawn_captured(&self) -> Result<Child> {
-        self.spawn_with(&System::current()?, [PlanStdio::Null, PlanStdio::Piped, PlanStdio::Piped])
+        self.spawn_with(&System::current()?, [self.stdin_without_caller(), PlanStdio::Piped, PlanStdio::Piped])
     }
 
     pub(crate) fn spawn_with(&self, system: &System, defaults: [PlanStdio; 3]) -> Result<Child> {
@@ -315,6 +332,7 @@ impl Command {
 
     fn plan(&self, system: &System, defaults: [PlanStdio; 3]) -> Result<Plan> {
         let [stdin, stdout, stderr] = defaults;
+        self.check_input(&stdin)?;
         let stream = |number: i32, name: &'static str, stdio: &Option<Stdio>, default| match stdio.as_ref().map(Stdio::plan) {
             // What was given by its number is no default's to take.
             None if self.attributes.as_ref().is_some_and(|a| a.fds.iter().any(|(to, _)| *to == number)) => Ok(PlanStdio::Inherit),

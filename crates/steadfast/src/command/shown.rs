@@ -123,6 +123,7 @@ impl Command {
         shown.field("env_clear", &self.clear_env).field("env", &self.env).field("env_exact", &self.env_exact);
         shown.field("current_dir", &self.current_dir);
         shown.field("stdin", &self.stdin).field("stdout", &self.stdout).field("stderr", &self.stderr);
+        shown.field("input", &self.input).field("checked", &self.checked);
         shown.field("on_drop", &self.on_drop).field("create_pidfd", &self.create_pidfd).field("handle", &self.handle);
         shown.field("attributes", &self.attributes).finish()
     }

@@ -2,7 +2,7 @@
 
 use super::captured::CapturedStream;
 use crate::System;
-use crate::pipe::{End, ROOM};
+use crate::pipe::{End, ROOM, errno};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::time::{Duration, Instant};
 use steadfast_core::{Errno, Error, Result};
@@ -29,7 +29,7 @@ impl<'a> Reading<'a> {
     pub(crate) fn read_some(&mut self, deadline: Option<Instant>) -> Result<bool> {
         let Some(end) = self.open_end() else { return Ok(false) };
         let read = end.read_some(self.kept.room(), deadline);
-        let read = read.map_err(|error| failed("read", self.name, Errno::from_raw(error.raw_os_error().unwrap_or(5))))?;
+        let read = read.map_err(|error| failed("read", self.name, errno(&error)))?;
         self.kept.complete |= read == Some(0);
         self.kept.total += read.unwrap_or(0) as u64;
         self.kept.settle();

@@ -1,0 +1,461 @@
+//! Input that is written while the output is read, commands that must succeed, and pipelines within limits.
+
+use crate::Test;
+use crate::errors::each_system;
+use crate::leaks::{children, descriptors, is_over, until};
+use std::io::{self, Cursor, Read};
+use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
+use steadfast::mock::{Kernel, Script, Simulated};
+use steadfast::{
+    Capture, Command, Error, ErrorKind, Input, Pid, Pipeline, PipelineCaptured, Process, Result, Signal, Stdio, System,
+};
+
+pub(crate) fn tests() -> Vec<Test> {
+    vec![
+        Test::new("input: much of it, to a child that fills both pipes first", || each_system(both_ways)),
+        Test::new("input: who reads a part, or nothing, is no error and no SIGPIPE", || each_system(not_all_of_it)),
+        Test::new("input: who keeps the child's stdin open and reads nothing holds nobody up", || each_system(grandchild)),
+        Test::new("input: a time limit is kept, and the child killed", || each_system(in_time)),
+        Test::new("input: a reader that fails: a part is not taken for the whole", || each_system(failing_reader)),
+        Test::new("input: what contradicts it is refused by name, and nothing is started", || each_system(refused)),
+        Test::new("input: in tasks, in both runtimes", || each_system(in_tasks)),
+        Test::new("input: in a simulation, in its time", simulated),
+        Test::new("checked: an end without success is an error that says why", || each_system(checked)),
+        Test::new("checked: in a simulation and in tasks", checked_elsewhere),
+        Test::new("pipeline: an input for the first, limits for all, what each says to stderr", || each_system(pipeline)),
+        Test::new("pipeline: one group, which is killed as one", || each_system(group)),
+        Test::new("pipeline: in a simulation, in its time", simulated_pipeline),
+    ]
+}
+
+const PATIENCE: Duration = Duration::from_secs(100);
+
+/// More than any pipe holds.
+const MUCH: usize = 3 << 20;
+
+fn much() -> Vec<u8> {
+    (0..MUCH).map(|n| (n % 251) as u8).collect()
+}
+
+fn sh(script: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", script]);
+    command
+}
+
+fn both_ways(system: &System) {
+    let before = descriptors();
+    let _here = system.enter();
+    // It writes more than a pipe holds before it reads the first byte.
+    let mut command = sh("head -c 200000 /dev/zero; head -c 200000 /dev/zero >&2; exec tee /dev/stderr");
+    for input in [Input::from(much()), Input::reader(Cursor::new(much()))] {
+        let output = command.input(input).output().unwrap();
+        assert!(output.status.success() && output.stdout.len() == 200_000 + MUCH);
+        assert!(output.stdout[200_000..] == *much() && output.stderr == output.stdout);
+    }
+    let captured = command.input(much()).capture(&Capture::new().limit(1000).timeout(PATIENCE)).unwrap();
+    assert_eq!((captured.stdout.total(), captured.is_complete()), (200_000 + MUCH as u64, true));
+    let captured = command.output_timeout(PATIENCE).unwrap();
+    assert_eq!(captured.into_output().unwrap().stdout.len(), 200_000 + MUCH);
+    // The same command again: bytes are there each time, of a reader what is left.
+    assert_eq!(command.output().unwrap().stdout.len(), 200_000 + MUCH);
+    let mut command = Command::new("cat");
+    command.input(Input::reader(Cursor::new("once")));
+    assert_eq!([(); 2].map(|()| command.output().unwrap().stdout), [b"once".to_vec(), Vec::new()]);
+    assert_eq!(Command::new("cat").input("").output().unwrap().stdout, b"");
+    assert_eq!(sh("read a && test \"$a\" = word").input("word\n").status().unwrap().code(), Some(0));
+    assert!(sh("exec wc -c >/dev/null").input(much()).status().unwrap().success());
+    assert_eq!((descriptors(), children()), (before, vec![]));
+}
+
+fn not_all_of_it(system: &System) {
+    let _here = system.enter();
+    // As in a program that has SIGPIPE as every C program has it.
+    steadfast_linux::restore_signal(Signal::PIPE).unwrap();
+    for script in ["exit 3", "head -c 5; exit 3", "exec <&-; sleep 0.05; exit 3"] {
+        let mut command = sh(script);
+        command.input(much());
+        assert_eq!(command.status().unwrap().code(), Some(3), "{script}");
+        assert_eq!(command.output().unwrap().status.code(), Some(3), "{script}");
+        assert_eq!(command.output_timeout(PATIENCE).unwrap().status.unwrap().code(), Some(3), "{script}");
+        let output = runtime().block_on(async {
+            use steadfast::tokio::AsyncCommand;
+            command.output_async().await.unwrap()
+        });
+        assert_eq!(output.status.code(), Some(3), "{script}");
+    }
+}
+
+/// Ended here, for it was left behind.
+fn end(pid: &[u8]) {
+    let pid: Pid = String::from_utf8_lossy(pid).trim().parse().unwrap();
+    Process::find(pid).unwrap().kill().unwrap();
+    until("the process that was left behind ends", || is_over(pid));
+}
+
+fn grandchild(system: &System) {
+    let _here = system.enter();
+    let mut keeper = sh("sleep 1000 <&0 >/dev/null 2>&1 & echo $! >&2");
+    keeper.input(much());
+    let output = keeper.output().unwrap();
+    assert!(output.status.success());
+    end(&output.stderr);
+    let captured = keeper.capture(&Capture::new()).unwrap();
+    assert!(captured.status.unwrap().success() && captured.is_complete());
+    end(&captured.stderr.to_vec());
+    let output = runtime().block_on(async {
+        use steadfast::tokio::AsyncCommand;
+        keeper.output_async().await.unwrap()
+    });
+    end(&output.stderr);
+    let path = std::env::temp_dir().join(format!("steadfast-input-{}-{}", std::process::id(), system.backend_name()));
+    let status = sh("sleep 1000 <&0 >/dev/null 2>&1 & echo $! >\"$0\"").arg(&path).input(much()).status().unwrap();
+    assert!(status.success());
+    end(&std::fs::read(&path).unwrap());
+    std::fs::remove_file(path).unwrap();
+}
+
+fn in_time(system: &System) {
+    let _here = system.enter();
+    let captured = sh("echo begun; exec sleep 1000").input(much()).output_timeout(Duration::from_millis(200)).unwrap();
+    assert_eq!((captured.timed_out, captured.status.unwrap().signal()), (true, Some(9)));
+    // One that closes what it writes to, and goes on without reading.
+    let deaf = sh("exec >&- 2>&-; exec sleep 1000").input(much()).output_timeout(Duration::from_millis(50)).unwrap();
+    assert_eq!((deaf.timed_out, deaf.status.unwrap().signal()), (true, Some(9)));
+    // One that reads for ever.
+    let zeros = Input::reader(io::repeat(0));
+    let captured = sh("exec cat >/dev/null").input(zeros).output_timeout(Duration::from_millis(50)).unwrap();
+    assert_eq!((captured.timed_out, captured.status.unwrap().signal()), (true, Some(9)));
+    assert_eq!(children(), Vec::<String>::new());
+}
+
+/// Gives some bytes, and then an error.
+struct Fails(&'static [u8]);
+
+impl Read for Fails {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        match self.0.read(into)? {
+            0 => Err(io::Error::from_raw_os_error(5)),
+            read => Ok(read),
+        }
+    }
+}
+
+fn failing_reader(system: &System) {
+    use steadfast::tokio::AsyncCommand;
+    let _here = system.enter();
+    let path = std::env::temp_dir().join(format!("steadfast-whole-{}-{}", std::process::id(), system.backend_name()));
+    let mut command = sh("cat >/dev/null; echo whole >\"$0\"");
+    command.arg(&path);
+    let command = &mut command;
+    let calls: [&dyn Fn(&Command) -> Result<()>; 4] = [
+        &|command| command.output().map(drop),
+        &|command| command.status().map(drop),
+        &|command| Pipeline::new([command.clone(), Command::new("cat")]).output().map(drop),
+        &|command| runtime().block_on(command.output_async()).map(drop),
+    ];
+    for call in calls {
+        let error = call(command.input(Input::reader(Fails(b"a part")))).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "read on the input for a child (Input/output error (os error 5)): Input/output error (os error 5)"
+        );
+        until("the child is reaped", || children().is_empty());
+        assert!(!path.exists());
+    }
+}
+
+fn refused(system: &System) {
+    let before = descriptors();
+    let _here = system.enter();
+    let with_input = || {
+        let mut command = Command::new("cat");
+        command.input("x");
+        command
+    };
+    let says = |answer: Result<()>, words: &str| {
+        let error = answer.unwrap_err();
+        assert!(error.kind() == ErrorKind::InvalidInput && error.to_string().contains(words), "{error}");
+    };
+    says(with_input().spawn().map(drop), "write to the child's stdin");
+    says(system.spawn(&with_input()).map(drop), "write to the child's stdin");
+    says(Err(with_input().exec()), "write to the child's stdin");
+    says(with_input().stdin(Stdio::null()).output().map(drop), "input and stdin");
+    let null = std::fs::File::open("/dev/null").unwrap();
+    says(with_input().fd(0, null).output().map(drop), "input and fd 0");
+    says(Pipeline::new([Command::new("true"), with_input()]).output().map(drop), "input and command 2");
+    says(Pipeline::new([with_input(), Command::new("cat")]).spawn().map(drop), "write to the child's stdin");
+    assert_eq!((descriptors(), children()), (before, vec![]));
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+fn in_tasks(system: &System) {
+    let _here = system.enter();
+    let mut command = sh("head -c 200000 /dev/zero; head -c 200000 /dev/zero >&2; exec tee /dev/stderr");
+    for input in [Input::from(much()), Input::reader(Cursor::new(much()))] {
+        command.input(input.clone());
+        let output = runtime().block_on(steadfast::tokio::AsyncCommand::output_async(&command)).unwrap();
+        assert!(output.stdout[200_000..] == *much() && output.stderr == output.stdout);
+        command.input(much());
+        let output = async_io::block_on(steadfast::async_io::AsyncCommand::output_async(&command)).unwrap();
+        assert!(output.stdout[200_000..] == *much() && output.stderr == output.stdout);
+    }
+    runtime().block_on(async {
+        use steadfast::tokio::AsyncCommand;
+        assert_eq!(sh("read a && exit $a").input("7\n").status_async().await.unwrap().code(), Some(7));
+        let late = sh("exec sleep 1000").input(much()).output_timeout_async(Duration::from_millis(50)).await.unwrap();
+        assert_eq!((late.timed_out, late.status.unwrap().signal()), (true, Some(9)));
+        // Other tasks have their turn beside one that feeds for ever.
+        let feeds = sh("exec cat >/dev/null")
+            .input(Input::reader(io::repeat(0)))
+            .capture_async(Capture::new().timeout(Duration::from_millis(50)).kill_on_timeout(true));
+        let (fed, ticks) = tokio::join!(feeds, async {
+            let mut ticks = 0;
+            for _ in 0..5 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                ticks += 1;
+            }
+            ticks
+        });
+        assert_eq!((fed.unwrap().timed_out, ticks), (true, 5));
+        // A call that is given up closes the stdin, and nothing is left.
+        let mut given_up = sh("exec cat >/dev/null");
+        given_up.kill_on_drop(true).input(Input::reader(io::repeat(0)));
+        assert!(tokio::time::timeout(Duration::from_millis(5), given_up.output_async()).await.is_err());
+    });
+    until("all are reaped", || children().is_empty());
+}
+
+fn simulated() {
+    let second = Duration::from_secs(1);
+    let sort = Script::new().sleep(second).read_stdin_to_end().write_stdout("sorted").exit(0);
+    let talker = Script::new().write_stdout(vec![b'x'; 200_000]).read_stdin_to_end().write_stderr("end").exit(4);
+    let deaf = Script::new().sleep(second * 5).exit(5);
+    let closes = Script::new().close_stdin().sleep(second).exit(6);
+    let kernel = Kernel::builder()
+        .program("sort", sort)
+        .program("talker", talker)
+        .program("deaf", deaf)
+        .program("closes", closes)
+        .program("greets", Script::new().on_stdin_line(|line| Script::new().write_stdout(format!("hello {}", line.unwrap()))))
+        .build();
+    let _here = kernel.system().enter();
+    let run = |program: &str, input: Vec<u8>| {
+        let mut command = Command::new(program);
+        command.input(input);
+        command
+    };
+    assert_eq!(run("greets", b"you\n".to_vec()).output().unwrap().stdout, b"hello you");
+    assert_eq!(run("sort", much()).output().unwrap().stdout, b"sorted");
+    assert_eq!(kernel.now(), second);
+    let output = run("talker", much()).output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.len(), output.stderr), (Some(4), 200_000, b"end".to_vec()));
+    assert_eq!(run("talker", much()).status().unwrap().code(), Some(4));
+    for (program, code, time) in [("deaf", 5, 5), ("closes", 6, 1)] {
+        for _ in 0..2 {
+            let before = kernel.now();
+            assert_eq!(run(program, much()).output().unwrap().status.code(), Some(code));
+            assert_eq!(kernel.now() - before, second * time);
+        }
+        let before = kernel.now();
+        assert_eq!(run(program, much()).status().unwrap().code(), Some(code));
+        assert_eq!(kernel.now() - before, second * time);
+    }
+    let before = kernel.now();
+    let late = run("deaf", much()).output_timeout(second).unwrap();
+    assert_eq!((late.timed_out, late.status.unwrap().signal(), kernel.now() - before), (true, Some(9), second));
+    let error = run("sort", Vec::new()).input(Input::reader(Fails(b"a part"))).output().unwrap_err();
+    assert_eq!(error.errno(), Some(steadfast::Errno::IO));
+    drop(_here);
+    // In a task, whose time stands still while there is something to do.
+    let paused = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let kernel = kernel_of_two();
+    let _here = kernel.system().enter();
+    paused.block_on(async {
+        use steadfast::tokio::AsyncCommand;
+        let output = run("slow", much()).output_async().await.unwrap();
+        assert_eq!((output.stdout, kernel.now()), (b"read".to_vec(), second));
+        assert_eq!(run("deaf", much()).output_async().await.unwrap().status.code(), Some(5));
+        assert_eq!(run("deaf", much()).status_async().await.unwrap().code(), Some(5));
+        assert_eq!(kernel.now(), second * 11);
+    });
+}
+
+fn kernel_of_two() -> steadfast::mock::Kernel {
+    let second = Duration::from_secs(1);
+    Kernel::builder()
+        .program("slow", Script::new().sleep(second).read_stdin_to_end().write_stdout("read"))
+        .program("deaf", Script::new().sleep(second * 5).exit(5))
+        .build()
+}
+
+fn text(answer: Result<impl Sized>) -> String {
+    let Err(error) = answer else { panic!("it is not checked") };
+    assert_eq!(error.kind(), ErrorKind::Unsuccessful, "{error}");
+    assert_eq!(io::Error::from(error.clone()).kind(), io::ErrorKind::Other);
+    error.to_string()
+}
+
+fn checked(system: &System) {
+    let _here = system.enter();
+    let mut fails = sh("echo one; echo two >&2; exit 3");
+    assert_eq!(fails.output().unwrap().status.code(), Some(3));
+    fails.checked(true).env("SECRET", "no word of it");
+    let words = r#"`"sh" "-c" "echo one; echo two >&2; exit 3"`: exit status: 3"#;
+    assert_eq!(text(fails.output()), format!("{words}: two"));
+    assert_eq!(text(fails.capture(&Capture::new())), format!("{words}: two"));
+    assert_eq!(text(fails.output_timeout(PATIENCE)), format!("{words}: two"));
+    assert_eq!(text(fails.stdout(Stdio::null()).stderr(Stdio::null()).status()), words);
+    assert_eq!(text(fails.input("x").status()), words);
+    assert!(sh("true").checked(true).output().is_ok() && sh("true").checked(true).status().is_ok());
+    let slow = |script: &str| sh(script).checked(true).output_timeout(Duration::from_millis(100));
+    assert_eq!(text(slow("exec sleep 1000")), r#"`"sh" "-c" "exec sleep 1000"`: signal: 9 (SIGKILL): its time was up"#);
+    let still = sh("sleep 0.3").checked(true).capture(&Capture::new().timeout(Duration::ZERO));
+    assert_eq!(text(still), r#"`"sh" "-c" "sleep 0.3"`: it still runs: its time was up"#);
+    let limit = Capture::new().limit(10).kill_on_limit(true);
+    assert_eq!(
+        text(Command::new("yes").checked(true).capture(&limit)),
+        r#"`"yes"`: signal: 9 (SIGKILL): it wrote more than its limit"#
+    );
+    // The last lines, if there are many.
+    let many = text(sh("seq 1 30 >&2; false").checked(true).output());
+    assert!(many.contains(": exit status: 1:\n21\n22\n") && many.ends_with("\n30"), "{many}");
+    // Who spawns looks for himself.
+    assert_eq!(sh("exit 4").checked(true).spawn().unwrap().wait().unwrap().code(), Some(4));
+    assert!(
+        matches!(sh("exit 5").checked(true).status(), Err(Error::Unsuccessful { status: Some(status), .. }) if status.code() == Some(5))
+    );
+    let pipeline = || Pipeline::new([sh("echo a >&2; exit 1"), sh("echo b >&2; exit 2"), sh("cat")]);
+    assert!(pipeline().output().is_ok());
+    assert_eq!(text(pipeline().checked(true).capture(&Capture::new())), r#"`"sh" "-c" "echo b >&2; exit 2"`: exit status: 2: b"#);
+    assert_eq!(text(pipeline().checked(true).status()), r#"`"sh" "-c" "echo b >&2; exit 2"`: exit status: 2"#);
+    let mut first = sh("exit 1");
+    first.checked(true);
+    assert_eq!(text(Pipeline::new([first, sh("exit 2")]).output()), r#"`"sh" "-c" "exit 1"`: exit status: 1"#);
+    until("the one that went on ends", || children().is_empty());
+}
+
+fn checked_elsewhere() {
+    use steadfast::tokio::AsyncCommand;
+    let kernel = Kernel::builder().program("fails", Script::new().write_stderr("why\n").exit(3)).build();
+    let _here = kernel.system().enter();
+    let mut fails = Command::new("fails");
+    fails.checked(true);
+    assert_eq!(text(fails.output()), r#"`"fails"`: exit status: 3: why"#);
+    assert_eq!(text(fails.status()), r#"`"fails"`: exit status: 3"#);
+    assert_eq!(text(runtime().block_on(fails.output_async())), r#"`"fails"`: exit status: 3: why"#);
+    drop(_here);
+    each_system(|system| {
+        let _here = system.enter();
+        let mut fails = sh("echo why >&2; exit 3");
+        fails.checked(true);
+        runtime().block_on(async {
+            let words = r#"`"sh" "-c" "echo why >&2; exit 3"`: exit status: 3"#;
+            assert_eq!(text(fails.output_async().await), format!("{words}: why"));
+            assert_eq!(text(fails.capture_async(Capture::new()).await), format!("{words}: why"));
+            assert_eq!(text(fails.output_timeout_async(PATIENCE).await), format!("{words}: why"));
+            assert_eq!(text(fails.stderr(Stdio::null()).status_async().await), words);
+            assert_eq!(text(fails.input("x").status_async().await), words);
+        });
+    });
+}
+
+fn pipeline(system: &System) {
+    let before = descriptors();
+    let _here = system.enter();
+    let mut first = sh("echo first >&2; exec cat");
+    first.input(much());
+    let second = sh("echo second >&2; exec cat");
+    let all = Pipeline::new([first.clone(), second.clone()]);
+    let captured = all.capture(&Capture::new().timeout(PATIENCE)).unwrap();
+    assert!(captured.success() && !captured.timed_out && captured.stdout.to_vec() == much());
+    assert_eq!(captured.stderr.iter().map(ToString::to_string).collect::<Vec<_>>(), ["first\n", "second\n"]);
+    assert!(all.output().unwrap().stdout == much());
+    let mut count = sh("exec wc -c");
+    count.stdout(Stdio::null());
+    assert!(Pipeline::new([first, count]).status().unwrap().iter().all(|status| status.success()));
+    // At the time limit all go; the statuses and what they said are there.
+    let slow = || Pipeline::new([sh("echo a >&2; exec sleep 1000"), sh("exec sleep 1000"), sh("exec cat")]);
+    let late = until_it_has(has_spoken, |options| slow().capture(options).unwrap());
+    assert!(late.timed_out && !late.success() && late.stderr[0].to_string() == "a\n");
+    assert_eq!(late.statuses.iter().map(|status| status.unwrap().signal()).collect::<Vec<_>>(), [Some(9); 3]);
+    // The last has ended, and with it the output; another goes on until its time is up.
+    let last_is_done = |captured: &PipelineCaptured| captured.statuses[1].unwrap().success();
+    let pipeline = Pipeline::new([sh("exec sleep 1000"), sh("echo b")]);
+    let late = until_it_has(last_is_done, |options| pipeline.capture(options).unwrap());
+    assert_eq!((late.timed_out, late.stdout.to_vec(), late.statuses[0].unwrap().signal()), (true, b"b\n".to_vec(), Some(9)));
+    let runs = Pipeline::new([sh("exec sleep 0.3"), sh("echo b")]).capture(&Capture::new().timeout(Duration::ZERO)).unwrap();
+    assert!(runs.timed_out && runs.statuses[0].is_none() && !runs.success());
+    let limit = Capture::new().limit(1000).kill_on_limit(true);
+    let over = Pipeline::new([sh("exec yes"), sh("exec cat")]).capture(&limit).unwrap();
+    assert!(over.over_limit && over.stdout.head().len() == 500);
+    let over = Pipeline::new([sh("exec yes >&2"), sh("exec cat")]).capture(&limit).unwrap();
+    assert!(over.over_limit && over.stderr[0].omitted() > 0 && over.statuses.iter().all(Option::is_some));
+    let whole = Pipeline::new([sh("pwd >&2"), sh("pwd")]).current_dir("/usr").capture(&Capture::new()).unwrap();
+    assert_eq!((whole.stderr[0].to_string(), whole.stdout.to_string()), ("/usr\n".into(), "/usr\n".into()));
+    let mut own = sh("pwd");
+    own.current_dir("/");
+    assert_eq!(Pipeline::new([own]).current_dir("/usr").output().unwrap().stdout, b"/\n");
+    until("all are reaped", || children().is_empty());
+    assert_eq!(descriptors(), before);
+}
+
+/// With longer and longer limits, until what was captured is enough.
+fn until_it_has(enough: impl Fn(&PipelineCaptured) -> bool, capture: impl Fn(&Capture) -> PipelineCaptured) -> PipelineCaptured {
+    let mut limit = Duration::from_millis(20);
+    loop {
+        let captured = capture(&Capture::new().timeout(limit).kill_on_timeout(true));
+        if enough(&captured) {
+            return captured;
+        }
+        limit *= 2;
+    }
+}
+
+fn has_spoken(captured: &PipelineCaptured) -> bool {
+    captured.stderr[0].total() > 0
+}
+
+fn group(system: &System) {
+    let _here = system.enter();
+    let show = |more: &str| sh(&format!("cut -d' ' -f5 /proc/$$/stat >&2{more}"));
+    let captured = Pipeline::new([show(""), show("; exec cat")]).process_group(true).capture(&Capture::new()).unwrap();
+    assert_eq!(captured.stderr[0].to_string(), captured.stderr[1].to_string());
+    assert_ne!(captured.stderr[0].to_string().trim(), std::process::id().to_string());
+    // What one of them has started in the group goes with it, and without a group it stays.
+    let script = "sleep 1000 </dev/null >/dev/null 2>&1 & echo $! >&2; exec sleep 1000";
+    let pipeline = Pipeline::new([sh(script), sh("exec cat")]);
+    let with = until_it_has(has_spoken, |options| pipeline.clone().process_group(true).capture(options).unwrap());
+    let pid: Pid = String::from_utf8(with.stderr[0].to_vec()).unwrap().trim().parse().unwrap();
+    until("the grandchild is gone", || is_over(pid));
+    let without = until_it_has(has_spoken, |options| pipeline.capture(options).unwrap());
+    end(&without.stderr[0].to_vec());
+    let running = Pipeline::new([sh("exec sleep 1000"), sh("exec sleep 1000")]).process_group(true).spawn().unwrap();
+    running.kill().unwrap();
+    assert!(running.wait().unwrap().iter().all(|status| status.signal() == Some(9)));
+    running.kill().unwrap();
+}
+
+fn simulated_pipeline() {
+    let second = Duration::from_secs(1);
+    let copies = || Script::new().read_stdin_to_end().write_stderr("read").write_stdout("written");
+    let kernel = Kernel::builder()
+        .program("first", copies())
+        .program("last", copies())
+        .program("slow", Script::new().write_stderr("here").sleep(second * 10))
+        .build();
+    let _here = kernel.system().enter();
+    let mut first = Command::new("first");
+    first.input(much());
+    let captured = Pipeline::new([first, Command::new("last")]).capture(&Capture::new()).unwrap();
+    assert!(captured.success() && captured.stdout.to_vec() == b"written");
+    assert_eq!(captured.stderr.iter().map(ToString::to_string).collect::<Vec<_>>(), ["read", "read"]);
+    let before = kernel.now();
+    let late = Pipeline::new([Command::new("slow"), Command::new("last")]).output_timeout(second).unwrap();
+    assert_eq!((late.timed_out, kernel.now() - before, late.stderr[0].to_vec()), (true, second, b"here".to_vec()));
+    assert!(late.statuses.iter().all(Option::is_some));
+}
