@@ -21,6 +21,9 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("input: what contradicts it is refused by name, and nothing is started", || each_system(refused)),
         Test::new("input: in tasks, in both runtimes", || each_system(in_tasks)),
         Test::new("input: in a simulation, in its time", simulated),
+        Test::new("one stream: stderr goes where stdout goes, whatever that is", || each_system(one_stream)),
+        Test::new("one stream: in order, within limits, in a pipeline, in tasks", || each_system(in_order)),
+        Test::new("one stream: in a simulation", simulated_stream),
         Test::new("checked: an end without success is an error that says why", || each_system(checked)),
         Test::new("checked: in a simulation and in tasks", checked_elsewhere),
         Test::new("pipeline: an input for the first, limits for all, what each says to stderr", || each_system(pipeline)),
@@ -291,6 +294,95 @@ fn kernel_of_two() -> steadfast::mock::Kernel {
         .program("slow", Script::new().sleep(second).read_stdin_to_end().write_stdout("read"))
         .program("deaf", Script::new().sleep(second * 5).exit(5))
         .build()
+}
+
+fn one_stream(system: &System) {
+    let before = descriptors();
+    let _here = system.enter();
+    let null = || std::fs::File::options().write(true).open("/dev/null").unwrap();
+    let (_reader, writer) = io::pipe().unwrap();
+    let ways: [(&str, Stdio); 6] = [
+        ("inherit", Stdio::inherit()),
+        ("null", Stdio::null()),
+        ("piped", Stdio::piped()),
+        ("a file", null().into()),
+        ("a pipe", writer.into()),
+        ("our stderr", io::stderr().into()),
+    ];
+    for (way, stdout) in ways {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let mut command = sh("a=$(readlink /proc/$$/fd/1 /proc/$$/fd/2); echo \"$a\" >&9; true");
+        command.stdout(stdout).stderr(Stdio::same_as_stdout()).fd(9, writer);
+        let child = command.spawn().unwrap();
+        assert!(child.stderr.is_none(), "{way}");
+        drop(command);
+        let mut said = String::new();
+        reader.read_to_string(&mut said).unwrap();
+        let both: Vec<&str> = said.lines().collect();
+        assert!(both.len() == 2 && both[0] == both[1], "{way}: {said}");
+        assert!(child.wait().unwrap().success());
+    }
+    drop(_reader);
+    let says = |mut command: Command, words: &str| {
+        let error = command.stderr(Stdio::same_as_stdout()).spawn().unwrap_err();
+        assert!(error.kind() == ErrorKind::InvalidInput && error.to_string().contains(words), "{error}");
+    };
+    let with = |set: &dyn Fn(&mut Command)| {
+        let mut command = Command::new("true");
+        set(&mut command);
+        command
+    };
+    says(with(&|command| _ = command.stdout(Stdio::same_as_stdout())), "stdout (as stdout)");
+    says(with(&|command| _ = command.stdin(Stdio::same_as_stdout())), "stdin (as stdout)");
+    says(with(&|command| _ = command.fd(1, null())), "stderr (stdout) and fd 1");
+    says(with(&|command| _ = command.fd(2, null())), "stderr (stdout) and fd 2");
+    assert_eq!((descriptors(), children()), (before, vec![]));
+}
+
+fn in_order(system: &System) {
+    let _here = system.enter();
+    let mut both = sh("for n in 1 2 3 4 5; do echo $n; echo e$n >&2; done");
+    both.stderr(Stdio::same_as_stdout());
+    let all = "1\ne1\n2\ne2\n3\ne3\n4\ne4\n5\ne5\n";
+    let output = both.output().unwrap();
+    assert_eq!((String::from_utf8(output.stdout).unwrap(), output.stderr), (all.into(), vec![]));
+    // The command, which lives on, keeps nothing open that the reader would have to wait for.
+    let captured = both.capture(&Capture::new().to_the_end().timeout(PATIENCE)).unwrap();
+    assert_eq!((captured.stdout.to_string(), captured.is_complete(), captured.timed_out), (all.into(), true, false));
+    assert_eq!(both.capture(&Capture::new().limit(4)).unwrap().stdout.to_vec(), b"1\n5\n");
+    let lines = Pipeline::new([both.clone(), sh("exec wc -l")]).output().unwrap();
+    assert_eq!(lines.stdout.trim_ascii(), b"10");
+    let output = runtime().block_on(async {
+        use steadfast::tokio::AsyncCommand;
+        both.output_async().await.unwrap()
+    });
+    assert_eq!(output.stdout, all.as_bytes());
+    let failed = sh("echo why; exit 1").stderr(Stdio::same_as_stdout()).checked(true).output();
+    assert_eq!(text(failed), r#"`"sh" "-c" "echo why; exit 1"`: exit status: 1: why"#);
+    let mut last = sh("echo why; exit 1");
+    last.stderr(Stdio::same_as_stdout());
+    let failed = Pipeline::new([sh("true"), last]).checked(true).capture(&Capture::new());
+    assert_eq!(text(failed), r#"`"sh" "-c" "echo why; exit 1"`: exit status: 1: why"#);
+}
+
+fn simulated_stream() {
+    let both = || Script::new().write_stdout("1").write_stderr("2").sleep(Duration::from_secs(1)).write_stdout("3");
+    let late = Script::new().spawn(Script::new().sleep(Duration::from_secs(5)).write_stderr("late")).exit(0);
+    let kernel = Kernel::builder().program("both", both()).program("late", late).build();
+    let _here = kernel.system().enter();
+    let one = |program: &str| {
+        let mut command = Command::new(program);
+        command.stderr(Stdio::same_as_stdout());
+        command
+    };
+    let output = one("both").output().unwrap();
+    assert_eq!((output.stdout, output.stderr), (b"123".to_vec(), vec![]));
+    // Who inherits it keeps it open.
+    assert_eq!((one("late").output().unwrap().stdout, kernel.now()), (b"late".to_vec(), Duration::from_secs(6)));
+    let mut quiet = one("both");
+    assert!(quiet.stdout(Stdio::null()).spawn().unwrap().wait().unwrap().success());
+    let error = Command::new("both").stdout(Stdio::same_as_stdout()).spawn().unwrap_err();
+    assert!(error.to_string().contains("stdout (as stdout)"), "{error}");
 }
 
 fn text(answer: Result<impl Sized>) -> String {

@@ -43,6 +43,13 @@ impl Stdio {
         PlanStdio::Null.into()
     }
 
+    /// For stderr: wherever stdout goes, so that one reader has both in the order in which they were written. As a shell's `2>&1` behind all other
+    /// redirections; of `stdin` or `stdout` a spawn refuses it. Unlike a pipe whose write end is given twice, it leaves no descriptor with
+    /// the command that would keep the reader from its end.
+    pub fn same_as_stdout() -> Stdio {
+        PlanStdio::Stdout.into()
+    }
+
     /// A stream that was closed before it could be given away. A spawn with it fails with `EBADF`.
     pub fn closed() -> Stdio {
         Stdio(None)

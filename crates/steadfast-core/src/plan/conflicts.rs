@@ -89,6 +89,9 @@ fn descriptors(plan: &PlanBuilder) -> Option<String> {
         if fds.iter().skip(index + 1).any(|(other, _)| other == number) {
             return Some(format!("fd {number} and fd {number} again: two descriptors cannot have the same number in the child"));
         }
+        if *number == 1 && matches!(plan.stdio[2], PlanStdio::Stdout) {
+            return Some("stderr (stdout) and fd 1: stdout is set by stdout, for stderr to go there too: drop one".into());
+        }
         let stream =
             usize::try_from(*number).ok().and_then(|n| Some((plan.stdio.get(n)?, ["stdin", "stdout", "stderr"].get(n)?)));
         if let Some((given, name)) = stream.filter(|(given, _)| !matches!(given, PlanStdio::Inherit)) {

@@ -33,6 +33,8 @@ pub enum PlanStdio {
     Null,
     /// A new pipe, whose other end is returned with the process.
     Piped,
+    /// Of stderr: wherever stdout goes, as a shell's `2>&1` behind all other redirections.
+    Stdout,
     /// A descriptor. The caller keeps it: the child gets a duplicate.
     Fd(Arc<OwnedFd>),
     /// An end of a simulated pipe. The caller keeps it: the child gets a duplicate. Only the backend that has made it knows its type.
@@ -199,6 +201,11 @@ impl PlanBuilder {
         for (name, _) in self.env.iter().flatten() {
             if name.is_empty() || name.as_bytes()[1..].contains(&b'=') {
                 return invalid(format!("{name:?} cannot name an environment variable"));
+            }
+        }
+        for (name, stdio) in ["stdin", "stdout"].into_iter().zip(&self.stdio) {
+            if matches!(stdio, PlanStdio::Stdout) {
+                return invalid(format!("{name} (as stdout): only stderr can go where stdout goes"));
             }
         }
         match conflicts::conflict(&self) {

@@ -30,6 +30,10 @@ impl Streams {
             streams.theirs[index] = theirs;
             streams.ours[index] = ours;
         }
+        if matches!(stdio[2], PlanStdio::Stdout) {
+            // Where stdout stays as it is, that is descriptor 1; else what becomes that.
+            streams.sources[2] = if streams.sources[1] == -1 { 1 } else { streams.sources[1] };
+        }
         Ok(streams)
     }
 
@@ -54,7 +58,7 @@ impl Source {
 /// The child's end, and ours.
 fn open(stdio: &PlanStdio, is_input: bool) -> Result<(Option<Source>, Option<OwnedFd>), Errno> {
     match stdio {
-        PlanStdio::Inherit => Ok((None, None)),
+        PlanStdio::Inherit | PlanStdio::Stdout => Ok((None, None)),
         PlanStdio::Null => {
             let null = File::options().read(is_input).write(!is_input).open("/dev/null");
             let null = null.map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))?;

@@ -84,6 +84,10 @@ impl<H: Host> Machine<H> {
                 *stream = Some(pipe);
             }
         }
+        if let (PlanStdio::Stdout, Some(pipe)) = (&plan.stdio()[2], process.streams[1]) {
+            self.pipes.duplicate(pipe, End::Write);
+            process.streams[2] = Some(pipe);
+        }
         // What is ignored stays ignored and what is blocked blocked, but for SIGPIPE, which Rust's runtime ignores in every program.
         process.ignored = self.table[parent].ignored & !bit(Signal::PIPE);
         process.blocked = self.table[parent].blocked;

@@ -2,8 +2,8 @@
 
 use super::Command;
 use crate::output::{Captured, CapturedStream};
-use crate::{ExitStatus, Output};
-use steadfast_core::{Error, Result};
+use crate::{ExitStatus, Output, Stdio};
+use steadfast_core::{Error, PlanStdio, Result};
 
 impl Command {
     /// Whether the command must succeed: with `true`, the calls that run it to its end return [`Error::Unsuccessful`] unless it exits with 0, in
@@ -25,6 +25,11 @@ impl Command {
         self.checked
     }
 
+    /// Whether what it says on stderr is in its stdout.
+    pub(crate) fn is_one_stream(&self) -> bool {
+        matches!(self.stderr.as_ref().and_then(Stdio::plan), Some(PlanStdio::Stdout))
+    }
+
     pub(crate) fn check_status(&self, status: ExitStatus) -> Result<ExitStatus> {
         match self.checked && !status.success() {
             true => Err(self.unsuccessful(Some(status), "", &[])),
@@ -34,16 +39,21 @@ impl Command {
 
     pub(crate) fn check_output(&self, output: Output) -> Result<Output> {
         match self.checked && !output.status.success() {
-            true => Err(self.unsuccessful(Some(output.status), "", &output.stderr)),
+            true => Err(self.unsuccessful(
+                Some(output.status),
+                "",
+                if self.is_one_stream() { &output.stdout } else { &output.stderr },
+            )),
             false => Ok(output),
         }
     }
 
     pub(crate) fn check(&self, captured: Captured) -> Result<Captured> {
-        let Captured { status, timed_out, over_limit, stderr, .. } = &captured;
+        let Captured { status, timed_out, over_limit, stdout, stderr } = &captured;
+        let said = if self.is_one_stream() { stdout } else { stderr };
         let cause = cause(*timed_out, *over_limit);
         match self.checked && (!cause.is_empty() || !status.is_some_and(|status| status.success())) {
-            true => Err(self.unsuccessful(*status, cause, last(stderr))),
+            true => Err(self.unsuccessful(*status, cause, last(said))),
             false => Ok(captured),
         }
     }

@@ -164,6 +164,14 @@ impl Command {
     }
 
     /// Sets its stderr. Otherwise: this process's; with [`output`](Command::output), a pipe.
+    ///
+    /// ```
+    /// use steadfast::{Command, Stdio};
+    /// let mut both = Command::new("sh");
+    /// both.args(["-c", "echo one; echo two >&2; echo three"]).stderr(Stdio::same_as_stdout());
+    /// assert_eq!(both.output()?.stdout, b"one\ntwo\nthree\n");
+    /// # Ok::<(), steadfast::Error>(())
+    /// ```
     pub fn stderr(&mut self, stdio: impl Into<Stdio>) -> &mut Command {
         self.stderr = Some(stdio.into());
         self

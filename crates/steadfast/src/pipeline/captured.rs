@@ -93,11 +93,14 @@ impl Pipeline {
     fn check(&self, captured: &PipelineCaptured) -> Result<()> {
         let cause = cause(captured.timed_out, captured.over_limit);
         let ends = self.commands.iter().zip(&captured.statuses).zip(&captured.stderr);
-        let failed = ends.rev().find(|((command, status), _)| {
+        let failed = ends.enumerate().rev().find(|(_, ((command, status), _))| {
             let has_failed = !status.is_some_and(|status| status.success());
             (self.checked || command.is_checked()) && has_failed
         });
-        failed.map_or(Ok(()), |((command, status), stderr)| Err(command.unsuccessful(*status, cause, last(stderr))))
+        let Some((index, ((command, status), stderr))) = failed else { return Ok(()) };
+        let is_last = index + 1 == self.commands.len();
+        let said = if is_last && command.is_one_stream() { &captured.stdout } else { stderr };
+        Err(command.unsuccessful(*status, cause, last(said)))
     }
 }
 
