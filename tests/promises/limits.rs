@@ -127,7 +127,7 @@ fn beside_another(system: &System) {
 
 /// It has gone to sleep, and uses next to nothing from then on; one that spins uses as much as the one that looks at it, however busy the
 /// machine is.
-fn assert_asleep(thread: Pid) {
+pub(crate) fn assert_asleep(thread: Pid) {
     until("it waits", || sleeps(thread));
     let (its, own) = (used(thread), used(gettid()));
     while used(gettid()) - own < Duration::from_millis(50) {}

@@ -15,11 +15,13 @@ mod forking;
 mod groups;
 mod hostile;
 mod input;
+mod interrupts;
 mod late;
 mod leaks;
 mod ledger;
 mod like_std;
 mod limits;
+mod pipelines;
 mod plays;
 mod pretence;
 mod probing;
@@ -98,11 +100,13 @@ fn main() {
         groups::tests(),
         hostile::tests(),
         input::tests(),
+        interrupts::tests(),
         late::tests(),
         leaks::tests(),
         limits::tests(),
         like_std::tests(),
         plays::tests(),
+        pipelines::tests(),
         pretence::tests(),
         probing::tests(),
         recycling::tests(),

@@ -108,6 +108,30 @@ pub fn fork(run: impl FnOnce() -> i32) -> Result<Pid, Errno> {
     }
 }
 
+/// What the handler of [`handle_by`] calls.
+static HANDLER: std::sync::OnceLock<fn()> = std::sync::OnceLock::new();
+
+extern "C" fn call_handler(_: c_int) {
+    if let Some(handler) = HANDLER.get() {
+        handler();
+    }
+}
+
+/// From now on the signal calls this function, in the handler itself, on whichever thread it comes to. The first function is the one for all
+/// signals.
+///
+/// # Errors
+/// `EINVAL` (sigaction(2)).
+pub fn handle_by(signal: Signal, handler: fn()) -> Result<(), Errno> {
+    HANDLER.get_or_init(|| handler);
+    // SAFETY: all zeros are an action: no flags, an empty mask.
+    let mut action: libc::sigaction = unsafe { mem::zeroed() };
+    action.sa_sigaction = call_handler as extern "C" fn(c_int) as usize;
+    action.sa_flags = libc::SA_RESTART;
+    // SAFETY: the action lives through the call; whoever calls this is a test, and vouches for what its function does.
+    raw::check(unsafe { libc::sigaction(signal.as_raw(), &raw const action, ptr::null_mut()) }.into()).map(drop)
+}
+
 /// How often the handler of [`interrupt_by`] has run.
 static INTERRUPTED: AtomicU64 = AtomicU64::new(0);
 

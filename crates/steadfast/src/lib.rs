@@ -100,7 +100,7 @@ pub use steadfast_core::{
 };
 pub use steadfast_linux::{Answer, Check, CommandExt, Door, Feature, Probe, Stdio};
 pub use system::{Entered, System};
-pub use wait::{Exited, Member, Ready, WaitSet, wait_any};
+pub use wait::{Exited, Interrupter, Member, Next, Ready, WaitSet, wait_any};
 
 /// For authors of a backend: the traits, and the values that they exchange.
 ///

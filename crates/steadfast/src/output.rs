@@ -11,7 +11,9 @@ mod reading;
 mod watch;
 
 pub use captured::{Captured, CapturedStream};
-pub(crate) use feeding::{Feeding, end_early};
+pub(crate) use feeding::Feeding;
+#[cfg(any(feature = "tokio", feature = "async-io"))]
+pub(crate) use feeding::end_early;
 pub use options::Capture;
 pub(crate) use options::KILL_DELAY;
 pub(crate) use reading::{Reading, poll_until};

@@ -1,9 +1,9 @@
 //! Reading a child's stdout and stderr in a task: as [`Child::capture`](crate::Child::capture), without a thread. Time is the runtime's.
 
+use super::feeding::Feeding;
 use super::hub::{Engine, Runtime};
 use super::over::Over;
 use super::pipe::Pipe;
-use super::run::Feeding;
 use super::runtime::Interest;
 use crate::child::Whose;
 use crate::output::{Capture, CapturedStream, KILL_DELAY, Reading, Stop, earliest, is_over_limit};

@@ -1,10 +1,10 @@
 //! [`Child`]: a process that was spawned, for tasks.
 
 use super::capture;
+use super::feeding::Feeding;
 use super::hub::Runtime;
 use super::over::Over;
 use super::pipe::{ChildStderr, ChildStdin, ChildStdout};
-use super::run::Feeding;
 use super::virtual_time::VirtualTime;
 use crate::child::Whose;
 use crate::input::Input;

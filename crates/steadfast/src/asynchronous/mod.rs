@@ -9,6 +9,7 @@
 //! | `over.rs` | the end of a process, as a future |
 //! | `pipe.rs` | the pipes |
 //! | `capture.rs` | a child's output |
+//! | `feeding.rs` | a child's input, while its output is read |
 //! | `run.rs` | a command that is run to its end, with its input |
 //! | `virtual_time.rs` | simulated processes by the runtime's time |
 //! | `child.rs` | [`Child`] |
@@ -17,6 +18,7 @@
 
 mod capture;
 mod child;
+mod feeding;
 mod hub;
 mod over;
 mod pipe;

@@ -3,10 +3,12 @@
 mod attributes;
 mod checked;
 mod environment;
+mod handle;
 mod input;
 mod shown;
 
 pub(crate) use checked::{cause, last};
+pub use handle::Handle;
 pub use shown::{CommandArgs, CommandEnvs};
 
 use crate::child::{OnDrop, Whose};
@@ -198,19 +200,6 @@ impl Command {
         self
     }
 
-    /// Sets what happens when this process has no descriptor left for the pidfd of a child (`EMFILE`, `ENFILE`). By default the spawn fails.
-    ///
-    /// ```no_run
-    /// use steadfast::{Command, Handle};
-    /// let child = Command::new("worker").handle(Handle::IfPossible).spawn()?;
-    /// println!("held by {}", child.backend().info().name);              // `pidfd`, or `pid-legacy`
-    /// # Ok::<(), steadfast::Error>(())
-    /// ```
-    pub fn handle(&mut self, handle: Handle) -> &mut Command {
-        self.handle = handle;
-        self
-    }
-
     /// Starts it on the current system; returns once the program runs.
     ///
     /// # Errors
@@ -331,13 +320,6 @@ impl Command {
         Ok(Child::new(Process::from(process), pipes, pidfd, self.on_drop))
     }
 
-    /// Whether the spawn that failed so is to be tried without a pidfd.
-    fn may_do_without(&self, system: &System, error: &Error) -> bool {
-        let info = system.info();
-        let is_full = matches!(error.errno(), Some(Errno::MFILE | Errno::NFILE));
-        self.handle == Handle::IfPossible && is_full && info.real && info.lends_handle && !self.create_pidfd
-    }
-
     fn plan(&self, system: &System, defaults: [PlanStdio; 3]) -> Result<Plan> {
         let [stdin, stdout, stderr] = defaults;
         self.check_input(&stdin)?;
@@ -374,18 +356,6 @@ impl Command {
         }
         plan.build()
     }
-}
-
-/// What [`Command::handle`] asks for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Handle {
-    /// A pidfd, where the system has them; without a descriptor for it there is no child.
-    #[default]
-    Required,
-    /// A pidfd; or, when no descriptor is left, the child's number, as the backend `pid-legacy` holds it. The number of a child is its own
-    /// until it is reaped, and nobody but this crate reaps it, unless other code of the program waits for children that are not its own.
-    IfPossible,
 }
 
 impl CommandExt for Command {

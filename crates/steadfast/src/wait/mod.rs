@@ -5,6 +5,7 @@ mod any;
 mod entries;
 mod later;
 mod member;
+mod next;
 mod own;
 mod set;
 mod signal;
@@ -17,6 +18,7 @@ pub(crate) use alarm::Alarm;
 pub use any::wait_any;
 pub(crate) use later::{SHORTEST, longer, soon};
 pub use member::Member;
+pub use next::{Interrupter, Next};
 pub use set::{Exited, Ready, WaitSet};
 
 /// What a look at a process has come to.

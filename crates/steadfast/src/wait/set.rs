@@ -3,6 +3,7 @@
 use super::entries::Entry;
 use super::member::Member;
 use super::own::{Own, State};
+use super::signal::{Ends, Vain};
 use super::{Verdict, verdict};
 use crate::places::Token;
 use crate::remains::put_away;
@@ -214,33 +215,46 @@ impl<K: Eq + Hash> WaitSet<K> {
     }
 
     pub(super) fn wait_until(&self, deadline: Option<Instant>) -> Option<Exited<K>> {
+        self.wait_for(deadline, Ends::ByEmptiness).ok()
+    }
+
+    pub(super) fn wait_for(&self, deadline: Option<Instant>, ends: Ends) -> Result<Exited<K>, Vain> {
+        let is_interrupted = || ends == Ends::ByInterrupts && self.own().shared.take_interrupt();
+        // First, or exits without a pause would put it off for ever.
+        if is_interrupted() {
+            return Err(Vain::Interrupted);
+        }
         let mut seen = Vec::new();
         if let Some(exited) = self.take_ready(&mut seen, Again::All) {
-            return Some(exited);
+            return Ok(exited);
         }
-        let backend = self.backend()?;
+        let Some(backend) = self.backend() else { return Err(Vain::Over) };
         loop {
             let rings = self.own().shared.count();
-            let sleeper = self.own().shared.sleeper();
+            let sleeper = self.own().shared.sleeper(ends);
+            if is_interrupted() {
+                self.hand_over(&self.lock());
+                return Err(Vain::Interrupted);
+            }
             // Another thread may have left something since the last look, and not have seen that this one is about to sleep.
             if let Some(exited) = self.take_ready(&mut seen, Again::WhenDue) {
-                return Some(exited);
+                return Ok(exited);
             }
             let state = self.lock();
-            if state.entries.len() == 0 {
-                return None;
+            if state.entries.len() == 0 && ends == Ends::ByEmptiness {
+                return Err(Vain::Over);
             }
             let again = state.later.at();
             drop(state);
             let until = deadline.into_iter().chain(again).min();
-            self.own().shared.sleep(backend.clock(), until, rings, &mut seen);
+            self.own().shared.sleep(until, ends, backend.clock(), rings, &mut seen);
             drop(sleeper);
             if let Some(exited) = self.take_ready(&mut seen, Again::WhenDue) {
-                return Some(exited);
+                return Ok(exited);
             }
             if deadline.is_some_and(|deadline| deadline <= backend.clock().now()) {
                 self.hand_over(&self.lock());
-                return None;
+                return Err(if is_interrupted() { Vain::Interrupted } else { Vain::Over });
             }
         }
     }
@@ -309,21 +323,23 @@ impl<K: Eq + Hash> WaitSet<K> {
 
     /// There may be something left for those who sleep, or nothing to sleep for any more.
     fn tell_sleepers(&self, state: &State<K>) {
-        if !state.ready.is_empty() || state.entries.len() == 0 {
+        if !state.ready.is_empty() {
             self.own().shared.wake();
+        } else if state.entries.len() == 0 {
+            self.own().shared.wake_leavers();
         }
     }
 
     /// What it has in this process.
-    fn own(&self) -> &Own<K> {
+    pub(super) fn own(&self) -> &Own<K> {
         self.0.here()
     }
 
-    fn backend(&self) -> Option<Arc<dyn ProcessBackend>> {
+    pub(super) fn backend(&self) -> Option<Arc<dyn ProcessBackend>> {
         self.lock().backend.clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<K>> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State<K>> {
         self.own().state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,8 +2,9 @@
 
 use super::alarm::Alarm;
 use super::soon;
+use crate::output::poll_until;
 use crate::places::Token;
-use rustix::event::{Timespec, epoll};
+use rustix::event::{PollFd, PollFlags, Timespec, epoll};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,20 +21,44 @@ pub(super) struct Shared {
     has_mail: AtomicBool,
     /// Chosen with the first process.
     way: OnceLock<Way>,
+    /// Readable, for who can be interrupted, when somebody has asked for that; beside `epoll`, for it must not wake the others. None in a
+    /// simulation.
+    interrupts: OnceLock<Arc<Alarm>>,
+    is_interrupted: AtomicBool,
     /// Threads that sleep.
     sleepers: AtomicUsize,
+    /// Those of them that leave when nothing is left.
+    leavers: AtomicUsize,
     /// Whether the descriptor was lent, so that it must be readable while something is ready.
     is_lent: AtomicBool,
     /// Whether a thread is about to ring.
     rings_soon: AtomicBool,
 }
 
+/// What ends a wait, besides an exit and the time.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Ends {
+    /// That nothing is left to wait for.
+    ByEmptiness,
+    ByInterrupts,
+}
+
+/// Why a wait has ended without an exit.
+pub(super) enum Vain {
+    Interrupted,
+    /// The time is up, or nothing is left to wait for.
+    Over,
+}
+
 /// A thread that sleeps, or is about to.
-pub(super) struct Sleeper<'a>(&'a Shared);
+pub(super) struct Sleeper<'a>(&'a Shared, Ends);
 
 impl Drop for Sleeper<'_> {
     fn drop(&mut self) {
         self.0.sleepers.fetch_sub(1, Ordering::SeqCst);
+        if self.1 == Ends::ByEmptiness {
+            self.0.leavers.fetch_sub(1, Ordering::SeqCst);
+        }
     }
 }
 
@@ -80,6 +105,31 @@ impl Shared {
         }
     }
 
+    /// Makes it fit to be interrupted, once [prepared](Self::prepare).
+    pub(super) fn prepare_interrupts(&self) -> Result<()> {
+        if self.has_descriptors() && self.interrupts.get().is_none() {
+            // As above: of two threads one is quicker.
+            _ = self.interrupts.set(Alarm::new("a set of processes")?);
+        }
+        Ok(())
+    }
+
+    /// In a signal handler too: without locks, memory or errno.
+    pub(super) fn interrupt(&self) {
+        // First, for whoever is woken looks at it.
+        self.is_interrupted.store(true, Ordering::SeqCst);
+        match (self.interrupts.get(), self.way.get()) {
+            (Some(alarm), _) => alarm.ring(),
+            (None, Some(Way::Bell(bell))) => bell.ring(),
+            (None, _) => {}
+        }
+    }
+
+    /// Whether it was interrupted since the last question.
+    pub(super) fn take_interrupt(&self) -> bool {
+        self.is_interrupted.swap(false, Ordering::SeqCst)
+    }
+
     pub(super) fn has_descriptors(&self) -> bool {
         matches!(self.way.get(), Some(Way::Descriptors { .. }))
     }
@@ -120,6 +170,13 @@ impl Shared {
         }
     }
 
+    /// As [`wake`](Self::wake), now that nothing is left.
+    pub(super) fn wake_leavers(&self) {
+        if self.leavers.load(Ordering::SeqCst) > 0 {
+            self.ring();
+        }
+    }
+
     /// Somebody has to look again after a pause: whoever sleeps is to see to it, or else the loop that the descriptor is lent to.
     pub(super) fn hand_over(self: &Arc<Self>, pause: Duration) {
         if self.sleepers.load(Ordering::SeqCst) > 0 {
@@ -137,9 +194,12 @@ impl Shared {
     }
 
     /// From now on this thread is one that sleeps: whatever it has not found in a look after this, it is woken for.
-    pub(super) fn sleeper(&self) -> Sleeper<'_> {
+    pub(super) fn sleeper(&self, ends: Ends) -> Sleeper<'_> {
         self.sleepers.fetch_add(1, Ordering::SeqCst);
-        Sleeper(self)
+        if ends == Ends::ByEmptiness {
+            self.leavers.fetch_add(1, Ordering::SeqCst);
+        }
+        Sleeper(self, ends)
     }
 
     pub(super) fn take_inbox(&self, into: &mut impl Extend<Token>) {
@@ -153,10 +213,17 @@ impl Shared {
 
     /// Sleeps until there is news, or until the deadline; one in the past only looks. What the descriptors say goes into `seen`, the
     /// rest is in the inbox. `before` was counted, and the caller a [`sleeper`](Self::sleeper), before it found nothing.
-    pub(super) fn sleep(&self, clock: &dyn Clock, deadline: Option<Instant>, before: u64, seen: &mut Vec<Token>) {
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(clock.now()));
+    pub(super) fn sleep(&self, until: Option<Instant>, ends: Ends, clock: &dyn Clock, before: u64, seen: &mut Vec<Token>) {
+        let mut left = until.map(|until| until.saturating_duration_since(clock.now()));
         match self.way.get() {
             Some(Way::Descriptors { epoll, alarm }) => {
+                if let (Ends::ByInterrupts, Some(interrupts)) = (ends, self.interrupts.get()) {
+                    let mut fds = [epoll.as_fd(), interrupts.fd()].map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+                    // Refused only for want of memory: then it looks, and comes again.
+                    drop(poll_until(&mut fds, left));
+                    interrupts.reset();
+                    left = Some(Duration::ZERO);
+                }
                 let is_alarmed = poll(epoll, left, seen);
                 if is_alarmed {
                     // Whoever reads it tells the others, if there is something for them.
