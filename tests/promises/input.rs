@@ -119,10 +119,17 @@ fn in_time(system: &System) {
     // One that closes what it writes to, and goes on without reading.
     let deaf = sh("exec >&- 2>&-; exec sleep 1000").input(much()).output_timeout(Duration::from_millis(50)).unwrap();
     assert_eq!((deaf.timed_out, deaf.status.unwrap().signal()), (true, Some(9)));
-    // One that reads for ever.
+    // One that reads for ever. It is killed before its input ends: a part is not the whole.
     let zeros = Input::reader(io::repeat(0));
     let captured = sh("exec cat >/dev/null").input(zeros).output_timeout(Duration::from_millis(50)).unwrap();
     assert_eq!((captured.timed_out, captured.status.unwrap().signal()), (true, Some(9)));
+    let over = Capture::new().limit(1000).kill_on_limit(true);
+    let captured = sh("exec cat").input(Input::reader(io::repeat(0))).capture(&over).unwrap();
+    assert_eq!((captured.over_limit, captured.status.unwrap().signal()), (true, Some(9)));
+    let mut first = sh("exec cat >/dev/null");
+    first.input(Input::reader(io::repeat(0)));
+    let late = Pipeline::new([first, sh("exec cat")]).output_timeout(Duration::from_millis(50)).unwrap();
+    assert_eq!((late.timed_out, late.statuses[0].unwrap().signal()), (true, Some(9)));
     assert_eq!(children(), Vec::<String>::new());
 }
 
@@ -217,7 +224,11 @@ fn in_tasks(system: &System) {
             }
             ticks
         });
-        assert_eq!((fed.unwrap().timed_out, ticks), (true, 5));
+        let fed = fed.unwrap();
+        assert_eq!((fed.timed_out, fed.status.unwrap().signal(), ticks), (true, Some(9), 5));
+        let over = Capture::new().limit(1000).kill_on_limit(true);
+        let over = sh("exec cat").input(Input::reader(io::repeat(0))).capture_async(over).await.unwrap();
+        assert_eq!((over.over_limit, over.status.unwrap().signal()), (true, Some(9)));
         // A call that is given up closes the stdin, and nothing is left.
         let mut given_up = sh("exec cat >/dev/null");
         given_up.kill_on_drop(true).input(Input::reader(io::repeat(0)));

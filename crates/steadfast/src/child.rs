@@ -229,7 +229,7 @@ impl Child {
     }
 
     /// The input on its way into its stdin, which is closed if there is none.
-    pub(crate) fn feeding(&self, input: Option<&Input>) -> Option<Feeding<'_>> {
+    pub(crate) fn feeding(&self, input: Option<&Input>) -> Option<Feeding> {
         let feeding = input.zip(self.stdin.as_ref()).map(|(input, stdin)| Feeding::new(input, stdin, &self.process));
         if feeding.is_none() {
             self.close_stdin();

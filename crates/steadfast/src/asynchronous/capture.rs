@@ -63,7 +63,10 @@ pub(super) async fn capture<R: Runtime>(
         deadline,
     };
     let mut stop = poll_fn(|cx| task.poll(cx, &mut pipes, &mut readings, &mut feeding, options)).await?;
-    drop(feeding);
+    if stop == Stop::Complete {
+        // What was not written by now is not; but whoever is to be killed must not take the part that was for the whole.
+        drop(feeding.take());
+    }
     let mut status = match stop {
         Stop::Complete => over_by::<R>(child.process(), Until::Gone, deadline).await?,
         Stop::OverLimit => kill::<R>(child).await?,

@@ -9,26 +9,27 @@ use std::sync::Arc;
 use std::time::Instant;
 use steadfast_core::{Errno, Result};
 
-/// An input, and the stdin that it goes to, until all is written, nobody reads it any more, or the reading of the output is over.
-pub(crate) struct Feeding<'a> {
+/// An input, and the stdin that it goes to: until all is written, nobody reads it any more, or the reading of the output is over.
+pub(crate) struct Feeding {
     feed: Feed,
-    stdin: &'a ChildStdin,
     /// Whose stdin it is.
-    process: &'a Process,
+    process: Process,
     end: Option<Arc<End>>,
 }
 
-impl<'a> Feeding<'a> {
-    pub(crate) fn new(input: &Input, stdin: &'a ChildStdin, process: &'a Process) -> Feeding<'a> {
+impl Feeding {
+    pub(crate) fn new(input: &Input, stdin: &ChildStdin, process: &Process) -> Feeding {
         let feed = Feed::new(input);
         let end = stdin.open_end().ok();
+        // From here on it is this one's alone: when this is dropped, the child's input is at its end.
+        stdin.close();
         if let Some(end) = &end {
             end.set_blocking(false);
             if feed.is_large() {
                 end.enlarge();
             }
         }
-        Feeding { feed, stdin, process, end }
+        Feeding { feed, process: process.clone(), end }
     }
 
     pub(crate) fn end(&self) -> Option<&End> {
@@ -42,7 +43,7 @@ impl<'a> Feeding<'a> {
     /// Writes once; whether anything moved before `deadline` (which only a simulated pipe can keep).
     pub(crate) fn write_some(&mut self, deadline: Instant) -> Result<bool> {
         let Some(end) = &self.end else { return Ok(false) };
-        let next = self.feed.next().inspect_err(|_| end_early(self.process))?;
+        let next = self.feed.next().inspect_err(|_| end_early(&self.process))?;
         if next.is_empty() {
             self.close();
             return Ok(true);
@@ -64,7 +65,6 @@ impl<'a> Feeding<'a> {
     /// The end of the child's input.
     pub(crate) fn close(&mut self) {
         self.end = None;
-        self.stdin.close();
     }
 }
 

@@ -9,28 +9,29 @@ use steadfast_core::{Error, Lent, Result, Until};
 
 /// How the exit is noticed: by a descriptor that is polled with the pipes; the pidfd or, where there is none, one that the backend's call
 /// makes readable.
-pub(super) enum Watch<'a> {
-    Pidfd(&'a Process, Lent),
-    Alarm(&'a Process, Arc<Alarm>),
+pub(super) enum Watch {
+    Pidfd(Process, Lent),
+    Alarm(Process, Arc<Alarm>),
     /// It is looked at from time to time: neither a descriptor nor a thread is available; or the pidfd says that it has exited, and a debugger
     /// has to collect it first (ptrace(2)), for which there is no event.
-    Looks(&'a Process),
+    Looks(Process),
     /// It is over already.
     Over,
 }
 
-impl<'a> Watch<'a> {
-    pub(super) fn new(process: &'a Process) -> Result<Watch<'a>> {
+impl Watch {
+    pub(super) fn new(process: &Process) -> Result<Watch> {
+        let watched = process.clone();
         match process.lend() {
-            Ok(lent) => Ok(Watch::Pidfd(process, lent)),
+            Ok(lent) => Ok(Watch::Pidfd(watched, lent)),
             Err(Error::NoHandle { .. }) => {
                 let alarm = Alarm::new("a child whose output is read").and_then(|alarm| {
                     process.watch_end(Until::Gone, &alarm.watcher(), 0)?;
                     Ok(alarm)
                 });
                 match alarm {
-                    Ok(alarm) => Ok(Watch::Alarm(process, alarm)),
-                    Err(error) if error.is_of_the_moment() => Ok(Watch::Looks(process)),
+                    Ok(alarm) => Ok(Watch::Alarm(watched, alarm)),
+                    Err(error) if error.is_of_the_moment() => Ok(Watch::Looks(watched)),
                     Err(error) => Err(error),
                 }
             }
@@ -54,10 +55,9 @@ impl<'a> Watch<'a> {
             Watch::Over => Ok(true),
             Watch::Looks(process) => has_exited(process),
             Watch::Pidfd(process, _) => {
-                let process = *process;
                 let is_over = has_exited(process)?;
                 if !is_over {
-                    *self = Watch::Looks(process);
+                    *self = Watch::Looks(process.clone());
                 }
                 Ok(is_over)
             }
@@ -73,7 +73,7 @@ impl<'a> Watch<'a> {
     }
 }
 
-impl Drop for Watch<'_> {
+impl Drop for Watch {
     fn drop(&mut self) {
         if let Watch::Alarm(process, alarm) = self {
             process.unwatch(&alarm.watcher(), 0);

@@ -1,0 +1,217 @@
+//! [`Course`]: reading, step by step, until there is no more, the child has exited, or the time is up.
+
+use super::feeding::Feeding;
+use super::options::Capture;
+use super::reading::{Reading, poll_until};
+use super::watch::{LOOK, Watch, has_exited};
+use crate::pipe::End;
+use crate::{Process, System};
+use rustix::event::{PollFd, PollFlags};
+use std::time::{Duration, Instant};
+use steadfast_core::Result;
+
+/// Why reading has come to an end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// All was read, or what the child wrote until it exited.
+    Complete,
+    TimeIsUp,
+    /// More than the limit, of a child that is to be killed for that.
+    OverLimit,
+}
+
+/// Whether one of the streams has more than the limit, and that is to end it.
+pub(crate) fn is_over_limit(streams: &[Reading<'_>], options: &Capture) -> bool {
+    let limit = options.limit.filter(|_| options.kill_on_limit);
+    limit.is_some_and(|limit| streams.iter().any(|stream| stream.kept.total() > limit as u64))
+}
+
+/// How far the reading has come.
+pub(crate) struct Course {
+    /// Whose exit ends the output.
+    process: Process,
+    feeding: Option<Feeding>,
+    is_real: bool,
+    /// Whether anybody has to know of the exit: who feeds must, for a child that reads no more may leave its stdin open to others that do not
+    /// read.
+    is_watched: bool,
+    /// Until it has exited.
+    watch: Option<Watch>,
+    is_over: bool,
+    /// When to stop, because it has exited.
+    cut: Option<Instant>,
+    deadline: Option<Instant>,
+}
+
+impl Course {
+    pub(crate) fn begin(
+        process: &Process,
+        streams: &[Reading<'_>],
+        feeding: Option<Feeding>,
+        options: &Capture,
+        deadline: Option<Instant>,
+    ) -> Result<Course> {
+        let mut ends = streams.iter().filter_map(Reading::open_end).chain(feeding.as_ref().and_then(Feeding::end));
+        let is_real = ends.all(|end| end.fd().is_some());
+        let is_watched = options.wait_delay.is_some() || feeding.is_some();
+        let watch = (is_real && is_watched).then(|| Watch::new(process)).transpose()?;
+        Ok(Course { process: process.clone(), feeding, is_real, is_watched, watch, is_over: false, cut: None, deadline })
+    }
+
+    /// Waits for the next thing to happen, and does what there is to do. `None`: there may be more.
+    pub(crate) fn step(&mut self, system: &System, streams: &mut [Reading<'_>], options: &Capture) -> Result<Option<Stop>> {
+        if is_over_limit(streams, options) {
+            return Ok(Some(Stop::OverLimit));
+        }
+        match self.is_real {
+            true => self.step_real(system, streams, options),
+            false => self.step_simulated(system, streams, options),
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    pub(super) fn is_real(&self) -> bool {
+        self.is_real
+    }
+
+    fn feeds(&self) -> bool {
+        self.feeding.as_ref().is_some_and(|feeding| feeding.end().is_some())
+    }
+
+    fn step_real(&mut self, system: &System, streams: &mut [Reading<'_>], options: &Capture) -> Result<Option<Stop>> {
+        let open: Vec<usize> = (0..streams.len()).filter(|index| streams[*index].open_end().is_some()).collect();
+        let feeds = self.feeds();
+        if open.is_empty() && (!feeds || self.is_over) {
+            return Ok(Some(Stop::Complete));
+        }
+        let until = earliest(self.deadline, self.cut);
+        if let ([only], None, None, false) = (&open[..], until, &self.watch, feeds) {
+            // Nothing else to look at: the read itself may block. If it does not, the poll does.
+            if streams[*only].read_some(None)? || streams[*only].kept.complete {
+                return Ok(None);
+            }
+        }
+        let left = until.map(|until| until.saturating_duration_since(system.now()));
+        let Seen { readable, writable, exited } = look(streams, &open, self.feeding.as_ref(), self.watch.as_mut(), left)?;
+        for index in &readable {
+            streams[*index].read_some(None)?;
+        }
+        if let (true, Some(feeding)) = (writable, self.feeding.as_mut()) {
+            feeding.write_some(system.now())?;
+        }
+        if exited {
+            (self.is_over, self.watch) = (true, None);
+            match options.wait_delay {
+                Some(delay) if delay.is_zero() => {
+                    streams.iter_mut().try_for_each(Reading::drain)?;
+                    return Ok(Some(Stop::Complete));
+                }
+                // Later than the clock can say is as good as never.
+                Some(delay) => self.cut = system.now().checked_add(delay),
+                None => {}
+            }
+        }
+        let now = system.now();
+        if self.cut.is_some_and(|cut| cut <= now) {
+            streams.iter_mut().try_for_each(Reading::drain)?;
+            return Ok(Some(Stop::Complete));
+        }
+        Ok(self.deadline.filter(|deadline| *deadline <= now).map(|_| Stop::TimeIsUp))
+    }
+
+    /// One thread waits for the pipes, room and the exit, in the simulation's way.
+    fn step_simulated(&mut self, system: &System, streams: &mut [Reading<'_>], options: &Capture) -> Result<Option<Stop>> {
+        let Some(End::Reader(pipe)) = streams.iter().find_map(Reading::open_end) else {
+            return if self.feeds() { self.feed_simulated(system) } else { Ok(Some(Stop::Complete)) };
+        };
+        let (mut exited, mut failed) = (false, None);
+        let looks_for_the_end = self.is_watched && !self.is_over;
+        let (process, feeding) = (&self.process, &mut self.feeding);
+        pipe.block_until(earliest(self.deadline, self.cut), &mut || {
+            let fed = feeding.as_mut().map_or(Ok(false), |feeding| feeding.write_some(system.now()));
+            let moved = fed
+                .and_then(|fed| streams.iter_mut().try_fold(fed, |moved, stream| Ok(stream.drain_simulated(system)? || moved)));
+            let looked = moved.and_then(|moved| {
+                if looks_for_the_end {
+                    exited = has_exited(process)?;
+                }
+                Ok(moved || exited)
+            });
+            looked.unwrap_or_else(|error| {
+                failed = Some(error);
+                true
+            })
+        });
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        let now = system.now();
+        if exited {
+            self.is_over = true;
+            self.cut = options.wait_delay.and_then(|delay| now.checked_add(delay));
+        }
+        if self.cut.is_some_and(|cut| cut <= now) {
+            streams.iter_mut().try_for_each(|stream| stream.drain_simulated(system).map(drop))?;
+            return Ok(Some(Stop::Complete));
+        }
+        let is_late = self.deadline.is_some_and(|deadline| deadline <= now);
+        let all_is_there = streams.iter().all(|stream| stream.kept.complete);
+        Ok(is_late.then_some(if all_is_there { Stop::Complete } else { Stop::TimeIsUp }))
+    }
+
+    /// Nothing is left to read: the rest of the input, for as long as the child is there.
+    fn feed_simulated(&mut self, system: &System) -> Result<Option<Stop>> {
+        let now = system.now();
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            return Ok(Some(Stop::TimeIsUp));
+        }
+        // A pipe that has no room is no event of its end.
+        let look = earliest(self.deadline, now.checked_add(LOOK)).unwrap_or(now);
+        let moved = self.feeding.as_mut().map_or(Ok(false), |feeding| feeding.write_some(look))?;
+        Ok((!moved && has_exited(&self.process)?).then_some(Stop::Complete))
+    }
+}
+
+struct Seen {
+    readable: Vec<usize>,
+    /// Its stdin has room, or no reader.
+    writable: bool,
+    exited: bool,
+}
+
+/// Waits for bytes, an end, room, the exit, or until the time is up.
+fn look(
+    streams: &[Reading<'_>],
+    open: &[usize],
+    feeding: Option<&Feeding>,
+    watch: Option<&mut Watch>,
+    left: Option<Duration>,
+) -> Result<Seen> {
+    if let Some(Watch::Over) = watch {
+        return Ok(Seen { readable: Vec::new(), writable: false, exited: true });
+    }
+    let reads = open.iter().filter_map(|index| streams[*index].open_end().and_then(End::fd));
+    let reads = reads.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    let writes = feeding.and_then(Feeding::fd).map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::OUT));
+    let exit = watch.as_deref().and_then(Watch::fd).map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    let feeds = writes.is_some();
+    let mut fds: Vec<PollFd<'_>> = reads.chain(writes).chain(exit).collect();
+    let looks = matches!(watch, Some(Watch::Looks(_)));
+    poll_until(&mut fds, if looks { Some(left.unwrap_or(LOOK).min(LOOK)) } else { left })?;
+    let has_news = |fd: &PollFd<'_>| !fd.revents().is_empty();
+    let readable = open.iter().zip(&fds).filter(|(_, fd)| has_news(fd)).map(|(index, _)| *index).collect();
+    let writable = feeds && fds.get(open.len()).is_some_and(has_news);
+    let may_be_over = looks || fds.last().is_some_and(has_news);
+    let exited = match watch {
+        Some(watch) if may_be_over => watch.exited()?,
+        _ => false,
+    };
+    Ok(Seen { readable, writable, exited })
+}
+
+pub(crate) fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
+}
