@@ -21,6 +21,7 @@ mod leaks;
 mod ledger;
 mod like_std;
 mod limits;
+mod lines;
 mod pipelines;
 mod plays;
 mod pretence;
@@ -104,6 +105,7 @@ fn main() {
         late::tests(),
         leaks::tests(),
         limits::tests(),
+        lines::tests(),
         like_std::tests(),
         plays::tests(),
         pipelines::tests(),

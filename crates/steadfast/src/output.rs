@@ -7,6 +7,7 @@
 mod captured;
 mod course;
 mod feeding;
+mod line;
 mod options;
 mod reading;
 mod watch;
@@ -18,6 +19,8 @@ pub(crate) use course::{earliest, is_over_limit};
 pub(crate) use feeding::Feeding;
 #[cfg(any(feature = "tokio", feature = "async-io"))]
 pub(crate) use feeding::end_early;
+pub(crate) use line::Cutter;
+pub use line::{Line, LinesEnd, OutputStream};
 pub use options::Capture;
 pub(crate) use options::KILL_DELAY;
 pub(crate) use reading::{Reading, poll_until};

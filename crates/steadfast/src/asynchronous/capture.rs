@@ -42,51 +42,31 @@ impl Drop for Kept<'_> {
 pub(super) async fn capture<R: Runtime>(
     child: &Child,
     mut pipes: [Option<&mut Pipe<R>>; 2],
-    mut feeding: Option<Feeding<'_, R>>,
+    feeding: Option<Feeding<R>>,
     options: &Capture,
     whose: Whose,
 ) -> Result<Captured> {
-    // Later than the clock can say is as good as never.
-    let deadline = after::<R>(options.timeout);
+    let mut course = Course::begin(child.process(), feeding, options);
     let mut kept = Kept::of(child);
     for stream in &mut kept.streams {
         stream.set_limit(options.limit);
     }
-    let ends: [Option<Arc<End>>; 2] = pipes.each_ref().map(|pipe| pipe.as_ref().map(|pipe| pipe.end()));
-    let [stdout, stderr] = &mut kept.streams;
-    let mut readings = [Reading::new("stdout", ends[0].as_deref(), stdout), Reading::new("stderr", ends[1].as_deref(), stderr)];
-    let mut task = Read {
-        over: (options.wait_delay.is_some() || feeding.is_some()).then(|| Over::<R>::new(child.process())),
-        is_over: false,
-        cut: None,
-        alarm: Alarm::default(),
-        deadline,
-    };
-    let mut stop = poll_fn(|cx| task.poll(cx, &mut pipes, &mut readings, &mut feeding, options)).await?;
-    if stop == Stop::Complete {
-        // What was not written by now is not; but whoever is to be killed must not take the part that was for the whole.
-        drop(feeding.take());
-    }
-    let mut status = match stop {
-        Stop::Complete => over_by::<R>(child.process(), Until::Gone, deadline).await?,
-        Stop::OverLimit => kill::<R>(child).await?,
-        Stop::TimeIsUp => None,
-    };
-    if stop == Stop::OverLimit {
-        readings.iter_mut().for_each(|reading| reading.kept.trim());
-    } else if status.is_none() {
-        status = if options.kill_on_timeout { kill::<R>(child).await? } else { child.try_wait()? };
-        drain(child, &mut readings)?;
-        readings.iter_mut().for_each(|reading| reading.kept.trim());
-        // It may have ended by itself at the last moment.
-        let all_is_there = readings.iter().all(|reading| reading.kept.complete);
-        let timed_out = options.kill_on_timeout || status.is_none() || !all_is_there;
-        stop = if timed_out { Stop::TimeIsUp } else { Stop::Complete };
-    }
+    let ends = ends(&pipes);
+    let mut readings = readings(&ends, &mut kept.streams);
+    let stop = poll_fn(|cx| course.poll(cx, &mut pipes, &mut readings, options)).await?;
+    let (status, stop) = course.end(stop, child, &mut readings, options).await?;
     // What is finished is handed out; what goes on stays, for the next call.
     let [stdout, stderr] =
         if whose == Whose::OneCall && status.is_some() { std::mem::take(&mut kept.streams) } else { kept.streams.clone() };
     Ok(Captured { status, timed_out: stop == Stop::TimeIsUp, over_limit: stop == Stop::OverLimit, stdout, stderr })
+}
+
+pub(super) fn ends<R: Engine>(pipes: &[Option<&mut Pipe<R>>; 2]) -> [Option<Arc<End>>; 2] {
+    pipes.each_ref().map(|pipe| pipe.as_ref().map(|pipe| pipe.end()))
+}
+
+pub(super) fn readings<'a>(ends: &'a [Option<Arc<End>>; 2], [stdout, stderr]: &'a mut [CapturedStream; 2]) -> [Reading<'a>; 2] {
+    [Reading::new("stdout", ends[0].as_deref(), stdout), Reading::new("stderr", ends[1].as_deref(), stderr)]
 }
 
 pub(super) fn after<R: Engine>(time: Option<Duration>) -> Option<Instant> {
@@ -148,7 +128,8 @@ impl<R: Engine> Alarm<R> {
 }
 
 /// Reading both, until they end, the child does, or the time is up.
-struct Read<R: Engine> {
+pub(super) struct Course<R: Runtime> {
+    feeding: Option<Feeding<R>>,
     /// Until it has exited; `None` if nobody has to know.
     over: Option<Over<R>>,
     is_over: bool,
@@ -158,14 +139,54 @@ struct Read<R: Engine> {
     deadline: Option<Instant>,
 }
 
-impl<R: Runtime> Read<R> {
+impl<R: Runtime> Course<R> {
+    pub(super) fn begin(process: &Process, feeding: Option<Feeding<R>>, options: &Capture) -> Course<R> {
+        let is_watched = options.wait_delay.is_some() || feeding.is_some();
+        let over = is_watched.then(|| Over::<R>::new(process));
+        // Later than the clock can say is as good as never.
+        Course { feeding, over, is_over: false, cut: None, alarm: Alarm::default(), deadline: after::<R>(options.timeout) }
+    }
+
+    /// What becomes of the process, now that there is no more to be read, or no more time for it: its status, if it has ended, and why there is no
+    /// more.
+    pub(super) async fn end(
+        &mut self,
+        stop: Stop,
+        child: &Child,
+        readings: &mut [Reading<'_>; 2],
+        options: &Capture,
+    ) -> Result<(Option<ExitStatus>, Stop)> {
+        let status = match stop {
+            Stop::Complete => {
+                // What was not written by now is not; but whoever is to be killed must not take the part that was for the whole.
+                drop(self.feeding.take());
+                over_by::<R>(child.process(), Until::Gone, self.deadline).await?
+            }
+            Stop::OverLimit => {
+                let status = kill::<R>(child).await?;
+                readings.iter_mut().for_each(|reading| reading.kept.trim());
+                return Ok((status, stop));
+            }
+            Stop::TimeIsUp => None,
+        };
+        if status.is_some() {
+            return Ok((status, stop));
+        }
+        let status = if options.kill_on_timeout { kill::<R>(child).await? } else { child.try_wait()? };
+        drain(child, readings)?;
+        readings.iter_mut().for_each(|reading| reading.kept.trim());
+        // It may have ended by itself at the last moment.
+        let all_is_there = readings.iter().all(|reading| reading.kept.complete);
+        let timed_out = options.kill_on_timeout || status.is_none() || !all_is_there;
+        Ok((status, if timed_out { Stop::TimeIsUp } else { Stop::Complete }))
+    }
+
     /// Whether it came to an end before the deadline.
-    fn poll(
+    pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         pipes: &mut [Option<&mut Pipe<R>>; 2],
         readings: &mut [Reading<'_>; 2],
-        feeding: &mut Option<Feeding<'_, R>>,
         options: &Capture,
     ) -> Poll<Result<Stop>> {
         let mut budget = BUDGET;
@@ -179,7 +200,7 @@ impl<R: Runtime> Read<R> {
             if is_over_limit(readings, options) {
                 return Poll::Ready(Ok(Stop::OverLimit));
             }
-            let feeds = match feeding {
+            let feeds = match &mut self.feeding {
                 Some(feeding) => {
                     has_read |= feeding.poll(cx)?;
                     feeding.is_open()

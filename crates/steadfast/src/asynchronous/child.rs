@@ -4,7 +4,7 @@ use super::capture;
 use super::feeding::Feeding;
 use super::hub::Runtime;
 use super::over::Over;
-use super::pipe::{ChildStderr, ChildStdin, ChildStdout};
+use super::pipe::{ChildStderr, ChildStdin, ChildStdout, Pipe};
 use super::virtual_time::VirtualTime;
 use crate::child::Whose;
 use crate::input::Input;
@@ -217,12 +217,26 @@ impl<R: Runtime> Child<R> {
 
     /// With an input, that is written meanwhile; without one, its stdin is closed.
     pub(crate) async fn capture_for(&mut self, options: &Capture, whose: Whose, input: Option<&Input>) -> Result<Captured> {
-        let feeding = input.zip(self.stdin.as_ref()).map(|(input, stdin)| Feeding::new(input, stdin, self.child.process()));
-        if let (None, Some(stdin)) = (&feeding, &self.stdin) {
-            stdin.close();
+        let feeding = self.feeding(input);
+        let (child, pipes) = self.parts();
+        capture::capture(child, pipes, feeding, options, whose).await
+    }
+
+    /// The input on its way into its stdin, which is closed if there is none.
+    pub(super) fn feeding(&mut self, input: Option<&Input>) -> Option<Feeding<R>> {
+        match input {
+            Some(input) => self.stdin.take().map(|stdin| Feeding::new(input, stdin, self.child.process())),
+            None => {
+                self.stdin.iter().for_each(ChildStdin::close);
+                None
+            }
         }
+    }
+
+    /// The process, and the pipes of its output.
+    pub(super) fn parts(&mut self) -> (&crate::Child, [Option<&mut Pipe<R>>; 2]) {
         let pipes = [self.stdout.as_mut().map(|end| &mut *end.pipe), self.stderr.as_mut().map(|end| &mut *end.pipe)];
-        capture::capture(&self.child, pipes, feeding, options, whose).await
+        (&self.child, pipes)
     }
 }
 

@@ -10,15 +10,16 @@ use std::task::{Context, Poll};
 use steadfast_core::{Error, Result};
 
 /// An input, and the stdin that it goes to, until all is written, nobody reads it any more, or the reading of the output is over.
-pub(super) struct Feeding<'a, R: Runtime> {
+pub(super) struct Feeding<R: Runtime> {
     feed: Feed,
-    stdin: &'a ChildStdin<R>,
-    process: &'a Process,
+    /// Dropped with this, which is the end of the child's input.
+    stdin: ChildStdin<R>,
+    process: Process,
 }
 
-impl<'a, R: Runtime> Feeding<'a, R> {
-    pub(super) fn new(input: &Input, stdin: &'a ChildStdin<R>, process: &'a Process) -> Feeding<'a, R> {
-        Feeding { feed: Feed::new(input), stdin, process }
+impl<R: Runtime> Feeding<R> {
+    pub(super) fn new(input: &Input, stdin: ChildStdin<R>, process: &Process) -> Feeding<R> {
+        Feeding { feed: Feed::new(input), stdin, process: process.clone() }
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -30,7 +31,7 @@ impl<'a, R: Runtime> Feeding<'a, R> {
         if !self.is_open() {
             return Ok(false);
         }
-        let next = self.feed.next().inspect_err(|_| end_early(self.process))?;
+        let next = self.feed.next().inspect_err(|_| end_early(&self.process))?;
         if next.is_empty() {
             self.stdin.close();
             return Ok(true);
@@ -49,12 +50,5 @@ impl<'a, R: Runtime> Feeding<'a, R> {
                 Err(Error::System { call: "write", subject: format!("stdin of a child ({error})"), source: errno(&error) })
             }
         }
-    }
-}
-
-/// What was not written by now is not.
-impl<R: Runtime> Drop for Feeding<'_, R> {
-    fn drop(&mut self) {
-        self.stdin.close();
     }
 }

@@ -10,6 +10,7 @@
 //! | `pipe.rs` | the pipes |
 //! | `capture.rs` | a child's output |
 //! | `feeding.rs` | a child's input, while its output is read |
+//! | `lines.rs` | its lines, as they come |
 //! | `run.rs` | a command that is run to its end, with its input |
 //! | `virtual_time.rs` | simulated processes by the runtime's time |
 //! | `child.rs` | [`Child`] |
@@ -20,6 +21,7 @@ mod capture;
 mod child;
 mod feeding;
 mod hub;
+mod lines;
 mod over;
 mod pipe;
 mod run;
@@ -32,6 +34,7 @@ pub use child::Child;
 pub(crate) use child::{over, wait};
 pub use hub::Runtime;
 pub(crate) use hub::{Engine, Hubs};
+pub use lines::Lines;
 pub use pipe::{ChildStderr, ChildStdin, ChildStdout};
 pub(crate) use run::Run;
 pub(crate) use runtime::{Attempt, Descriptor, Interest, Poller};

@@ -11,6 +11,8 @@ macro_rules! extend_for {
         pub type ChildStdout = crate::asynchronous::ChildStdout<$runtime>;
         #[doc = concat!("The read end of a child's stderr: ", $read, ".")]
         pub type ChildStderr = crate::asynchronous::ChildStderr<$runtime>;
+        /// The lines of both outputs of a child, as they come.
+        pub type Lines = crate::asynchronous::Lines<$runtime>;
 
         mod sealed {
             pub trait Sealed {}
@@ -98,6 +100,12 @@ macro_rules! extend_for {
                 &self,
                 options: crate::Capture,
             ) -> impl Future<Output = crate::Result<crate::Captured>> + Send + 'static;
+
+            /// Starts it, and returns its output line by line, as it comes; see [`Command::lines`](crate::Command::lines).
+            ///
+            /// # Errors
+            /// As [`Command::spawn`](crate::Command::spawn).
+            fn lines_async(&self, options: crate::Capture) -> crate::Result<Lines>;
         }
 
         impl AsyncCommand for crate::Command {
@@ -128,6 +136,10 @@ macro_rules! extend_for {
             ) -> impl Future<Output = crate::Result<crate::Captured>> + Send + 'static {
                 let run = crate::asynchronous::Run::<$runtime>::captured(self);
                 async move { run?.capture(&options).await }
+            }
+
+            fn lines_async(&self, options: crate::Capture) -> crate::Result<Lines> {
+                Lines::begin(self, options)
             }
         }
     };

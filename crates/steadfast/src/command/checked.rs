@@ -51,10 +51,14 @@ impl Command {
     pub(crate) fn check(&self, captured: Captured) -> Result<Captured> {
         let Captured { status, timed_out, over_limit, stdout, stderr } = &captured;
         let said = if self.is_one_stream() { stdout } else { stderr };
-        let cause = cause(*timed_out, *over_limit);
+        self.check_end(*status, cause(*timed_out, *over_limit), last(said))?;
+        Ok(captured)
+    }
+
+    pub(crate) fn check_end(&self, status: Option<ExitStatus>, cause: &'static str, said: &[u8]) -> Result<()> {
         match self.checked && (!cause.is_empty() || !status.is_some_and(|status| status.success())) {
-            true => Err(self.unsuccessful(*status, cause, last(said))),
-            false => Ok(captured),
+            true => Err(self.unsuccessful(status, cause, said)),
+            false => Ok(()),
         }
     }
 

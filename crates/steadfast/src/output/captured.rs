@@ -56,6 +56,18 @@ impl CapturedStream {
         self.trim();
     }
 
+    /// What is there is handed out, and not kept.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        let mut taken = std::mem::take(&mut self.head);
+        taken.append(&mut self.tail);
+        taken
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(bytes: &[u8]) -> CapturedStream {
+        CapturedStream { head: bytes.to_vec(), ..CapturedStream::default() }
+    }
+
     /// Where the next bytes go.
     pub(super) fn room(&mut self) -> &mut Vec<u8> {
         match self.limits {

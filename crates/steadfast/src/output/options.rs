@@ -21,6 +21,7 @@ pub struct Capture {
     pub(crate) kill_on_timeout: bool,
     pub(crate) limit: Option<usize>,
     pub(crate) kill_on_limit: bool,
+    pub(crate) line_limit: Option<usize>,
     /// After the exit; `None`: to the end of the streams.
     pub(crate) wait_delay: Option<Duration>,
 }
@@ -40,7 +41,14 @@ impl Default for Capture {
 impl Capture {
     /// No timeout, no limit, and a [`wait_delay`](Self::wait_delay) of a quarter of a second.
     pub fn new() -> Capture {
-        Capture { timeout: None, kill_on_timeout: false, limit: None, kill_on_limit: false, wait_delay: Some(WAIT_DELAY) }
+        Capture {
+            timeout: None,
+            kill_on_timeout: false,
+            limit: None,
+            kill_on_limit: false,
+            line_limit: None,
+            wait_delay: Some(WAIT_DELAY),
+        }
     }
 
     /// Returns after this time, with what was read so far. The time begins with the call, even if the call first has to wait for another thread
@@ -77,6 +85,13 @@ impl Capture {
     /// ```
     pub fn kill_on_limit(mut self, kill: bool) -> Capture {
         self.kill_on_limit = kill;
+        self
+    }
+
+    /// Keeps at most this many bytes of each line, its beginning, and counts the rest, where output is read
+    /// [line by line](crate::Command::lines). So a line without an end does not use up the memory.
+    pub fn line_limit(mut self, bytes: usize) -> Capture {
+        self.line_limit = Some(bytes);
         self
     }
 

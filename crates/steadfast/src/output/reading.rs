@@ -12,7 +12,8 @@ pub(crate) struct Reading<'a> {
     name: &'static str,
     end: Option<&'a End>,
     pub(crate) kept: &'a mut CapturedStream,
-    enlarged: bool,
+    /// Whether its pipe was made larger.
+    pub(crate) enlarged: bool,
 }
 
 impl<'a> Reading<'a> {

@@ -1,0 +1,120 @@
+//! [`Lines`]: what a child writes, line by line, as it comes, for tasks.
+
+use super::capture::{Course, ends, readings};
+use super::child::Child;
+use super::hub::Runtime;
+use crate::command::cause;
+use crate::output::{Capture, CapturedStream, Cutter, Line, LinesEnd, OutputStream, Stop};
+use crate::{Command, Process};
+use std::fmt;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+use steadfast_core::Result;
+
+/// The lines of both outputs of a child, as they come: [`lines_async`](crate::tokio::AsyncCommand::lines_async) starts one.
+///
+/// The child waits while nobody takes its lines and its pipe is full. When this is dropped before the end, the child's pipes are closed, and it goes
+/// on or is killed as [`Command::kill_on_drop`] says.
+pub struct Lines<R: Runtime> {
+    child: Child<R>,
+    options: Capture,
+    /// Until it is known how the child has ended.
+    course: Option<Course<R>>,
+    /// Why there is no more to be read.
+    stop: Option<Stop>,
+    kept: [CapturedStream; 2],
+    cutter: Cutter,
+    end: LinesEnd,
+    /// If it must succeed.
+    checked: Option<Box<Command>>,
+}
+
+impl<R: Runtime> Lines<R> {
+    pub(crate) fn begin(command: &Command, options: Capture) -> Result<Lines<R>> {
+        let mut child = Child::from(command.spawn_captured()?);
+        let feeding = child.feeding(command.own_input());
+        let course = Course::begin(child.process(), feeding, &options);
+        let speaks_on = if command.is_one_stream() { OutputStream::Stdout } else { OutputStream::Stderr };
+        Ok(Lines {
+            cutter: Cutter::new(&options, speaks_on),
+            checked: command.is_checked().then(|| Box::new(command.clone())),
+            course: Some(course),
+            stop: None,
+            kept: Default::default(),
+            end: LinesEnd::default(),
+            child,
+            options,
+        })
+    }
+
+    /// The child, to signal it, or to wait for it elsewhere.
+    pub fn process(&self) -> &Process {
+        self.child.process()
+    }
+
+    /// The next line; `None` when there is no more. After an error there is none either. The future may be dropped at any time: no line is lost.
+    pub async fn next(&mut self) -> Option<Result<Line>> {
+        loop {
+            if let Some(line) = self.cutter.next() {
+                return Some(Ok(line));
+            }
+            self.course.as_ref()?;
+            if let Err(error) = self.step().await {
+                self.course = None;
+                return Some(Err(error));
+            }
+        }
+    }
+
+    /// Drops the lines that are left, and says how the child has ended.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next); [`Error::Unsuccessful`](crate::Error::Unsuccessful) of a command that is [checked](Command::checked).
+    pub async fn finish(mut self) -> Result<LinesEnd> {
+        while let Some(line) = self.next().await {
+            line?;
+        }
+        let LinesEnd { status, timed_out, over_limit } = self.end;
+        if let Some(command) = &self.checked {
+            command.check_end(status, cause(timed_out, over_limit), self.cutter.last_words())?;
+        }
+        Ok(self.end)
+    }
+
+    /// Until there is a line, or the last is known.
+    async fn step(&mut self) -> Result<()> {
+        if self.stop.is_none() {
+            self.stop = poll_fn(|cx| self.poll_read(cx)).await?;
+        }
+        let (Some(stop), Some(course)) = (self.stop, &mut self.course) else { return Ok(()) };
+        let (child, pipes) = self.child.parts();
+        let ends = ends(&pipes);
+        let mut readings = readings(&ends, &mut self.kept);
+        let (status, stop) = course.end(stop, child, &mut readings, &self.options).await?;
+        self.end = LinesEnd { status, timed_out: stop == Stop::TimeIsUp, over_limit: stop == Stop::OverLimit };
+        self.course = None;
+        self.cutter.cut(&mut self.kept);
+        self.cutter.finish();
+        Ok(())
+    }
+
+    /// Ready with a line, or with why there is no more.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Stop>>> {
+        let Some(course) = &mut self.course else { return Poll::Ready(Ok(None)) };
+        let (_, mut pipes) = self.child.parts();
+        let ends = ends(&pipes);
+        let polled = course.poll(cx, &mut pipes, &mut readings(&ends, &mut self.kept), &self.options);
+        self.cutter.cut(&mut self.kept);
+        match polled {
+            Poll::Ready(stop) => Poll::Ready(stop.map(Some)),
+            Poll::Pending if self.cutter.has_line() => Poll::Ready(Ok(None)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl<R: Runtime> fmt::Debug for Lines<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lines({:?})", self.child.process())
+    }
+}
