@@ -36,6 +36,7 @@ mod storm;
 mod straits;
 mod surroundings;
 mod tasks;
+mod testing;
 mod timeout;
 mod traced;
 mod twin;
@@ -95,6 +96,7 @@ fn main() {
         errors::tests(),
         examples::tests(),
         faces::tests(),
+        testing::tests(),
         timeout::tests(),
         forking::tests(),
         figures::tests(),

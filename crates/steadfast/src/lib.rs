@@ -63,6 +63,7 @@ mod wait;
 
 pub mod os;
 pub mod process;
+pub mod testing;
 pub mod twin;
 
 #[doc = include_str!("coming_from_std.md")]

@@ -84,6 +84,20 @@ impl Plan {
         &self.inner.args
     }
 
+    /// The same with another variable in its environment, in place of one of that name. (Without an environment of its own it has the caller's, as
+    /// it is now.)
+    ///
+    /// The name and the value have no NUL byte, and the name no `=`, or the spawn fails with `EINVAL`.
+    #[must_use]
+    pub fn with_variable(&self, name: &str, value: &str) -> Plan {
+        let mut inner = self.inner.clone();
+        let mut env = inner.env.take().unwrap_or_else(|| std::env::vars_os().collect());
+        env.retain(|(old, _)| old != name);
+        env.push((name.into(), value.into()));
+        inner.env = Some(env);
+        Plan { inner }
+    }
+
     /// Its whole environment; `None`: the caller's, as it is at the spawn.
     pub fn env(&self) -> Option<&[(OsString, OsString)]> {
         self.inner.env.as_deref()
