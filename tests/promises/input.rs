@@ -152,7 +152,8 @@ fn failing_reader(system: &System) {
     let mut command = sh("cat >/dev/null; echo whole >\"$0\"");
     command.arg(&path);
     let command = &mut command;
-    let calls: [&dyn Fn(&Command) -> Result<()>; 4] = [
+    type Call = dyn Fn(&Command) -> Result<()>;
+    let calls: [&Call; 4] = [
         &|command| command.output().map(drop),
         &|command| command.status().map(drop),
         &|command| Pipeline::new([command.clone(), Command::new("cat")]).output().map(drop),

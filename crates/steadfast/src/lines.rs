@@ -87,7 +87,7 @@ impl Lines {
     /// # Errors
     /// As the iterator's; [`Error::Unsuccessful`](crate::Error::Unsuccessful) of a command that is [checked](Command::checked).
     pub fn finish(mut self) -> Result<LinesEnd> {
-        while let Some(line) = self.next() {
+        for line in self.by_ref() {
             line?;
         }
         let LinesEnd { status, timed_out, over_limit } = self.end;

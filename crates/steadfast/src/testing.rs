@@ -174,7 +174,7 @@ impl Recorder {
     }
 
     /// What children have started; and whether nobody else can be of those.
-    fn descendants(&self, born: &[Born]) -> (Vec<(String, Option<Arc<dyn BackendProcess>>)>, bool) {
+    fn descendants(&self, born: &[Born]) -> (Vec<Other>, bool) {
         let (mut found, mut is_sure) = (Vec::new(), true);
         if !self.info().real {
             return (found, is_sure);
@@ -239,6 +239,9 @@ impl Born {
         Some(format!("{} {what}", self.name))
     }
 }
+
+/// What is to be said of a process that no test has started itself, and how it is killed.
+type Other = (String, Option<Arc<dyn BackendProcess>>);
 
 /// A process that was found, whose descriptor is no test's.
 struct Own {
