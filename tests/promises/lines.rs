@@ -20,6 +20,8 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("lines: with an input, and of a command that must succeed", || each_system(input_and_success)),
         Test::new("lines: dropped before the end, nothing is left", || each_system(dropped)),
         Test::new("lines: a future that is given up loses none", || each_system(given_up)),
+        Test::new("read_timeout: what is there, nothing in time, the end", || each_system(read_timeout)),
+        Test::new("take_stdin: from a child that others wait for", || each_system(take_stdin)),
         Test::new("lines: in a simulation, in its time", simulated),
     ]
 }
@@ -222,6 +224,38 @@ fn given_up(system: &System) {
     });
 }
 
+fn read_timeout(system: &System) {
+    let _here = system.enter();
+    let mut child =
+        sh("echo one; read x; echo two >&2").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    let mut buffer = [0; 100];
+    assert_eq!(stdout.read_timeout(&mut buffer, PATIENCE).unwrap(), Some(4));
+    for time in [Duration::ZERO, Duration::from_millis(3)] {
+        assert_eq!(stdout.read_timeout(&mut buffer, time).unwrap(), None);
+        assert_eq!(stderr.read_timeout(&mut buffer, time).unwrap(), None);
+    }
+    child.stdin.take().unwrap().write_all(b"\n").unwrap();
+    assert_eq!(stderr.read_timeout(&mut buffer, Duration::MAX).unwrap(), Some(4));
+    assert_eq!([stdout].map(|stdout| stdout.read_timeout(&mut buffer, PATIENCE).unwrap()), [Some(0)]);
+    assert!(child.wait().unwrap().success());
+}
+
+fn take_stdin(system: &System) {
+    let _here = system.enter();
+    let child = sh("read x; exit $x").stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.take_stdin().unwrap();
+    assert!(child.take_stdin().is_none());
+    std::thread::scope(|scope| {
+        // A wait does not close what was taken.
+        let waiter = scope.spawn(|| child.wait().unwrap());
+        assert_eq!(child.wait_timeout(Duration::from_millis(5)).unwrap(), None);
+        stdin.write_all(b"7\n").unwrap();
+        assert_eq!(waiter.join().unwrap().code(), Some(7));
+    });
+    assert!(sh("exit 0").spawn().unwrap().take_stdin().is_none());
+}
+
 fn simulated() {
     let second = Duration::from_secs(1);
     let build =
@@ -247,6 +281,16 @@ fn simulated() {
         assert_eq!((line.to_string(), line.is_complete, this.now()), ("part".into(), false, second * 7));
         let end = lines.finish().unwrap();
         assert_eq!((end.timed_out, end.status.unwrap().signal()), (true, Some(9)));
+    }
+    let this = kernel();
+    {
+        // By the process's clock, whatever is current.
+        let child = this.system().spawn(Command::new("build").stdout(Stdio::piped()).stderr(Stdio::piped())).unwrap();
+        let (stdout, stderr) = (child.stdout.as_ref().unwrap(), child.stderr.as_ref().unwrap());
+        assert_eq!(stdout.read_timeout(&mut [0; 9], second).unwrap(), Some(5));
+        assert_eq!((stderr.read_timeout(&mut [0; 9], second / 2).unwrap(), this.now()), (None, second / 2));
+        assert_eq!((stderr.read_timeout(&mut [0; 9], second).unwrap(), this.now()), (Some(3), second));
+        child.wait().unwrap();
     }
     let this = kernel();
     let _here = this.system().enter();

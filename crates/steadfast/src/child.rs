@@ -69,13 +69,19 @@ impl Child {
         let [stdin, stdout, stderr] = pipes;
         Child {
             stdin: stdin.map(ChildStdin::new),
-            stdout: stdout.map(ChildStdout::new),
-            stderr: stderr.map(ChildStderr::new),
+            stdout: stdout.map(|end| ChildStdout::of(end, process.backend())),
+            stderr: stderr.map(|end| ChildStderr::of(end, process.backend())),
             process,
             captured: Mutex::default(),
             pidfd,
             on_drop,
         }
+    }
+
+    /// Takes its stdin, where the child is shared between threads: it is closed when the value is dropped, and no more by
+    /// [`wait`](Child::wait). `None` if it is not piped, was taken, or was closed.
+    pub fn take_stdin(&self) -> Option<ChildStdin> {
+        self.stdin.as_ref()?.take()
     }
 
     /// Its PID, under std's name and type.

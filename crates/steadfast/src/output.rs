@@ -10,6 +10,7 @@ mod feeding;
 mod line;
 mod options;
 mod reading;
+mod timed;
 mod watch;
 
 pub use captured::{Captured, CapturedStream};

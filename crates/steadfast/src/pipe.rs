@@ -8,7 +8,7 @@ use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
-use steadfast_core::{Errno, Error, PipeEnd, PipeRead, PipeWrite, PlanStdio};
+use steadfast_core::{Errno, Error, PipeEnd, PipeRead, PipeWrite, PlanStdio, ProcessBackend};
 
 pub(crate) const SIMULATED: &str =
     "the pipe of a simulated process has no descriptor: read and write it, or use `steadfast::Command`";
@@ -97,6 +97,12 @@ impl ChildStdin {
         ChildStdin { end: Mutex::new(Some(Arc::new(end.into()))) }
     }
 
+    /// The end itself, which is not in here any more; `None` if it was closed.
+    pub(crate) fn take(&self) -> Option<ChildStdin> {
+        let end = self.end.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        Some(ChildStdin { end: Mutex::new(Some(end)) })
+    }
+
     pub(crate) fn close(&self) {
         let end = self.end.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(end);
@@ -177,11 +183,22 @@ macro_rules! read_end {
         #[doc = concat!("The read end of a child's ", $what, ".")]
         pub struct $name {
             end: End,
+            /// Of a simulated process, whose time counts.
+            backend: Option<Arc<dyn ProcessBackend>>,
         }
 
         impl $name {
             pub(crate) fn new(end: impl Into<End>) -> $name {
-                $name { end: end.into() }
+                $name { end: end.into(), backend: None }
+            }
+
+            pub(crate) fn of(end: impl Into<End>, backend: &Arc<dyn ProcessBackend>) -> $name {
+                let simulated = (!backend.info().real).then(|| Arc::clone(backend));
+                $name { end: end.into(), backend: simulated }
+            }
+
+            pub(crate) fn backend(&self) -> Option<&Arc<dyn ProcessBackend>> {
+                self.backend.as_ref()
             }
 
             pub(crate) fn end(&self) -> &End {

@@ -8,7 +8,7 @@ impl Command {
     /// Gives it all that it is to read from its stdin: bytes, or what a reader gives ([`Input::reader`]). It is written while the output is read,
     /// so neither side can block the other. This is for the calls that run the command to its end: [`output`](Command::output),
     /// [`output_timeout`](Command::output_timeout), [`capture`](Command::capture), [`status`](Command::status), those of
-    /// [`Pipeline`](crate::Pipeline), and their async counterparts. Who [spawns](Command::spawn) writes to [`Child::stdin`].
+    /// [`Pipeline`](crate::Pipeline), and their async counterparts. Who [spawns](Command::spawn) writes to [`Child::stdin`](crate::Child::stdin).
     ///
     /// ```
     /// use steadfast::Command;
@@ -18,7 +18,7 @@ impl Command {
     /// ```
     ///
     /// A child need not read it all: if it closes its stdin or exits, the rest is dropped, which is no error, and no `SIGPIPE`. If the time of the call
-    /// is up first, the child's stdin is closed; ask for it to be [killed](Capture::kill_on_timeout) then. If a reader fails, the child is
+    /// is up first, the child's stdin is closed; ask for it to be [killed](crate::Capture::kill_on_timeout) then. If a reader fails, the child is
     /// killed, since it must not take a part for the whole, and the call returns the reader's error.
     pub fn input(&mut self, input: impl Into<Input>) -> &mut Command {
         self.input = Some(input.into());
