@@ -231,7 +231,7 @@ impl Child {
 
     /// The one that it was spawned on.
     pub(crate) fn system(&self) -> System {
-        System::with_backend(Arc::clone(self.process.backend()))
+        System::of(Arc::clone(self.process.backend()))
     }
 
     /// The input on its way into its stdin, which is closed if there is none.

@@ -59,6 +59,8 @@ mod pipeline;
 mod places;
 mod remains;
 mod system;
+#[cfg(feature = "tracing")]
+mod trace;
 mod wait;
 
 pub mod os;

@@ -107,6 +107,13 @@ impl System {
 
     /// A backend of your own, or a simulated one.
     pub fn with_backend(backend: Arc<dyn ProcessBackend>) -> System {
+        #[cfg(feature = "tracing")]
+        let backend = crate::trace::Traced::new(backend);
+        System::of(backend)
+    }
+
+    /// Of a backend as one of our own handles has it.
+    pub(crate) fn of(backend: Arc<dyn ProcessBackend>) -> System {
         System { backend }
     }
 

@@ -47,7 +47,7 @@ pub fn no_process_left<T>(test: impl FnOnce() -> T) -> T {
         Err(error) => panic!("{error}"),
     };
     let recorder = Arc::new(Recorder::new(Arc::clone(inner.backend())));
-    let entered = System::with_backend(Arc::clone(&recorder) as Arc<dyn ProcessBackend>).enter();
+    let entered = System::of(Arc::clone(&recorder) as Arc<dyn ProcessBackend>).enter();
     let answer = catch_unwind(AssertUnwindSafe(test));
     drop(entered);
     // After a panic nobody asks.

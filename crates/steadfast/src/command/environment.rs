@@ -20,6 +20,24 @@ impl Command {
         self
     }
 
+    /// Hands a trace on, as other programs expect it (W3C Trace Context): sets `TRACEPARENT`, and `TRACESTATE` or, without one, no such variable, for
+    /// the one that this program may have inherited belongs to another span.
+    ///
+    /// ```
+    /// use steadfast::Command;
+    /// let mut command = Command::new("printenv");
+    /// command.arg("TRACEPARENT").trace_context("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", None);
+    /// assert!(command.output()?.stdout.starts_with(b"00-0af7"));
+    /// # Ok::<(), steadfast::Error>(())
+    /// ```
+    pub fn trace_context(&mut self, traceparent: impl AsRef<OsStr>, tracestate: Option<&OsStr>) -> &mut Command {
+        self.env("TRACEPARENT", traceparent);
+        match tracestate {
+            Some(state) => self.env("TRACESTATE", state),
+            None => self.env_remove("TRACESTATE"),
+        }
+    }
+
     /// Removes a variable, inherited or set before.
     pub fn env_remove(&mut self, name: impl AsRef<OsStr>) -> &mut Command {
         if self.clear_env {

@@ -1,0 +1,137 @@
+//! Spawns, signals and exits, told to the crate tracing (feature `tracing`): a backend around another one.
+//!
+//! | what | level | fields |
+//! | --- | --- | --- |
+//! | span `spawn`, around the call | DEBUG | `program`, `backend`; `pid`, once there is one |
+//! | event `spawn failed`, in it | WARN | `kind`, `stage`, `errno`, `error` |
+//! | event `signal` | DEBUG | `pid`, `signal`, `group`; `errno`, if it was refused |
+//! | event `dropped` | DEBUG | `pid` |
+//! | event `exit`, when a child is reaped | DEBUG | `pid`, and `code` or `signal`; `core_dumped` |
+//!
+//! All have the target `steadfast`. Arguments and environment are not told: they may hold secrets. Nothing is told from inside of a child
+//! that does not execute its program yet. Of a process that was started, or found, while nobody listened, nothing is told: it is not wrapped. Nor is
+//! the exit of a child that was dropped, which the backend reaps in the background; the event `dropped` says that it will.
+
+use std::os::fd::BorrowedFd;
+use std::os::unix::process::ExitStatusExt;
+use std::sync::Arc;
+use std::time::Instant;
+use steadfast_core::{
+    BackendInfo, BackendProcess, Clock, Error, Exit, OnExit, Pid, Plan, ProcessBackend, Result, Signal, Spawned, Until,
+};
+use tracing::{Level, debug, debug_span, enabled, field, warn};
+
+const TARGET: &str = "steadfast";
+
+/// A backend that tells what it does.
+pub(crate) struct Traced(Arc<dyn ProcessBackend>);
+
+struct TracedProcess {
+    pid: Pid,
+    process: Arc<dyn BackendProcess>,
+}
+
+impl Traced {
+    pub(crate) fn new(backend: Arc<dyn ProcessBackend>) -> Arc<dyn ProcessBackend> {
+        Arc::new(Traced(backend))
+    }
+}
+
+impl ProcessBackend for Traced {
+    fn info(&self) -> BackendInfo {
+        self.0.info()
+    }
+
+    fn clock(&self) -> &dyn Clock {
+        self.0.clock()
+    }
+
+    fn generation(&self) -> u32 {
+        self.0.generation()
+    }
+
+    fn spawn(&self, plan: &Plan) -> Result<Spawned> {
+        if !is_heard() {
+            return self.0.spawn(plan);
+        }
+        let program = plan.program().display();
+        let span = debug_span!(target: TARGET, "spawn", %program, backend = self.0.info().name, pid = field::Empty);
+        let _in_it = span.enter();
+        match self.0.spawn(plan) {
+            Ok(spawned) => {
+                span.record("pid", spawned.pid.as_raw());
+                let process = traced(spawned.pid, spawned.process);
+                Ok(Spawned { process, ..spawned })
+            }
+            Err(error) => {
+                let kind = field::debug(error.kind());
+                let stage = match &error {
+                    Error::Spawn { stage, .. } => Some(field::display(stage)),
+                    _ => None,
+                };
+                warn!(target: TARGET, kind, stage, errno = error.raw_os_error(), %error, "spawn failed");
+                Err(error)
+            }
+        }
+    }
+
+    fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
+        self.0.find(pid).map(|process| traced(pid, process))
+    }
+}
+
+fn traced(pid: Pid, process: Arc<dyn BackendProcess>) -> Arc<dyn BackendProcess> {
+    if is_heard() { Arc::new(TracedProcess { pid, process }) } else { process }
+}
+
+/// Whether anybody listens.
+fn is_heard() -> bool {
+    enabled!(target: TARGET, Level::DEBUG) || enabled!(target: TARGET, Level::WARN)
+}
+
+impl TracedProcess {
+    fn tell_signal<T>(&self, signal: Signal, group: bool, answer: &Result<T>) {
+        let errno = answer.as_ref().err().and_then(Error::raw_os_error);
+        debug!(target: TARGET, pid = self.pid.as_raw(), %signal, group, errno, "signal");
+    }
+}
+
+impl BackendProcess for TracedProcess {
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let answer = self.process.signal(signal);
+        self.tell_signal(signal, false, &answer);
+        answer
+    }
+
+    fn signal_group(&self, signal: Signal) -> Result<bool> {
+        let answer = self.process.signal_group(signal);
+        self.tell_signal(signal, true, &answer);
+        answer
+    }
+
+    fn wait_exited(&self, deadline: Option<Instant>) -> Result<Option<Exit>> {
+        self.process.wait_exited(deadline)
+    }
+
+    fn reap(&self) -> Result<Option<Exit>> {
+        let answer = self.process.reap();
+        if let Ok(Some(Exit { pid, status, .. })) = &answer {
+            let (code, signal) = (status.code(), status.signal());
+            debug!(target: TARGET, pid = pid.as_raw(), code, signal, core_dumped = status.core_dumped(), "exit");
+        }
+        answer
+    }
+
+    fn on_exit(self: Arc<Self>, end: Until, tell: OnExit) -> Result<()> {
+        Arc::clone(&self.process).on_exit(end, tell)
+    }
+
+    fn handle(&self) -> Option<BorrowedFd<'_>> {
+        self.process.handle()
+    }
+
+    fn abandon(self: Arc<Self>) {
+        debug!(target: TARGET, pid = self.pid.as_raw(), "dropped");
+        Arc::clone(&self.process).abandon();
+    }
+}
