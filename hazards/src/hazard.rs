@@ -19,7 +19,7 @@ pub(crate) struct Hazard {
 }
 
 /// A row each.
-pub(crate) const ALL: [Hazard; 25] = [
+pub(crate) const ALL: [Hazard; 26] = [
     Hazard {
         id: "kill-after-rogue-reap",
         name: "kill, after other code reaped the child and its PID was given away",
@@ -125,6 +125,7 @@ pub(crate) const ALL: [Hazard; 25] = [
         name: "children dropped by a user who has no thread left, and who starts another when they have ended",
         meet: surroundings::no_threads,
     },
+    Hazard { id: "many-children", name: "60 children at once, with room for 20 descriptors", meet: surroundings::many_children },
     Hazard {
         id: "thread-local",
         name: "a child started and waited for in a thread-local's destructor",

@@ -108,6 +108,8 @@ impl Ours {
         };
         let mut command = steadfast::Command::new(&order.program);
         command.args(&order.args).stdin(stdin).stdout(steadfast::Stdio::null()).stderr(steadfast::Stdio::null());
+        // As the twins of std and tokio ask for.
+        command.handle(steadfast::Handle::IfPossible);
         if order.leads_group {
             command.process_group(0);
         }

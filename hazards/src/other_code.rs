@@ -4,7 +4,7 @@ use crate::stage::{Result, Stage};
 use crate::subject::{Order, Stdin};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::ptrace;
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{Pid, Uid, getpid, setuid};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
@@ -134,6 +134,16 @@ impl Stage {
         let tasks = fs::read_dir("/proc/self/task")?.count() as u64;
         setrlimit(Resource::RLIMIT_NPROC, tasks + more, tasks + more)?;
         Ok(setuid(Uid::from_raw(USER))?)
+    }
+
+    /// From here on this process may open so many more files, and no others.
+    pub(crate) fn leave_descriptors(&self, more: u64) -> Result<()> {
+        let entries = fs::read_dir("/proc/self/fd")?.flatten();
+        let open: Vec<u64> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+        // Below the limit there are so many free numbers; one that counts as taken is this look's own.
+        let limit = (0..).filter(|number| !open.contains(number)).nth(more as usize).unwrap_or(more);
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        Ok(setrlimit(Resource::RLIMIT_NOFILE, limit, hard)?)
     }
 
     /// This process's own.

@@ -177,3 +177,32 @@ pub(crate) fn just_written(library: &Library, stage: &Stage) -> Answer<Seen> {
         _ => Seen::new(Verdict::Error, format!("{failed} of {}: {example}", THREADS * EACH)),
     })
 }
+
+pub(crate) fn many_children(library: &Library, stage: &Stage) -> Answer<Seen> {
+    const MANY: usize = 60;
+    // Whatever the library has for itself, it has now.
+    judge_status((library.start)(stage.exiting())?.wait(), 3)?;
+    stage.leave_descriptors(20)?;
+    let mut children = Vec::new();
+    let mut refused = None;
+    while children.len() < MANY && refused.is_none() {
+        let mut order = Order::new("sleep");
+        // All are there at once; starting them takes much less.
+        order.args.push("2");
+        match (library.start)(order) {
+            Ok(child) => children.push(child),
+            Err(refusal) => refused = Some(refusal),
+        }
+    }
+    for child in &mut children {
+        let seen = judge_status(child.wait(), 0)?;
+        if seen.verdict != Verdict::Safe {
+            return Ok(seen);
+        }
+    }
+    match refused {
+        None => Ok(Seen::new(Verdict::Safe, format!("{MANY} children, each with its true status"))),
+        Some(Refusal::Error(error)) => Ok(Seen::new(Verdict::Error, format!("after {} children: {error}", children.len()))),
+        Some(refusal) => Err(refusal),
+    }
+}

@@ -182,8 +182,9 @@ fn input_and_success(system: &System) {
 }
 
 fn dropped(system: &System) {
-    let before = descriptors();
     let _here = system.enter();
+    both_ways(&sh("true"), &Capture::new());
+    let before = descriptors();
     let mut yes = Command::new("yes").lines(&Capture::new()).unwrap();
     assert_eq!(yes.next().unwrap().unwrap().to_string(), "y");
     let process = yes.process().clone();

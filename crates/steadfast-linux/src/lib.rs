@@ -11,6 +11,7 @@
 //! | `probe` | what this kernel can do, asked in a child that may die of the question |
 //! | `kill`, `disposition` | `kill(2)`; signals that are ignored, or not |
 //! | `pipe` | a write into a pipe that raises no `SIGPIPE` |
+//! | `room` | how many descriptors may still be opened |
 //! | `secure` | whether this program has more rights than whoever started it |
 //! | `fork` | which process this is, after a fork(2) of the program; statics that begin afresh then |
 //! | `stdio` | what a standard stream is made of, by its raw number too |
@@ -28,6 +29,7 @@ mod pidfd;
 mod pipe;
 mod probe;
 mod raw;
+mod room;
 mod secure;
 mod spawn;
 mod stack;
@@ -42,6 +44,7 @@ pub use kill::{kill, kill_group};
 pub use pidfd::{pidfd_exit_status, pidfd_is_taken, pidfd_open, pidfd_send_signal, pidfd_signal_group};
 pub use pipe::write_without_signal;
 pub use probe::{Answer, Check, Feature, Probe};
+pub use room::{has_room_for_descriptors, leaves_room};
 pub use secure::is_secure_execution;
 pub use spawn::{Child, CommandExt, Door, StdCommandExt, WantPidfd, exec, spawn};
 pub use stdio::Stdio;

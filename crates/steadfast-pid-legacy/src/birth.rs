@@ -2,8 +2,8 @@
 //!
 //! The number cannot be recycled before the child is reaped, and [`Process`](steadfast_core::Process) reaps only when no call is in
 //! progress. But other code in the program may reap it (`waitpid(-1)`, `SIGCHLD` ignored), and then a later child may have its number. So its
-//! `/proc/PID/stat` is opened when it is born, which is nobody else's ever after. Where that cannot be, for want of a descriptor, the later one
-//! is known by having been started later, if that is more than 10 ms.
+//! `/proc/PID/stat` is opened when it is born, which is nobody else's ever after. Where that cannot be, for want of a descriptor, or where it would
+//! be one of the last ones, the later process is known by having been started later, if that is more than 10 ms.
 
 use crate::life::Life;
 use crate::start_time::StartTime;
@@ -39,7 +39,7 @@ impl Birth {
         if let Some(is_its_own) = is_its_own {
             PROC_HAS_OUR_TIME.store(is_its_own, Ordering::Relaxed);
         }
-        Birth { latest, life: life.filter(|_| is_its_own == Some(true)) }
+        Birth { latest, life: life.filter(|life| is_its_own == Some(true) && life.may_stay()) }
     }
 
     /// Whether the process of this number, which is no child of ours any more, can be the one. A number that is given away again is a later

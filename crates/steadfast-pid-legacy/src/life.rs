@@ -11,6 +11,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use steadfast_core::{Errno, Error, Pid, Result, Signal};
+use steadfast_linux::leaves_room;
 
 #[derive(Debug)]
 pub(crate) struct Life {
@@ -37,6 +38,11 @@ impl Life {
     /// Of a child that has just been born; `None` if it cannot be held: no descriptor, no `/proc`, or somebody else has reaped it.
     pub(crate) fn of_child(pid: Pid) -> Option<Life> {
         File::open(format!("/proc/{pid}/stat")).ok().map(|stat| Life { stat, dir: None })
+    }
+
+    /// Whether it may be kept for as long as a child lives, or the program needs its descriptor more.
+    pub(crate) fn may_stay(&self) -> bool {
+        leaves_room(self.stat.as_fd())
     }
 
     /// What it says of itself, if it is there.

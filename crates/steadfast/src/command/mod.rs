@@ -309,11 +309,15 @@ impl Command {
 
     pub(crate) fn spawn_with(&self, system: &System, defaults: [PlanStdio; 3]) -> Result<Child> {
         let plan = self.plan(system, defaults)?;
-        let spawned = with_room(|| steadfast_core::Process::spawn(system.backend(), &plan));
+        let by_number = || steadfast_core::Process::spawn(System::pid_legacy().backend(), &plan);
+        let spawned = match self.is_short(system) {
+            true => with_room(by_number),
+            false => with_room(|| steadfast_core::Process::spawn(system.backend(), &plan)),
+        };
         let (process, pipes, pidfd) = match spawned {
             Err(error) if self.may_do_without(system, &error) => {
                 // If it was a pipe for which there was no descriptor, this fails for the same reason.
-                steadfast_core::Process::spawn(System::pid_legacy().backend(), &plan)?
+                by_number()?
             }
             spawned => spawned?,
         };
