@@ -11,6 +11,7 @@ pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::that_may_skip("examples: waitset waits for a thousand children", waitset),
         Test::that_may_skip("examples: supervise restarts, passes output on, and stops when asked", supervise),
+        Test::that_may_skip("examples: steps shows lines as they come, and answers Ctrl-C", steps),
     ]
 }
 
@@ -73,5 +74,33 @@ fn supervise() -> Outcome {
             assert_eq!(child.wait_timeout(Duration::from_secs(60)).unwrap().unwrap().code(), Some(expected));
         }
         assert_eq!(children(), Vec::<String>::new());
+    })
+}
+
+fn steps() -> Outcome {
+    with_example("steps", |steps| {
+        let good = run(steps, &["echo one; echo two >&2", "echo three"]);
+        assert_eq!(good.status.unwrap().code(), Some(0), "{}", good.stderr);
+        let mut lines: Vec<String> = good.stdout.to_string().lines().map(str::to_owned).collect();
+        lines.sort();
+        assert_eq!((lines, good.stderr.to_string()), (vec!["0  one".into(), "1  three".into()], "0! two\n".into()));
+        let bad = run(steps, &["true", "echo why >&2; exit 3"]);
+        assert_eq!(bad.status.unwrap().code(), Some(1));
+        assert!(bad.stderr.to_string().ends_with("exit status: 3: why\n"), "{}", bad.stderr);
+        let late = run(steps, &["--limit", "0.05", "exec sleep 1000"]);
+        assert!(late.status.unwrap().code() == Some(1) && late.stderr.to_string().contains("its time was up"), "{}", late.stderr);
+        // One that ends when it is asked to, and one that does not: that takes two, which may come so soon that they are one.
+        for (script, insists) in
+            [("echo runs; exec sleep 1000", false), ("trap '' TERM; echo runs; sleep 1000; sleep 1000", true)]
+        {
+            let mut lines = Command::new(steps).arg(script).lines(&Capture::new()).unwrap();
+            let process = lines.process().clone();
+            assert_eq!(lines.next().unwrap().unwrap().text(), "0  runs");
+            process.signal(Signal::INT).unwrap();
+            while insists && process.wait_timeout(Duration::from_millis(20)).unwrap().is_none() {
+                process.signal(Signal::INT).unwrap();
+            }
+            assert_eq!(lines.finish().unwrap().status.unwrap().code(), Some(130));
+        }
     })
 }

@@ -24,6 +24,7 @@
 //! | --- | --- |
 //! | start a process | [`Command`], which has std's methods, and [`Child`] |
 //! | keep a program as it is, and change its `use` lines | [`mod@process`], std's names with std's signatures |
+//! | run a command to its end: give it input, read its output or its lines, insist on success | [`Command::input`], [`capture`](Command::capture), [`lines`](Command::lines), [`checked`](Command::checked); [`Pipeline`] |
 //! | take hold of one that exists | [`Process::find`], [`Process::try_from`] a `std::process::Child` |
 //! | signal it, wait for it | [`Process`], which `Child` derefs to |
 //! | wait for several, or thousands | [`wait_any`], [`WaitSet`] |
@@ -32,6 +33,8 @@
 //! | take locks and start threads that a test in virtual time can see | [`sync`] |
 //! | wait in tasks, read and write in tasks | features `tokio` and `async-io`, modules of these names |
 //! | test without processes | feature `mock`, module `mock` |
+//! | test that nothing is left behind | [`testing::no_process_left`] |
+//! | have spawns, signals and exits in the program's log | feature `tracing`: [what is told](#tracing) |
 //! | write a backend | [`backend`] |
 //!
 //! A process that has run to its end has **exited**; once its parent has waited for it, it is **gone**, and its number is free. What is
@@ -46,6 +49,19 @@
 //!
 //! Where std says `io::Error`, this crate says [`Error`] (but for [`mod@process`]), which names the call, the process or path, and the errno, and turns into
 //! an `io::Error` at a `?`, with std's kind and the same words.
+//!
+//! # Tracing
+//! With the feature `tracing`, each system tells the crate of that name what it does, with the target `steadfast`:
+//!
+//! | what | level | fields |
+//! | --- | --- | --- |
+//! | span `spawn`, around the call | DEBUG | `program`, `backend`; `pid`, once there is one |
+//! | event `spawn failed`, in it | WARN | `kind`, `stage`, `errno`, `error` |
+//! | event `signal` | DEBUG | `pid`, `signal`, `group`; `errno`, if it was refused |
+//! | event `dropped`, of a child that will be reaped in the background | DEBUG | `pid` |
+//! | event `exit`, when a child is reaped | DEBUG | `pid`, and `code` or `signal`; `core_dumped` |
+//!
+//! Arguments and environment are not told: they may hold secrets. Of a process that was started, or found, while nobody listened, nothing is told.
 #![forbid(unsafe_code)]
 
 mod child;

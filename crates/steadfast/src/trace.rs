@@ -1,16 +1,6 @@
 //! Spawns, signals and exits, told to the crate tracing (feature `tracing`): a backend around another one.
-//!
-//! | what | level | fields |
-//! | --- | --- | --- |
-//! | span `spawn`, around the call | DEBUG | `program`, `backend`; `pid`, once there is one |
-//! | event `spawn failed`, in it | WARN | `kind`, `stage`, `errno`, `error` |
-//! | event `signal` | DEBUG | `pid`, `signal`, `group`; `errno`, if it was refused |
-//! | event `dropped` | DEBUG | `pid` |
-//! | event `exit`, when a child is reaped | DEBUG | `pid`, and `code` or `signal`; `core_dumped` |
-//!
-//! All have the target `steadfast`. Arguments and environment are not told: they may hold secrets. Nothing is told from inside of a child
-//! that does not execute its program yet. Of a process that was started, or found, while nobody listened, nothing is told: it is not wrapped. Nor is
-//! the exit of a child that was dropped, which the backend reaps in the background; the event `dropped` says that it will.
+//! What is told is said in the crate's first page. Nothing is told from inside of a child that does not execute its program yet. A process that was
+//! started, or found, while nobody listened is not wrapped; so whoever does not listen pays for one question at each spawn.
 
 use std::os::fd::BorrowedFd;
 use std::os::unix::process::ExitStatusExt;
