@@ -54,10 +54,11 @@ fn main() -> Result<ExitCode, Error> {
             _ => break,
         }
     }
-    let succeeded = readers.into_iter().map(|reader| reader.join().unwrap_or(false)).fold(true, |all, one| all && one);
-    Ok(match (interrupts, succeeded) {
-        (0, true) => ExitCode::SUCCESS,
-        (0, false) => ExitCode::FAILURE,
+    // All of them, also after one that has failed.
+    let failed = readers.into_iter().filter_map(|reader| reader.join().ok().filter(|succeeded| !succeeded)).count();
+    Ok(match (interrupts, failed) {
+        (0, 0) => ExitCode::SUCCESS,
+        (0, _) => ExitCode::FAILURE,
         _ => ExitCode::from(130),
     })
 }

@@ -108,7 +108,7 @@ impl System {
     /// A backend of your own, or a simulated one.
     pub fn with_backend(backend: Arc<dyn ProcessBackend>) -> System {
         #[cfg(feature = "tracing")]
-        let backend = crate::trace::Traced::new(backend);
+        let backend = crate::trace::Traced::around(backend);
         System::of(backend)
     }
 

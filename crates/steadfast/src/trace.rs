@@ -22,7 +22,7 @@ struct TracedProcess {
 }
 
 impl Traced {
-    pub(crate) fn new(backend: Arc<dyn ProcessBackend>) -> Arc<dyn ProcessBackend> {
+    pub(crate) fn around(backend: Arc<dyn ProcessBackend>) -> Arc<dyn ProcessBackend> {
         Arc::new(Traced(backend))
     }
 }
