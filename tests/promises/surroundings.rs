@@ -23,6 +23,7 @@ pub(crate) fn tests() -> Vec<Test> {
             crate::leaks::each_backend(becomes_ours);
         }),
         Test::new("exec: this process becomes the program, attributes and all", || each_system(exec)),
+        Test::new("listen_fds: sockets, their names, and the child's own PID", || each_system(listen_fds)),
         Test::new("environment: as it is now, not as it was inherited", || each_system(changed_environment)),
     ]
 }
@@ -274,4 +275,41 @@ fn becomes_ours(system: &System) {
     }
     nix::sys::prctl::set_child_subreaper(false).unwrap();
     assert_eq!(children(), Vec::<String>::new());
+}
+
+fn listen_fds(system: &System) {
+    let _here = system.enter();
+    let null = || File::open("/dev/null").unwrap();
+    let listening = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let script = "echo $LISTEN_PID $$ $LISTEN_FDS $LISTEN_FDNAMES; a=$(readlink /proc/$$/fd/3 /proc/$$/fd/4); echo $a";
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).close_fds(true).listen_fds([("http", OwnedFd::from(listening())), ("null", null().into())]);
+    // As often as it is started, it is another's number.
+    for _ in 0..3 {
+        let child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let pid = child.pid();
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        let lines: Vec<&str> = said.lines().collect();
+        assert_eq!(lines[0], format!("{pid} {pid} 2 http:null"));
+        assert!(lines[1].starts_with("socket:[") && lines[1].ends_with(" /dev/null"), "{said}");
+    }
+    // With an environment of its own, a hook's door, and another PID namespace.
+    let own = |command: &mut Command| {
+        command.args(["-c", "echo $LISTEN_PID $$ $LISTEN_FDS $A"]).env_clear().env("A", "b").listen_fds([("x", null())]);
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    let said = own(&mut Command::new("/bin/sh"));
+    let words: Vec<&str> = said.split_whitespace().collect();
+    assert!(words.len() == 4 && words[0] == words[1] && words[2..] == ["1", "b"], "{said}");
+    let mut alone = Command::new("/bin/sh");
+    alone.namespaces(Namespaces::PID);
+    if system.spawn(Command::new("true").namespaces(Namespaces::PID)).is_ok() {
+        assert_eq!(own(&mut alone), "1 1 1 b\n");
+    }
+    let mut none = Command::new("sh");
+    none.args(["-c", "echo $LISTEN_PID-$LISTEN_FDS-$LISTEN_FDNAMES"]).env("LISTEN_FDS", "7").listen_fds([] as [(&str, File); 0]);
+    assert_eq!(none.output().unwrap().stdout, b"--\n");
+    let error = Command::new("true").listen_fds([("x", null())]).fd(3, null()).spawn().unwrap_err();
+    assert!(error.kind() == ErrorKind::InvalidInput && error.to_string().contains("fd 3"), "{error}");
 }

@@ -3,6 +3,7 @@
 use crate::{Capability, Disposition, IdMap, Limit, MountPropagation, Namespaces, Resource, Scheduling, Signal, SignalSet};
 use once_cell::race::OnceBox;
 use std::any::Any;
+use std::ffi::OsString;
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -90,6 +91,8 @@ pub struct Attributes {
     /// It is traced by its parent (`PTRACE_TRACEME`).
     pub trace_me: bool,
 
+    /// A variable of its environment whose value is its own PID, as the program sees it; `listen_fds`.
+    pub pid_variable: Option<OsString>,
     /// The program as an open file (execveat(2)); the program's name is then only its name; `executable`.
     pub executable: Option<Arc<OwnedFd>>,
     /// The caller's code to run in the child just before the program; `pre_exec`.

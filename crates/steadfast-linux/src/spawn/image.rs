@@ -53,6 +53,8 @@ pub(super) struct Image {
     search_path: Option<OsString>,
     /// Instead of an environment among the strings.
     inherited: Option<&'static Inherited>,
+    /// Where the child writes its PID, among the strings.
+    pid_at: Option<usize>,
 }
 
 /// The program and its surroundings as `execve` wants them; valid as long as the image.
@@ -62,11 +64,17 @@ pub(super) struct Pointers {
     /// A free slot, then `argv` with its null: the slot is for running a script without `#!`.
     pub(super) argv_after_slot: *mut *const c_char,
     pub(super) envp: *const *const c_char,
+    /// [`PID_ROOM`] bytes for the child's PID, or null.
+    pub(super) pid: *mut u8,
 }
+
+/// What a PID takes, with its NUL; the kernel's largest has seven digits.
+pub(super) const PID_ROOM: usize = 11;
 
 impl Image {
     pub(super) fn new(plan: &Plan) -> Image {
-        let inherited = if plan.env().is_none() { Inherited::unchanged() } else { None };
+        let pid_variable = plan.attributes().pid_variable.as_deref();
+        let inherited = if plan.env().is_none() && pid_variable.is_none() { Inherited::unchanged() } else { None };
         let copied;
         let env = match (plan.env(), inherited) {
             (Some(env), _) => env,
@@ -97,8 +105,14 @@ impl Image {
         buffers.push([plan.arg0().as_bytes(), b"", b""]);
         plan.args().iter().for_each(|arg| buffers.push([arg.as_bytes(), b"", b""]));
         let args = buffers.starts.len() - candidates;
-        env.iter().for_each(|(name, value)| buffers.push([name.as_bytes(), b"=", value.as_bytes()]));
-        Image { buffers, candidates, args, search_path, inherited }
+        let env = env.iter().filter(|(name, _)| pid_variable != Some(name));
+        env.for_each(|(name, value)| buffers.push([name.as_bytes(), b"=", value.as_bytes()]));
+        let pid_at = pid_variable.map(|name| {
+            let at = buffers.strings.len() + name.len() + 1;
+            buffers.push([name.as_bytes(), b"=", &[b'0'; PID_ROOM - 1]]);
+            at
+        });
+        Image { buffers, candidates, args, search_path, inherited, pid_at }
     }
 
     pub(super) fn pointers(&mut self) -> Pointers {
@@ -115,7 +129,9 @@ impl Image {
         let candidates = self.buffers.pointers.as_mut_ptr();
         let argv_after_slot = candidates.wrapping_add(self.candidates + 2);
         let own = argv_after_slot.wrapping_add(self.args + 1).cast_const();
-        Pointers { candidates, argv_after_slot, envp: self.inherited.map_or(own, Inherited::pointers) }
+        let strings = self.buffers.strings.as_mut_ptr();
+        let pid = self.pid_at.map_or(ptr::null_mut(), |at| strings.wrapping_add(at));
+        Pointers { candidates, argv_after_slot, envp: self.inherited.map_or(own, Inherited::pointers), pid }
     }
 
     pub(super) fn candidate(&self, index: usize) -> Option<PathBuf> {
@@ -149,6 +165,8 @@ pub(super) fn c_string(text: &OsStr) -> CString {
 mod tests {
     use super::*;
     use std::ffi::CStr;
+    use std::sync::Arc;
+    use steadfast_core::Attributes;
 
     /// A null-terminated list, as the kernel reads it.
     fn read(mut list: *const *const c_char) -> Vec<String> {
@@ -179,6 +197,10 @@ mod tests {
             assert_eq!(image.candidate(1), Some("p".into()));
             assert_eq!((image.candidate(3), image.search_path()), (None, Some("/a::/b/".as_ref())));
         }
+        let attributes = Attributes { pid_variable: Some("P".into()), ..Attributes::default() };
+        let env = vec![("P".into(), "another's".into()), ("X".into(), "".into())];
+        let mut image = Image::new(&Plan::builder("p").env(env).attributes(Arc::new(attributes)).build().unwrap());
+        assert_eq!(read(image.pointers().envp), ["X=", "P=0000000000"]);
         let mut image = Image::new(&Plan::builder("./p").env(Vec::new()).build().unwrap());
         assert_eq!(read(image.pointers().candidates), ["./p"]);
         assert_eq!(image.search_path(), None);

@@ -4,6 +4,7 @@
 //! settings contradict each other, the error is [`Error::InvalidPlan`](crate::Error::InvalidPlan).
 
 use super::Command;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -224,6 +225,41 @@ impl Command {
     pub fn fd(&mut self, number: i32, fd: impl Into<OwnedFd>) -> &mut Command {
         self.changed().fds.push((number, Arc::new(fd.into())));
         self
+    }
+
+    /// Hands over sockets that already listen, each with a name, as systemd(1) does for a service (sd_listen_fds(3)): they are the child's descriptors
+    /// from 3 on, in this order, and its environment has `LISTEN_FDS`, `LISTEN_FDNAMES`, and `LISTEN_PID` with its own PID, by which the program
+    /// knows that they are meant for it and not for its parent. In a PID namespace of its own that is its number there. Without sockets it has no such
+    /// variables, this program's own neither.
+    ///
+    /// ```
+    /// use std::net::TcpListener;
+    /// use steadfast::Command;
+    /// let http = TcpListener::bind("127.0.0.1:0")?;
+    /// let mut server = Command::new("sh");
+    /// server.args(["-c", "test $LISTEN_PID = $$ && echo $LISTEN_FDS $LISTEN_FDNAMES"]).listen_fds([("http", http)]);
+    /// assert_eq!(server.output()?.stdout, b"1 http\n");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// A second call replaces the names, and contradicts the first, as [`fd`](Self::fd) 3 does. A name has no `:`.
+    pub fn listen_fds(&mut self, sockets: impl IntoIterator<Item = (impl AsRef<OsStr>, impl Into<OwnedFd>)>) -> &mut Command {
+        let mut names = OsString::new();
+        let mut count = 0;
+        for (name, socket) in sockets {
+            if count > 0 {
+                names.push(":");
+            }
+            names.push(name);
+            self.fd(3 + count, socket);
+            count += 1;
+        }
+        self.env_remove("LISTEN_PID");
+        if count == 0 {
+            return self.env_remove("LISTEN_FDS").env_remove("LISTEN_FDNAMES");
+        }
+        self.changed().pid_variable = Some("LISTEN_PID".into());
+        self.env("LISTEN_FDS", count.to_string()).env("LISTEN_FDNAMES", names)
     }
 
     /// Whether it gets no descriptors except 0, 1, 2 and those given by [`fd`](Self::fd). All others are closed when the program starts, even those that

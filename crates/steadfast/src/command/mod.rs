@@ -76,7 +76,7 @@ use steadfast_linux::CommandExt;
 ///    [`ambient_capabilities`](Self::ambient_capabilities)
 /// 7. [`parent_death_signal`](Self::parent_death_signal)
 /// 8. [`current_dir_fd`](Self::current_dir_fd), [`current_dir`](Self::current_dir), [`umask`](Self::umask)
-/// 9. the standard streams, [`fd`](Self::fd), [`close_fds`](Self::close_fds)
+/// 9. the standard streams, [`fd`](Self::fd), [`listen_fds`](Self::listen_fds), [`close_fds`](Self::close_fds)
 /// 10. [`no_new_privileges`](Self::no_new_privileges)
 /// 11. [`signal_disposition`](Self::signal_disposition), [`signal_mask`](Self::signal_mask)
 /// 12. [`pre_exec`](CommandExt::pre_exec)

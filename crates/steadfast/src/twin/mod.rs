@@ -193,6 +193,7 @@ attributes! {
     allow_setgroups(allow: bool);
     cgroup(dir: impl Into<OwnedFd>);
     fd(number: i32, fd: impl Into<OwnedFd>);
+    listen_fds(sockets: impl IntoIterator<Item = (impl AsRef<OsStr>, impl Into<OwnedFd>)>);
     close_fds(close: bool);
     executable(file: impl Into<OwnedFd>);
     rlimit(resource: Resource, limit: impl Into<Limit>);
@@ -206,6 +207,7 @@ attributes! {
     parent_death_signal(signal: Signal);
     trace_me(trace: bool);
     env_exact(vars: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>);
+    trace_context(traceparent: impl AsRef<OsStr>, tracestate: Option<&OsStr>);
     kill_on_drop(kill: bool);
     reap_on_drop(reap: bool);
     create_pidfd(wish: bool);

@@ -2,7 +2,7 @@
 
 use super::Failure;
 use crate::raw;
-use crate::spawn::image::Pointers;
+use crate::spawn::image::{PID_ROOM, Pointers};
 use crate::spawn::prepare::Prepared;
 use crate::spawn::step::What;
 use std::ffi::{c_char, c_int};
@@ -12,9 +12,14 @@ use steadfast_core::Errno;
 /// Executes the open file, or tries the candidates as execvp(3) does; returns why none of them runs.
 ///
 /// # Safety
-/// The pointers are null-terminated lists of C strings; `argv_after_slot` has a slot before it and at least one entry.
+/// The pointers are null-terminated lists of C strings; `argv_after_slot` has a slot before it and at least one entry; `pid` is null or has
+/// room for a PID. Nobody else uses them.
 pub(super) unsafe fn execute(prepared: &Prepared<'_>) -> Failure {
     let image = &prepared.pointers;
+    if !image.pid.is_null() {
+        // SAFETY: as the caller promises.
+        unsafe { write_pid(image.pid) };
+    }
     let executable = prepared.descriptors.executable.number();
     if executable >= 0 {
         return (What::Exec.into(), execute_file(executable, image));
@@ -43,6 +48,29 @@ pub(super) unsafe fn execute(prepared: &Prepared<'_>) -> Failure {
         index += 1;
         candidate = candidate.wrapping_add(1);
     }
+}
+
+/// Writes this process's PID, as it sees it itself, and a NUL.
+///
+/// # Safety
+/// There is room for [`PID_ROOM`] bytes, and nobody else uses it: it is of this spawn alone, whose parent waits, or of a copy.
+unsafe fn write_pid(room: *mut u8) {
+    // SAFETY: no pointer.
+    let mut rest = unsafe { libc::syscall(libc::SYS_getpid) }.unsigned_abs();
+    let mut digits = [0_u8; PID_ROOM];
+    let mut first = PID_ROOM - 1;
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 || first == 0 {
+            break;
+        }
+    }
+    // The last byte is the NUL.
+    let text = &digits[first..];
+    // SAFETY: no more than there is room for, from an array of our own.
+    unsafe { ptr::copy_nonoverlapping(text.as_ptr(), room, text.len()) };
 }
 
 /// Runs a file that is no binary and has no `#!` with the shell, as execvp(3) and POSIX have it, if it begins like text of a script.
