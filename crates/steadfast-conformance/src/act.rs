@@ -1,26 +1,26 @@
-//! [`Act`]: what the actor, the one child program of all tests, can be told to do.
+//! [`Act`]: what the actor can be told to do. It is the child program of all tests.
 
 use std::ffi::OsString;
 use steadfast_core::{Result, Signal};
 
-/// What the actor does. It says `ready` on stdout once it is as it should be, so that nobody has to guess when.
+/// What the actor does. It prints `ready` to stdout when it is set up, so that no test has to guess when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "every actor must know all of them")]
 pub enum Act {
-    /// Exits with this code, without a word.
+    /// Exits with this code and prints nothing.
     Exit(u8),
-    /// Says `ready`, then waits for ever, with every signal at its default.
+    /// Prints `ready`, then waits for ever, with every signal at its default.
     Forever,
-    /// Says `ready`, then exits with the code when the signal comes; otherwise as `Forever`.
+    /// Prints `ready`, then exits with the code when the signal comes; otherwise as `Forever`.
     ExitOn(Signal, u8),
-    /// Says `ready`, then waits for ever, and the signal does nothing.
+    /// Prints `ready`, then waits for ever, and ignores the signal.
     Shrug(Signal),
-    /// Says `ready`, reads stdin to its end, then exits with the code.
+    /// Prints `ready`, reads stdin to its end, then exits with the code.
     UntilEof(u8),
 }
 
 impl Act {
-    /// The arguments that tell the actor.
+    /// The actor's arguments for this act.
     pub fn to_args(self) -> Vec<OsString> {
         let words = match self {
             Act::Exit(code) => vec!["exit".into(), code.to_string()],
@@ -32,7 +32,7 @@ impl Act {
         words.into_iter().map(OsString::from).collect()
     }
 
-    /// What the arguments tell the actor; `None` if it is not in these words.
+    /// The act that these arguments mean; `None` if they mean none.
     pub fn from_args(args: &[OsString]) -> Option<Act> {
         let words: Vec<&str> = args.iter().map(|arg| arg.to_str()).collect::<Option<_>>()?;
         let signal = |word: &str| -> Result<Signal> { word.parse() };
@@ -46,7 +46,7 @@ impl Act {
         }
     }
 
-    /// Whether it says `ready`.
+    /// Whether it prints `ready`.
     pub(crate) fn says_ready(self) -> bool {
         !matches!(self, Act::Exit(_))
     }

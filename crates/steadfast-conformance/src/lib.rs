@@ -1,8 +1,8 @@
-//! The contract of steadfast as promises that any backend can be held to, a third party's too.
+//! The contract of steadfast, as a list of promises for any backend, including a third party's.
 //!
-//! One list, [`promises`]; a backend cannot pick among them. What it cannot do follows from its
-//! [`BackendInfo`](steadfast_core::BackendInfo) and from what its [`Subject`] can arrange, shows as *skipped, because …*, and
-//! is counted. A promise that a backend is declared unable to keep, and keeps all the same, is a failure: the declaration is wrong.
+//! There is one list, [`promises`], and a backend cannot choose from it. What a backend cannot do follows from its
+//! [`BackendInfo`](steadfast_core::BackendInfo) and from what its [`Subject`] can arrange. It is reported as *skipped, because …*, and
+//! counted. If a backend declares that it cannot keep a promise, and keeps it, that is a failure: the declaration is wrong.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -16,8 +16,8 @@
 //! }
 //! ```
 //!
-//! The promises need a child that does as it is told: the `actor`, a program that obeys the words of an [`Act`]. A real backend is
-//! given the path of one; a simulated one, a program that does the same.
+//! The promises need a child program that follows orders: the `actor`, which does what an [`Act`] says. A real backend is
+//! given the path of an actor; a simulated one has a simulated program that does the same.
 //!
 //! | file | holds |
 //! | --- | --- |

@@ -1,4 +1,4 @@
-//! [`Promise`]: one line of the contract, and what becomes of it.
+//! [`Promise`]: one line of the contract, and the result of testing it.
 
 use crate::Subject;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -6,18 +6,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// One promise of the contract, with its name.
 #[derive(Clone, Copy)]
 pub struct Promise {
-    /// What is promised; also the test's name.
+    /// What is promised; this is also the test's name.
     pub name: &'static str,
     skip: fn(&Subject) -> Skip,
     check: fn(&Subject),
 }
 
-/// Whether a promise is asked of a subject.
+/// Whether a subject is tested for a promise.
 pub(crate) enum Skip {
     No,
-    /// It cannot be arranged.
+    /// What the test needs cannot be arranged.
     Because(&'static str),
-    /// The backend declares that it cannot keep it. It is asked all the same: if it is kept, the declaration is wrong.
+    /// The backend declares that it cannot keep it. It is tested all the same: if it is kept, the declaration is wrong.
     Unable(&'static str),
 }
 
@@ -39,20 +39,20 @@ pub(crate) const fn promise_if(name: &'static str, skip: fn(&Subject) -> Skip, c
     Promise { name, skip, check }
 }
 
-/// What became of a promise.
+/// The result for a promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums, reason = "there is no fourth")]
 pub enum Outcome {
     /// Kept.
     Passed,
-    /// Not asked, with the reason.
+    /// Not tested, with the reason.
     Skipped(&'static str),
     /// Broken, with what was seen.
     Failed(String),
 }
 
 impl Promise {
-    /// Holds the subject to it.
+    /// Tests the subject for it.
     pub fn check(&self, subject: &Subject) -> Outcome {
         let skip = (self.skip)(subject);
         if let Skip::Because(reason) = skip {

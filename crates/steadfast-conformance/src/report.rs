@@ -9,19 +9,19 @@ pub fn promises() -> Vec<Promise> {
     [contract::PROMISES, races::PROMISES, watching::PROMISES, sequences::PROMISES].concat()
 }
 
-/// Holds the subject to the whole list.
+/// Tests the subject for the whole list.
 pub fn run(subject: &Subject) -> Report {
     let outcomes = promises().iter().map(|promise| (promise.name, promise.check(subject))).collect();
     Report { backend: subject.name(), outcomes }
 }
 
-/// What became of the whole list. `Display` prints a line for each that was not kept, and a summary.
+/// The results for the whole list. `Display` prints a line for each promise that was not kept, and a summary.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Report {
     /// The backend's name.
     pub backend: &'static str,
-    /// Each promise's name and what became of it.
+    /// Each promise's name and its result.
     pub outcomes: Vec<(&'static str, Outcome)>,
 }
 
@@ -31,7 +31,7 @@ impl Report {
         self.names(|outcome| matches!(outcome, Outcome::Failed(_)))
     }
 
-    /// The names of those that were not asked.
+    /// The names of those that were not tested.
     pub fn skipped(&self) -> Vec<&'static str> {
         self.names(|outcome| matches!(outcome, Outcome::Skipped(_)))
     }

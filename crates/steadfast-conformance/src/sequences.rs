@@ -1,6 +1,6 @@
-//! Random sequences of operations: against a model of the contract, beside a reaper too, and on two backends at once.
+//! Random sequences of operations, compared with a model of the contract, also beside a reaper, and between two backends.
 //!
-//! Longer than other files: the model is one table, and whoever performs, predicts and follows must agree on every row of it.
+//! Longer than other files: the model is one table, and the code that performs, predicts and follows must agree on every row.
 
 use crate::promise::{Promise, promise};
 use crate::subject::Actor;
@@ -34,10 +34,10 @@ pub(crate) const PROMISES: &[Promise] = &[
     }),
 ];
 
-/// Holds two backends to the same answers: random sequences of operations are performed on both.
+/// Checks that two backends give the same answers: performs random sequences of operations on both.
 ///
 /// # Panics
-/// If they differ, with the shortest sequence found that shows it.
+/// If they differ; the message has the shortest sequence found that shows it.
 pub fn same_answers(one: &Subject, other: &Subject) {
     check(50, any_operations(40), |operations| {
         // Whether a pidfd can be lent is a difference that the two declare.
@@ -51,7 +51,7 @@ pub fn same_answers(one: &Subject, other: &Subject) {
     });
 }
 
-/// Runs a property on as many cases as `STEADFAST_CASES` or else the caller says, from the seed `STEADFAST_SEED` (0).
+/// Runs a property on as many cases as `STEADFAST_CASES` says, or else the caller, from the seed `STEADFAST_SEED` (default 0).
 pub(crate) fn check<S: Strategy>(cases: u32, strategy: S, property: impl Fn(S::Value) -> Result<(), TestCaseError>)
 where
     S::Value: std::fmt::Debug,

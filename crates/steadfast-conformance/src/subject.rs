@@ -10,7 +10,7 @@ use steadfast_core::{ErrorKind, Pid, PipeEnd, Plan, PlanStdio, Process, ProcessB
 
 type Arrange<A, R> = Box<dyn Fn(A) -> R + Send + Sync>;
 
-/// A backend under test. What cannot be arranged for it is left out, and the promises that need it are skipped.
+/// A backend under test, with what can be arranged for it. Promises that need anything else are skipped.
 pub struct Subject {
     pub(crate) backend: Arc<dyn ProcessBackend>,
     pub(crate) actor: OsString,
@@ -22,7 +22,7 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// A backend, and the program that is its actor.
+    /// A backend, and its actor program.
     pub fn new(backend: Arc<dyn ProcessBackend>, actor: impl Into<OsString>) -> Subject {
         Subject {
             backend,
@@ -35,33 +35,33 @@ impl Subject {
         }
     }
 
-    /// With a way to reap an exited child behind the handle's back, as a `waitpid(-1)` elsewhere in the program does; it waits
+    /// Adds a way to reap an exited child without the handle, as a `waitpid(-1)` elsewhere in the program does. The function waits
     /// until the child has exited.
     pub fn reap_behind(mut self, reap: impl Fn(Pid) + Send + Sync + 'static) -> Subject {
         self.reap_behind = Some(Box::new(reap));
         self
     }
 
-    /// With a way to have a process that runs, is not our child, and lives as long as the test.
+    /// Adds a way to get a running process that is not our child and lives as long as the test.
     pub fn foreigner(mut self, foreigner: impl Fn() -> Pid + Send + Sync + 'static) -> Subject {
         self.foreigner = Some(Box::new(move |()| foreigner()));
         self
     }
 
-    /// With a way to say which PID the next process gets, if it is free.
+    /// Adds a way to set the PID of the next process, if that number is free.
     pub fn next_pid(mut self, next: impl Fn(Pid) + Send + Sync + 'static) -> Subject {
         self.next_pid = Some(Box::new(next));
         self
     }
 
-    /// Whether the kernel under it tells how a process ended that somebody else has reaped.
+    /// Declares whether the kernel still reports the status of a process that other code has reaped.
     pub fn tells_lost_status(mut self, tells: bool) -> Subject {
         self.tells_lost_status = tells;
         self
     }
 
-    /// Beside somebody who reaps every child as soon as it has ended. The random sequences allow for it; the other promises expect that
-    /// nobody does, and what it means that one breaks off with a lost status the caller must judge.
+    /// Declares that other code reaps every child as soon as it has ended. The random sequences allow for it; the other promises expect that
+    /// nobody does, and the caller must judge what it means if one fails with a lost status.
     pub fn beside_a_reaper(mut self) -> Subject {
         self.is_beside_a_reaper = true;
         self
@@ -107,7 +107,7 @@ impl Subject {
         Process::find(&self.backend, actor.pid()).expect("the actor is there")
     }
 
-    /// Waits until the process does not exist any more, and asks the backend's clock for patience. There is no event for it.
+    /// Waits until the process does not exist any more, with pauses on the backend's clock, because no event tells it.
     pub(crate) fn wait_until_gone(&self, pid: Pid) {
         let clock = self.backend.clock();
         let start = clock.now();
@@ -132,17 +132,17 @@ impl Subject {
     }
 }
 
-/// A running actor: ended when dropped, whatever became of the test.
+/// A running actor. It is ended when this is dropped, whatever the result of the test.
 pub(crate) struct Actor {
     pub(crate) process: Process,
     /// Ends it even if `process` was released.
     guard: Option<Process>,
-    /// Held until the actor shall see the end of its input.
+    /// Kept open until the actor is to see the end of its input.
     stdin: Option<PipeEnd>,
 }
 
 impl Actor {
-    /// Lets an `UntilEof` actor go.
+    /// Closes the actor's stdin, so that an `UntilEof` actor exits.
     pub(crate) fn close_stdin(&mut self) {
         self.stdin = None;
     }

@@ -1,4 +1,4 @@
-//! Plays: random scripts, performed on a real kernel and in a simulation, moment by moment; whatever can be seen must be the same.
+//! Plays: random scripts that are performed on a real kernel and in a simulation, step by step. All that can be seen must be the same.
 
 mod company;
 mod cue;
@@ -84,14 +84,14 @@ impl Rules {
     }
 }
 
-/// Performs random plays in both theatres, and compares what is to be seen after every cue: of each player whether it runs, its
-/// parent, group, session, masks and pending signals, and the answer to each call of the driver's. A real kernel is given time to
-/// come to where the simulation is.
+/// Performs random plays on both kernels, and compares after every cue: of each player whether it runs, its
+/// parent, group, session, masks and pending signals, and the answer to each of the driver's calls. The real kernel is given time to
+/// reach the state of the simulation.
 ///
 /// As many plays as `STEADFAST_CASES` says (500), from the seed `STEADFAST_SEED` (0).
 ///
 /// # Panics
-/// If they differ, with the shortest play found that shows it.
+/// If they differ; the message has the shortest play found that shows it.
 pub fn same_play(real: &dyn Theatre, simulation: impl Fn() -> Box<dyn Theatre>) {
     let patience = Cell::new(PATIENCE);
     crate::sequences::check(500, any_cues(), |cues| {
