@@ -7,6 +7,7 @@ mod beside;
 mod callbacks;
 mod capture;
 mod contract;
+mod corners;
 mod errors;
 mod examples;
 mod faces;
@@ -93,6 +94,7 @@ fn main() {
         callbacks::tests(),
         capture::tests(),
         contract::tests(),
+        corners::tests(),
         errors::tests(),
         examples::tests(),
         faces::tests(),

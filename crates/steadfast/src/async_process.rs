@@ -27,7 +27,7 @@ pub use crate::{ExitStatus, Output, Stdio};
 
 use crate::Process;
 use crate::async_io::AsyncIo;
-use crate::asynchronous::TwinStdin;
+use crate::asynchronous::{Begun, Run, TwinStdin};
 use crate::twin::{self, killed, std_error};
 use futures_io::AsyncWrite;
 use std::convert::Infallible;
@@ -79,8 +79,16 @@ impl Command {
     /// # Errors
     /// As [`spawn`](Command::spawn) and [`Child::status`].
     pub fn status(&mut self) -> impl Future<Output = io::Result<ExitStatus>> + Send + use<> {
-        let child = self.spawn();
-        async move { child?.status().await }
+        let begun = match self.as_native().is_looked_after() {
+            true => self.checked(Run::<AsyncIo>::status).map(Box::new).map(Begun::Whole),
+            false => self.spawn().map(Begun::Plain),
+        };
+        async move {
+            match begun? {
+                Begun::Whole(run) => run.wait().await.map_err(std_error),
+                Begun::Plain(mut child) => child.status().await,
+            }
+        }
     }
 
     /// Starts it, now, with `/dev/null` as its stdin and its stdout and stderr piped, if nothing else was said of them; the future reads
@@ -89,8 +97,16 @@ impl Command {
     /// # Errors
     /// As [`spawn`](Command::spawn) and [`Child::output`].
     pub fn output(&mut self) -> impl Future<Output = io::Result<Output>> + Send + use<> {
-        let child = self.checked(crate::Command::spawn_captured).map(Child::from);
-        async move { child?.output().await }
+        let begun = match self.as_native().is_looked_after() {
+            true => self.checked(Run::<AsyncIo>::captured).map(Box::new).map(Begun::Whole),
+            false => self.checked(crate::Command::spawn_captured).map(Child::from).map(Begun::Plain),
+        };
+        async move {
+            match begun? {
+                Begun::Whole(run) => run.output().await.map_err(std_error),
+                Begun::Plain(child) => child.output().await,
+            }
+        }
     }
 }
 

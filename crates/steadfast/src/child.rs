@@ -1,7 +1,7 @@
 //! [`Child`]: a process that was spawned, and our ends of its pipes.
 
 use crate::input::Input;
-use crate::output::{self, Capture, Captured, CapturedStream, Feeding, Reading, Stop, Together};
+use crate::output::{self, Capture, Captured, CapturedStream, Feeding, Readers, Reading, Stop, Together};
 use crate::pipe::{ChildStderr, ChildStdin, ChildStdout};
 use crate::{ExitStatus, Output, Process, System};
 use std::ops::Deref;
@@ -236,7 +236,12 @@ impl Child {
 
     /// The input on its way into its stdin, which is closed if there is none.
     pub(crate) fn feeding(&self, input: Option<&Input>) -> Option<Feeding> {
-        let feeding = input.zip(self.stdin.as_ref()).map(|(input, stdin)| Feeding::new(input, stdin, &self.process));
+        self.feeding_for(input, || Readers::new([&self.process]))
+    }
+
+    /// As [`feeding`](Self::feeding), of somebody behind whom others read.
+    pub(crate) fn feeding_for(&self, input: Option<&Input>, whose: impl FnOnce() -> Readers) -> Option<Feeding> {
+        let feeding = input.zip(self.stdin.as_ref()).map(|(input, stdin)| Feeding::new(input, stdin, whose()));
         if feeding.is_none() {
             self.close_stdin();
         }

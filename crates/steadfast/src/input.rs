@@ -95,9 +95,12 @@ impl Feed {
             Source::Reader(reader) => {
                 if self.written == self.piece.len() {
                     self.written = 0;
-                    self.piece.resize(ROOM, 0);
-                    let read = read_some(&mut *reader.lock().unwrap_or_else(PoisonError::into_inner), &mut self.piece);
-                    self.piece.truncate(*read.as_ref().unwrap_or(&0));
+                    // Out of its place until it is filled: if the reader panics, there is nothing in it.
+                    let mut piece = std::mem::take(&mut self.piece);
+                    piece.resize(ROOM, 0);
+                    let read = read_some(&mut *reader.lock().unwrap_or_else(PoisonError::into_inner), &mut piece);
+                    piece.truncate(*read.as_ref().unwrap_or(&0));
+                    self.piece = piece;
                     read.map_err(|error| Error::System {
                         call: "read",
                         subject: format!("the input for a child ({error})"),

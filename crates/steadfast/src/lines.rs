@@ -4,12 +4,12 @@ use crate::command::cause;
 use crate::output::{Capture, CapturedStream, Course, Cutter, Line, LinesEnd, OutputStream, Reading, Stop, Together};
 use crate::{Child, ChildStderr, ChildStdout, Command, Process, System};
 use std::fmt;
-use steadfast_core::Result;
+use steadfast_core::{Error, Result};
 
 /// The lines of both outputs of a child, as they come: see [`Command::lines`].
 ///
 /// The child waits while nobody takes its lines and its pipe is full. When this is dropped before the end, the child's pipes are closed, and it goes
-/// on or is killed as [`Command::kill_on_drop`] says.
+/// on or is killed as [`Command::kill_on_drop`] says. One that has not been given all of its input is killed.
 pub struct Lines {
     child: Child,
     system: System,
@@ -20,6 +20,8 @@ pub struct Lines {
     enlarged: [bool; 2],
     cutter: Cutter,
     end: LinesEnd,
+    /// After an error there is nothing more to be told.
+    failed: Option<Error>,
     /// If it must succeed.
     checked: Option<Box<Command>>,
 }
@@ -53,7 +55,7 @@ impl Command {
         let child = self.spawn_captured()?;
         let feeding = child.feeding(self.own_input());
         let mut kept = [CapturedStream::default(), CapturedStream::default()];
-        let course = Course::begin(child.process(), &readings(&child, &mut kept), feeding, options, deadline)?;
+        let course = Course::begin(&[child.process()], &readings(&child, &mut kept), feeding, options, deadline)?;
         let speaks_on = if self.is_one_stream() { OutputStream::Stdout } else { OutputStream::Stderr };
         Ok(Lines {
             cutter: Cutter::new(options, speaks_on),
@@ -61,6 +63,7 @@ impl Command {
             options: options.clone(),
             course: Some(course),
             end: LinesEnd::default(),
+            failed: None,
             child,
             system,
             kept,
@@ -89,6 +92,9 @@ impl Lines {
     pub fn finish(mut self) -> Result<LinesEnd> {
         for line in self.by_ref() {
             line?;
+        }
+        if let Some(error) = self.failed {
+            return Err(error);
         }
         let LinesEnd { status, timed_out, over_limit } = self.end;
         if let Some(command) = &self.checked {
@@ -129,6 +135,7 @@ impl Iterator for Lines {
             }
             self.course.as_ref()?;
             if let Err(error) = self.step() {
+                self.failed = Some(error.clone());
                 return Some(Err(error));
             }
         }

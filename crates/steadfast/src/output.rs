@@ -17,9 +17,7 @@ pub use captured::{Captured, CapturedStream};
 pub(crate) use course::{Course, Stop};
 #[cfg(any(feature = "tokio", feature = "async-io"))]
 pub(crate) use course::{earliest, is_over_limit};
-pub(crate) use feeding::Feeding;
-#[cfg(any(feature = "tokio", feature = "async-io"))]
-pub(crate) use feeding::end_early;
+pub(crate) use feeding::{Feeding, Readers};
 pub(crate) use line::Cutter;
 pub use line::{Line, LinesEnd, OutputStream};
 pub use options::Capture;
@@ -54,11 +52,10 @@ pub(crate) fn capture(
     options: &Capture,
     deadline: Option<Instant>,
 ) -> Result<(Option<ExitStatus>, Stop)> {
-    let Some(process) = together.processes.last() else { return Ok((None, Stop::Complete)) };
     for stream in &mut *streams {
         stream.kept.set_limit(options.limit);
     }
-    let mut course = Course::begin(process, streams, feeding, options, deadline)?;
+    let mut course = Course::begin(together.processes, streams, feeding, options, deadline)?;
     let stop = loop {
         if let Some(stop) = course.step(system, streams, options)? {
             break stop;
@@ -79,8 +76,11 @@ impl Course {
     ) -> Result<(Option<ExitStatus>, Stop)> {
         let Some(process) = together.processes.last() else { return Ok((None, stop)) };
         let (deadline, is_real) = (self.deadline(), self.is_real());
-        // What was not written by now is not; but whoever is to be killed must not take the part that was for the whole.
-        let _until_killed = (stop != Stop::Complete).then_some(self);
+        let mut course = self;
+        if stop == Stop::Complete || (stop == Stop::TimeIsUp && !options.kill_on_timeout) {
+            // What was not written by now is not. Whoever is to be killed is killed before its input ends.
+            course.stop_feeding();
+        }
         // Everything is read, or was given up; the process may still run.
         let status = match (stop, deadline) {
             (Stop::Complete, None) => Some(process.wait()?),
@@ -126,9 +126,16 @@ pub(crate) fn kill(together: Together<'_>) -> Result<Option<ExitStatus>> {
     if together.is_group {
         drop(together.processes[0].kill_group());
     }
-    others.iter().for_each(|process| drop(process.kill()));
-    match last.kill() {
-        Ok(()) | Err(Error::ProcessDone { .. }) => last.wait_timeout(KILL_DELAY),
+    // The last first: whoever reads what another one writes must not see its end, and take a part for the whole.
+    let killed = last.kill();
+    others.iter().rev().for_each(|process| drop(process.kill()));
+    match killed {
+        Ok(()) | Err(Error::ProcessDone { .. }) => {
+            let status = last.wait_timeout(KILL_DELAY)?;
+            // What they wrote has its end when they have theirs.
+            others.iter().for_each(|process| drop(process.wait_timeout(KILL_DELAY)));
+            Ok(status)
+        }
         Err(error) if error.errno() == Some(Errno::PERM) => last.try_wait(),
         Err(error) => Err(error),
     }

@@ -215,17 +215,17 @@ impl RunningPipeline {
             // Each is killed by itself too: the group may have lost its leader, and its number.
             drop(first.kill_group());
         }
-        let killed = self.children.iter().map(|child| child.kill());
+        let killed = self.children.iter().rev().map(|child| child.kill());
         killed.filter(|answer| !matches!(answer, Err(error) if error.kind() == ErrorKind::ProcessDone)).fold(Ok(()), Result::and)
     }
 
     /// Leaves nothing behind of a pipeline that was not started in full.
     fn end(&self) {
-        for child in &self.children {
-            // What cannot be killed is reaped in the background when its handle is dropped.
-            if child.kill().is_ok() {
-                drop(child.wait_timeout(KILL_DELAY));
-            }
+        // The last first: whoever reads what another one writes must not see its end.
+        let killed: Vec<bool> = self.children.iter().rev().map(|child| child.kill().is_ok()).collect();
+        // What cannot be killed is reaped in the background when its handle is dropped.
+        for (child, _) in self.children.iter().rev().zip(killed).filter(|(_, killed)| *killed) {
+            drop(child.wait_timeout(KILL_DELAY));
         }
     }
 }

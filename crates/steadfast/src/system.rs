@@ -26,6 +26,8 @@ use steadfast_pidfd::PidfdBackend;
 #[derive(Clone)]
 pub struct System {
     backend: Arc<dyn ProcessBackend>,
+    /// Other than `pid-legacy` as it is.
+    by_number: Option<Arc<dyn ProcessBackend>>,
 }
 
 thread_local! {
@@ -114,7 +116,17 @@ impl System {
 
     /// Of a backend as one of our own handles has it.
     pub(crate) fn of(backend: Arc<dyn ProcessBackend>) -> System {
-        System { backend }
+        System { backend, by_number: None }
+    }
+
+    /// With a backend for children that are held by their numbers.
+    pub(crate) fn or_by_number(self, backend: Arc<dyn ProcessBackend>) -> System {
+        System { by_number: Some(backend), ..self }
+    }
+
+    /// What holds children when no descriptor is left.
+    pub(crate) fn by_number(&self) -> System {
+        self.by_number.clone().map_or_else(System::pid_legacy, System::of)
     }
 
     /// The system that was entered on this thread, otherwise [`detect`](System::detect). In a run of an exploration (feature `mock`) it is the

@@ -8,7 +8,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use steadfast_core::{BackendInfo, BackendProcess, Clock, Pauses, Pid, PipeEnd, Plan, ProcessBackend, Result, Signal, Spawned};
+use steadfast_core::{
+    BackendInfo, BackendProcess, Clock, Error, Pauses, Pid, PipeEnd, Plan, ProcessBackend, Result, Signal, Spawned,
+};
+use steadfast_linux::{Blocking, Reaping, Target, waitid};
 
 /// Runs a test, and panics if a process, a zombie or a descriptor is left of what it has started through this crate. The message names
 /// each, and the processes are killed.
@@ -47,7 +50,9 @@ pub fn no_process_left<T>(test: impl FnOnce() -> T) -> T {
         Err(error) => panic!("{error}"),
     };
     let recorder = Arc::new(Recorder::new(Arc::clone(inner.backend())));
-    let entered = System::of(Arc::clone(&recorder) as Arc<dyn ProcessBackend>).enter();
+    let by_number = Recorder { inner: Arc::clone(inner.by_number().backend()), ..Recorder::clone(&recorder) };
+    let system = System::of(Arc::clone(&recorder) as Arc<dyn ProcessBackend>).or_by_number(Arc::new(by_number));
+    let entered = system.enter();
     let answer = catch_unwind(AssertUnwindSafe(test));
     drop(entered);
     // After a panic nobody asks.
@@ -65,19 +70,21 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const VARIABLE: &str = "STEADFAST_LEFT_BY";
 
 /// A backend that remembers what it has started.
+#[derive(Clone)]
 struct Recorder {
     inner: Arc<dyn ProcessBackend>,
     /// In the environment of nobody else.
     mark: String,
     /// When the test began, in ticks since the boot, as `/proc` counts them.
     since: u64,
-    born: Mutex<Vec<Born>>,
+    born: Arc<Mutex<Vec<Born>>>,
 }
 
 struct Born {
     name: Name,
-    /// Until it is gone. Of the backend, for a handle that looks would reap it.
+    /// Until it is gone. Of the backend, for a handle that looks would reap it; none if there was no descriptor for it.
     process: Option<Own>,
+    is_gone: bool,
     /// Of its pidfd and its pipes, device and inode.
     files: Vec<(&'static str, (u64, u64))>,
 }
@@ -118,7 +125,7 @@ impl ProcessBackend for Recorder {
         let pidfd = spawned.process.handle().and_then(|fd| Some(("a pidfd", pidfs_file(fd)?)));
         let name = Name { pid: spawned.pid, program: plan.program().to_string_lossy().into_owned() };
         let process = self.inner.find(spawned.pid).ok().map(Own::new);
-        self.lock().push(Born { name, process, files: pipes.chain(pidfd).collect() });
+        self.lock().push(Born { name, process, is_gone: false, files: pipes.chain(pidfd).collect() });
         Ok(spawned)
     }
 
@@ -132,7 +139,7 @@ impl Recorder {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let boot = steadfast_linux::boot_time();
         let mark = format!("{}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed), boot.as_nanos());
-        Recorder { inner, mark, since: boot.as_millis() as u64 / 10, born: Mutex::default() }
+        Recorder { inner, mark, since: boot.as_millis() as u64 / 10, born: Arc::default() }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Born>> {
@@ -162,8 +169,13 @@ impl Recorder {
             }
             was_empty = false;
             if deadline <= now {
-                let children = born.iter().filter_map(|born| born.process.as_ref().map(|own| &own.process));
-                for process in children.chain(others.iter().filter_map(|(_, process)| process.as_ref())) {
+                let found = |born: &Born| match &born.process {
+                    Some(own) => Some(Arc::clone(&own.process)),
+                    // A child that has not been waited for: the number is still its own.
+                    None if !born.is_gone => self.inner.find(born.name.pid).ok(),
+                    None => None,
+                };
+                for process in born.iter().filter_map(found).chain(others.into_iter().filter_map(|(_, process)| process)) {
                     // Whoever is of another user, or gone after all, is not to be helped.
                     drop(process.signal(Signal::KILL));
                 }
@@ -226,13 +238,23 @@ impl Recorder {
 impl Born {
     /// What is to be said of it, unless it is gone.
     fn left(&mut self, now: Instant) -> Option<String> {
-        let what = match self.process.as_ref()?.process.wait_exited(Some(now)) {
+        if self.is_gone {
+            return None;
+        }
+        let answer = match &self.process {
+            Some(own) => own.process.wait_exited(Some(now)),
+            // A child's number is its own until it is waited for.
+            None => waitid(Target::Pid(self.name.pid), Blocking::Now, Reaping::Leave)
+                .map_err(|errno| Error::on_process("waitid", self.name.pid, errno)),
+        };
+        // Which a pidfd also says of who was waited for. To a zombie the signal is nothing.
+        let is_there = || self.process.as_ref().is_none_or(|own| own.process.signal(Signal::CONT).is_ok());
+        let what = match answer {
             Ok(None) => "still runs",
-            // Which a pidfd also says of who was waited for. To a zombie the signal is nothing.
-            Ok(Some(_)) if self.process.as_ref()?.process.signal(Signal::CONT).is_ok() => "is a zombie: nobody has waited for it",
+            Ok(Some(_)) if is_there() => "is a zombie: nobody has waited for it",
             // It is no child any more: it was waited for.
             _ => {
-                self.process = None;
+                (self.process, self.is_gone) = (None, true);
                 return None;
             }
         };
@@ -277,7 +299,7 @@ fn descriptors(born: &[Born]) -> Vec<String> {
     let of = |number: u32| {
         let file = stat(format!("/proc/self/fd/{number}")).ok()?;
         let is_its = |known: &&(&'static str, (u64, u64))| known.1 == (file.st_dev, file.st_ino);
-        let gone = born.iter().filter(|born| born.process.is_none());
+        let gone = born.iter().filter(|born| born.is_gone);
         gone.filter_map(|born| Some((born, born.files.iter().find(is_its)?.0))).next()
     };
     numbers

@@ -14,7 +14,8 @@ use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
-use steadfast_core::{Errno, Error, Result, Until};
+use steadfast_core::{Clock, Errno, Error, Result, Until};
+use steadfast_linux::SystemClock;
 
 /// A child that writes without a pause must not keep the thread for itself: after so many reads other tasks have their turn.
 const BUDGET: u32 = 32;
@@ -70,7 +71,8 @@ pub(super) fn readings<'a>(ends: &'a [Option<Arc<End>>; 2], [stdout, stderr]: &'
 }
 
 pub(super) fn after<R: Engine>(time: Option<Duration>) -> Option<Instant> {
-    time.and_then(|time| R::clock()?.checked_add(time))
+    // Outside of a runtime, which may be where a child is started, it is the system's.
+    time.and_then(|time| R::clock().unwrap_or_else(|| SystemClock.now()).checked_add(time))
 }
 
 /// Waits for it; `None`: not in time.
@@ -147,6 +149,11 @@ impl<R: Runtime> Course<R> {
         Course { feeding, over, is_over: false, cut: None, alarm: Alarm::default(), deadline: after::<R>(options.timeout) }
     }
 
+    /// What was not written by now is not. Whoever is to be killed is killed before its input ends.
+    fn stop_feeding(&self) {
+        self.feeding.iter().for_each(Feeding::close);
+    }
+
     /// What becomes of the process, now that there is no more to be read, or no more time for it: its status, if it has ended, and why there is no
     /// more.
     pub(super) async fn end(
@@ -158,8 +165,7 @@ impl<R: Runtime> Course<R> {
     ) -> Result<(Option<ExitStatus>, Stop)> {
         let status = match stop {
             Stop::Complete => {
-                // What was not written by now is not; but whoever is to be killed must not take the part that was for the whole.
-                drop(self.feeding.take());
+                self.stop_feeding();
                 over_by::<R>(child.process(), Until::Gone, self.deadline).await?
             }
             Stop::OverLimit => {
@@ -171,6 +177,9 @@ impl<R: Runtime> Course<R> {
         };
         if status.is_some() {
             return Ok((status, stop));
+        }
+        if !options.kill_on_timeout {
+            self.stop_feeding();
         }
         let status = if options.kill_on_timeout { kill::<R>(child).await? } else { child.try_wait()? };
         drain(child, readings)?;
@@ -223,11 +232,12 @@ impl<R: Runtime> Course<R> {
                 // Gone, if without a status: nothing more will come from it.
                 Poll::Ready(Ok(_) | Err(Error::NoChild { .. })) => {
                     (self.over, self.is_over) = (None, true);
+                    // What it would have read is nobody's; that may be all that was waited for.
+                    cx.waker().wake_by_ref();
                     match options.wait_delay {
                         Some(delay) if delay.is_zero() => return Poll::Ready(readings_end(pipes, readings)),
                         Some(delay) => self.cut = after::<R>(Some(delay)),
-                        // Only what it would have read is over.
-                        None => cx.waker().wake_by_ref(),
+                        None => {}
                     }
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),

@@ -216,21 +216,18 @@ impl<R: Runtime> Child<R> {
     }
 
     /// With an input, that is written meanwhile; without one, its stdin is closed.
-    pub(crate) async fn capture_for(&mut self, options: &Capture, whose: Whose, input: Option<&Input>) -> Result<Captured> {
-        let feeding = self.feeding(input);
+    pub(super) async fn capture_for(&mut self, options: &Capture, whose: Whose, feeding: Option<Feeding<R>>) -> Result<Captured> {
+        if feeding.is_none() {
+            self.stdin.iter().for_each(ChildStdin::close);
+        }
         let (child, pipes) = self.parts();
         capture::capture(child, pipes, feeding, options, whose).await
     }
 
-    /// The input on its way into its stdin, which is closed if there is none.
+    /// The input on its way into its stdin.
     pub(super) fn feeding(&mut self, input: Option<&Input>) -> Option<Feeding<R>> {
-        match input {
-            Some(input) => self.stdin.take().map(|stdin| Feeding::new(input, stdin, self.child.process())),
-            None => {
-                self.stdin.iter().for_each(ChildStdin::close);
-                None
-            }
-        }
+        let stdin = input.and_then(|_| self.stdin.take());
+        input.zip(stdin).map(|(input, stdin)| Feeding::new(input, stdin, self.child.process()))
     }
 
     /// The process, and the pipes of its output.

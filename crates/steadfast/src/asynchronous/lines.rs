@@ -9,12 +9,12 @@ use crate::{Command, Process};
 use std::fmt;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
-use steadfast_core::Result;
+use steadfast_core::{Error, Result};
 
 /// The lines of both outputs of a child, as they come: [`lines_async`](crate::tokio::AsyncCommand::lines_async) starts one.
 ///
 /// The child waits while nobody takes its lines and its pipe is full. When this is dropped before the end, the child's pipes are closed, and it goes
-/// on or is killed as [`Command::kill_on_drop`] says.
+/// on or is killed as [`Command::kill_on_drop`] says. One that has not been given all of its input is killed.
 pub struct Lines<R: Runtime> {
     child: Child<R>,
     options: Capture,
@@ -25,6 +25,8 @@ pub struct Lines<R: Runtime> {
     kept: [CapturedStream; 2],
     cutter: Cutter,
     end: LinesEnd,
+    /// After an error there is nothing more to be told.
+    failed: Option<Error>,
     /// If it must succeed.
     checked: Option<Box<Command>>,
 }
@@ -42,6 +44,7 @@ impl<R: Runtime> Lines<R> {
             stop: None,
             kept: Default::default(),
             end: LinesEnd::default(),
+            failed: None,
             child,
             options,
         })
@@ -61,6 +64,7 @@ impl<R: Runtime> Lines<R> {
             self.course.as_ref()?;
             if let Err(error) = self.step().await {
                 self.course = None;
+                self.failed = Some(error.clone());
                 return Some(Err(error));
             }
         }
@@ -74,6 +78,7 @@ impl<R: Runtime> Lines<R> {
         while let Some(line) = self.next().await {
             line?;
         }
+        self.failed.map_or(Ok(()), Err)?;
         let LinesEnd { status, timed_out, over_limit } = self.end;
         if let Some(command) = &self.checked {
             command.check_end(status, cause(timed_out, over_limit), self.cutter.last_words())?;
@@ -85,6 +90,10 @@ impl<R: Runtime> Lines<R> {
     async fn step(&mut self) -> Result<()> {
         if self.stop.is_none() {
             self.stop = poll_fn(|cx| self.poll_read(cx)).await?;
+            // What was read comes before what has to be waited for.
+            if self.cutter.has_line() {
+                return Ok(());
+            }
         }
         let (Some(stop), Some(course)) = (self.stop, &mut self.course) else { return Ok(()) };
         let (child, pipes) = self.child.parts();

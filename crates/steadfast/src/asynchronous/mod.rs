@@ -36,7 +36,7 @@ pub use hub::Runtime;
 pub(crate) use hub::{Engine, Hubs};
 pub use lines::Lines;
 pub use pipe::{ChildStderr, ChildStdin, ChildStdout};
-pub(crate) use run::Run;
+pub(crate) use run::{Begun, Run};
 pub(crate) use runtime::{Attempt, Descriptor, Interest, Poller};
 pub(crate) use traits::extend_for;
 pub use twin::TwinStdin;

@@ -6,12 +6,13 @@ use super::virtual_time::VirtualTime;
 use crate::wait::{SHORTEST, Verdict, longer, soon, verdict};
 use crate::{ExitStatus, Process};
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
-use steadfast_core::{Error, Result, Until, Watcher, contain};
+use steadfast_core::{Errno, Error, Result, Until, Watcher, contain};
 
 /// Ready when the process has come to this end: with its status, or why that is unknown ([`Error::NoChild`]; [`Error::Released`]).
 pub(crate) struct Over<R: Engine> {
@@ -122,6 +123,8 @@ impl<R: Engine> Over<R> {
                 Ok(())
             }
             Ok(None) => self.hear(),
+            // No room for the runtime's own: the backend may have some.
+            Err(error) if is_of_the_moment(&error) => self.hear(),
             Err(error) => Err(Error::Unsupported { backend: "async", what: error.to_string() }),
         }
     }
@@ -142,7 +145,13 @@ impl<R: Engine> Over<R> {
                 return Poll::Ready(over);
             }
             if is_new {
-                self.begin()?;
+                match self.begin() {
+                    Err(error) if error.is_of_the_moment() => {
+                        self.look_again_soon(cx);
+                        return Poll::Pending;
+                    }
+                    begun => begun?,
+                }
             // Told of an exit, and yet there is no status: the backend finds out.
             } else if matches!(verdict, Verdict::Refused) || self.hear().is_err() {
                 self.look_again_soon(cx);
@@ -166,6 +175,12 @@ impl<R: Engine> Over<R> {
         });
         self.pause = longer(self.pause);
     }
+}
+
+/// Whether there is just no descriptor, or memory, left.
+fn is_of_the_moment(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOSPC))
 }
 
 impl<R: Engine> Future for Over<R> {

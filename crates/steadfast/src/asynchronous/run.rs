@@ -1,16 +1,17 @@
 //! [`Run`]: a command that is run to its end in a task, with the input that it was given.
 
 use super::child::Child;
+use super::feeding::Feeding;
 use super::hub::Runtime;
 use crate::child::Whose;
-use crate::input::Input;
 use crate::{Capture, Captured, Command, ExitStatus, Output, System};
 use steadfast_core::{Error, PlanStdio, Result};
 
 /// A child that was started to be run to its end.
 pub(crate) struct Run<R: Runtime> {
+    /// Before the child: if this is given up, the child must not see the end of its input before it is killed.
+    feeding: Option<Feeding<R>>,
     child: Child<R>,
-    input: Option<Input>,
     /// If it must succeed.
     checked: Option<Box<Command>>,
 }
@@ -30,11 +31,12 @@ impl<R: Runtime> Run<R> {
 
     fn new(command: &Command, child: crate::Child) -> Run<R> {
         let checked = command.is_checked().then(|| Box::new(command.clone()));
-        Run { child: child.into(), input: command.own_input().cloned(), checked }
+        let mut child = Child::from(child);
+        Run { feeding: child.feeding(command.own_input()), child, checked }
     }
 
     pub(crate) async fn wait(mut self) -> Result<ExitStatus> {
-        let status = match self.input {
+        let status = match self.feeding {
             None => self.child.wait().await?,
             Some(_) => {
                 // What is piped all the same is nobody's here.
@@ -64,6 +66,14 @@ impl<R: Runtime> Run<R> {
     }
 
     async fn read(&mut self, options: &Capture) -> Result<Captured> {
-        self.child.capture_for(options, Whose::OneCall, self.input.as_ref()).await
+        self.child.capture_for(options, Whose::OneCall, self.feeding.take()).await
     }
+}
+
+/// How a twin has begun to run a command to its end.
+pub(crate) enum Begun<R: Runtime, C> {
+    /// With what only our own calls look after.
+    Whole(Box<Run<R>>),
+    /// As the twin does it.
+    Plain(C),
 }

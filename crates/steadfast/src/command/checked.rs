@@ -6,8 +6,8 @@ use crate::{ExitStatus, Output, Stdio};
 use steadfast_core::{Error, PlanStdio, Result};
 
 impl Command {
-    /// Whether the command must succeed: with `true`, the calls that run it to its end return [`Error::Unsuccessful`] unless it exits with 0, in
-    /// time, and within its limit. The error has the program with its arguments, the status, and the last lines of stderr if that was
+    /// Whether the command must succeed: with `true`, the calls that run it to its end return [`Error::Unsuccessful`] unless it exits with 0, and
+    /// is not ended for its time or its limit ([`kill_on_limit`](crate::Capture::kill_on_limit)). The error has the program with its arguments, the status, and the last lines of stderr if that was
     /// captured. The calls are [`status`](Command::status), [`output`](Command::output), [`output_timeout`](Command::output_timeout),
     /// [`capture`](Command::capture), those of [`Pipeline`](crate::Pipeline), and their async counterparts.
     ///
@@ -28,6 +28,12 @@ impl Command {
     /// Whether what it says on stderr is in its stdout.
     pub(crate) fn is_one_stream(&self) -> bool {
         matches!(self.stderr.as_ref().and_then(Stdio::plan), Some(PlanStdio::Stdout))
+    }
+
+    /// Whether it must be run by a call that looks after it to its end.
+    #[cfg(any(feature = "tokio", feature = "async-io"))]
+    pub(crate) fn is_looked_after(&self) -> bool {
+        self.checked || self.input.is_some()
     }
 
     pub(crate) fn check_status(&self, status: ExitStatus) -> Result<ExitStatus> {
@@ -51,7 +57,7 @@ impl Command {
     pub(crate) fn check(&self, captured: Captured) -> Result<Captured> {
         let Captured { status, timed_out, over_limit, stdout, stderr } = &captured;
         let said = if self.is_one_stream() { stdout } else { stderr };
-        self.check_end(*status, cause(*timed_out, *over_limit), last(said))?;
+        self.check_end(*status, cause(*timed_out, *over_limit), &last(said))?;
         Ok(captured)
     }
 
@@ -77,9 +83,9 @@ pub(crate) fn cause(timed_out: bool, over_limit: bool) -> &'static str {
     }
 }
 
-/// The last that is there.
-pub(crate) fn last(stream: &CapturedStream) -> &[u8] {
-    if stream.tail().is_empty() { stream.head() } else { stream.tail() }
+/// The last that is there without a gap.
+pub(crate) fn last(stream: &CapturedStream) -> Vec<u8> {
+    if stream.omitted() == 0 || stream.tail().is_empty() { stream.to_vec() } else { stream.tail().to_vec() }
 }
 
 const LINES: usize = 10;

@@ -223,15 +223,15 @@ impl Command {
     /// As [`spawn`](Command::spawn) and [`Child::wait`].
     pub fn status(&self) -> Result<ExitStatus> {
         let system = System::current()?;
-        if let Some(input) = &self.input {
-            let mut child = self.spawn_with(&system, [PlanStdio::Piped, PlanStdio::Inherit, PlanStdio::Inherit])?;
-            // What is piped all the same is nobody's here.
-            drop((child.stdout.take(), child.stderr.take()));
-            let feeding = child.feeding(Some(input));
-            return self.check_status(output::feed(child.process(), &system, feeding)?);
-        }
-        let plan = self.plan(&system, Default::default())?;
-        self.check_status(with_room(|| steadfast_core::Process::run(system.backend(), &plan))?.status)
+        let Some(input) = &self.input else {
+            // What it writes into a pipe has a reader until it ends.
+            return self.check_status(self.spawn_with(&system, Default::default())?.wait()?);
+        };
+        let mut child = self.spawn_with(&system, [PlanStdio::Piped, PlanStdio::Inherit, PlanStdio::Inherit])?;
+        // What is piped all the same is nobody's here.
+        drop((child.stdout.take(), child.stderr.take()));
+        let feeding = child.feeding(Some(input));
+        self.check_status(output::feed(child.process(), &system, feeding)?)
     }
 
     /// Starts it, reads its stdout and stderr to the end, and waits for it. The streams end when no process has them open any more. If a grandchild may
@@ -309,7 +309,7 @@ impl Command {
 
     pub(crate) fn spawn_with(&self, system: &System, defaults: [PlanStdio; 3]) -> Result<Child> {
         let plan = self.plan(system, defaults)?;
-        let by_number = || steadfast_core::Process::spawn(System::pid_legacy().backend(), &plan);
+        let by_number = || steadfast_core::Process::spawn(system.by_number().backend(), &plan);
         let spawned = match self.is_short(system) {
             true => with_room(by_number),
             false => with_room(|| steadfast_core::Process::spawn(system.backend(), &plan)),

@@ -28,24 +28,24 @@ pub(crate) fn is_over_limit(streams: &[Reading<'_>], options: &Capture) -> bool 
 
 /// How far the reading has come.
 pub(crate) struct Course {
-    /// Whose exit ends the output.
-    process: Process,
+    /// Until the last of them has exited, there may be more.
+    processes: Vec<Process>,
     feeding: Option<Feeding>,
     is_real: bool,
     /// Whether anybody has to know of the exit: who feeds must, for a child that reads no more may leave its stdin open to others that do not
     /// read.
     is_watched: bool,
-    /// Until it has exited.
-    watch: Option<Watch>,
+    /// Of those that have not exited yet.
+    watches: Vec<Watch>,
     is_over: bool,
-    /// When to stop, because it has exited.
+    /// When to stop, because all have exited.
     cut: Option<Instant>,
     deadline: Option<Instant>,
 }
 
 impl Course {
     pub(crate) fn begin(
-        process: &Process,
+        processes: &[&Process],
         streams: &[Reading<'_>],
         feeding: Option<Feeding>,
         options: &Capture,
@@ -54,8 +54,10 @@ impl Course {
         let mut ends = streams.iter().filter_map(Reading::open_end).chain(feeding.as_ref().and_then(Feeding::end));
         let is_real = ends.all(|end| end.fd().is_some());
         let is_watched = options.wait_delay.is_some() || feeding.is_some();
-        let watch = (is_real && is_watched).then(|| Watch::new(process)).transpose()?;
-        Ok(Course { process: process.clone(), feeding, is_real, is_watched, watch, is_over: false, cut: None, deadline })
+        let processes: Vec<Process> = processes.iter().copied().cloned().collect();
+        let watched = if is_real && is_watched { &processes[..] } else { &[] };
+        let watches = watched.iter().map(Watch::new).collect::<Result<_>>()?;
+        Ok(Course { processes, feeding, is_real, is_watched, watches, is_over: false, cut: None, deadline })
     }
 
     /// Waits for the next thing to happen, and does what there is to do. `None`: there may be more.
@@ -66,6 +68,13 @@ impl Course {
         match self.is_real {
             true => self.step_real(system, streams, options),
             false => self.step_simulated(system, streams, options),
+        }
+    }
+
+    /// What was not written by now is not.
+    pub(super) fn stop_feeding(&mut self) {
+        if let Some(feeding) = &mut self.feeding {
+            feeding.close();
         }
     }
 
@@ -88,14 +97,14 @@ impl Course {
             return Ok(Some(Stop::Complete));
         }
         let until = earliest(self.deadline, self.cut);
-        if let ([only], None, None, false) = (&open[..], until, &self.watch, feeds) {
+        if let ([only], None, [], false) = (&open[..], until, &self.watches[..], feeds) {
             // Nothing else to look at: the read itself may block. If it does not, the poll does.
             if streams[*only].read_some(None)? || streams[*only].kept.complete {
                 return Ok(None);
             }
         }
         let left = until.map(|until| until.saturating_duration_since(system.now()));
-        let Seen { readable, writable, exited } = look(streams, &open, self.feeding.as_ref(), self.watch.as_mut(), left)?;
+        let Seen { readable, writable, exited } = look(streams, &open, self.feeding.as_ref(), &mut self.watches, left)?;
         for index in &readable {
             streams[*index].read_some(None)?;
         }
@@ -103,7 +112,7 @@ impl Course {
             feeding.write_some(system.now())?;
         }
         if exited {
-            (self.is_over, self.watch) = (true, None);
+            self.is_over = true;
             match options.wait_delay {
                 Some(delay) if delay.is_zero() => {
                     streams.iter_mut().try_for_each(Reading::drain)?;
@@ -129,14 +138,14 @@ impl Course {
         };
         let (mut exited, mut failed) = (false, None);
         let looks_for_the_end = self.is_watched && !self.is_over;
-        let (process, feeding) = (&self.process, &mut self.feeding);
+        let (processes, feeding) = (&self.processes, &mut self.feeding);
         pipe.block_until(earliest(self.deadline, self.cut), &mut || {
             let fed = feeding.as_mut().map_or(Ok(false), |feeding| feeding.write_some(system.now()));
             let moved = fed
                 .and_then(|fed| streams.iter_mut().try_fold(fed, |moved, stream| Ok(stream.drain_simulated(system)? || moved)));
             let looked = moved.and_then(|moved| {
                 if looks_for_the_end {
-                    exited = has_exited(process)?;
+                    exited = have_exited(processes)?;
                 }
                 Ok(moved || exited)
             });
@@ -171,45 +180,62 @@ impl Course {
         // A pipe that has no room is no event of its end.
         let look = earliest(self.deadline, now.checked_add(LOOK)).unwrap_or(now);
         let moved = self.feeding.as_mut().map_or(Ok(false), |feeding| feeding.write_some(look))?;
-        Ok((!moved && has_exited(&self.process)?).then_some(Stop::Complete))
+        Ok((!moved && have_exited(&self.processes)?).then_some(Stop::Complete))
     }
+}
+
+fn have_exited(processes: &[Process]) -> Result<bool> {
+    processes.iter().try_fold(true, |all, process| Ok(has_exited(process)? && all))
 }
 
 struct Seen {
     readable: Vec<usize>,
     /// Its stdin has room, or no reader.
     writable: bool,
+    /// The last that was watched.
     exited: bool,
 }
 
-/// Waits for bytes, an end, room, the exit, or until the time is up.
+/// Waits for bytes, an end, room, exits, or until the time is up.
 fn look(
     streams: &[Reading<'_>],
     open: &[usize],
     feeding: Option<&Feeding>,
-    watch: Option<&mut Watch>,
+    watches: &mut Vec<Watch>,
     left: Option<Duration>,
 ) -> Result<Seen> {
-    if let Some(Watch::Over) = watch {
+    let is_watched = !watches.is_empty();
+    watches.retain(|watch| !matches!(watch, Watch::Over));
+    if is_watched && watches.is_empty() {
         return Ok(Seen { readable: Vec::new(), writable: false, exited: true });
     }
     let reads = open.iter().filter_map(|index| streams[*index].open_end().and_then(End::fd));
     let reads = reads.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
     let writes = feeding.and_then(Feeding::fd).map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::OUT));
-    let exit = watch.as_deref().and_then(Watch::fd).map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+    let exits = watches.iter().filter_map(Watch::fd).map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
     let feeds = writes.is_some();
-    let mut fds: Vec<PollFd<'_>> = reads.chain(writes).chain(exit).collect();
-    let looks = matches!(watch, Some(Watch::Looks(_)));
+    let mut fds: Vec<PollFd<'_>> = reads.chain(writes).chain(exits).collect();
+    let looks = watches.iter().any(|watch| matches!(watch, Watch::Looks(_)));
     poll_until(&mut fds, if looks { Some(left.unwrap_or(LOOK).min(LOOK)) } else { left })?;
     let has_news = |fd: &PollFd<'_>| !fd.revents().is_empty();
     let readable = open.iter().zip(&fds).filter(|(_, fd)| has_news(fd)).map(|(index, _)| *index).collect();
     let writable = feeds && fds.get(open.len()).is_some_and(has_news);
-    let may_be_over = looks || fds.last().is_some_and(has_news);
-    let exited = match watch {
-        Some(watch) if may_be_over => watch.exited()?,
-        _ => false,
-    };
-    Ok(Seen { readable, writable, exited })
+    let news: Vec<bool> = fds[open.len() + usize::from(feeds)..].iter().map(has_news).collect();
+    drop(fds);
+    // Those with a descriptor are in the order of the news.
+    let mut news = news.into_iter();
+    let mut still = Vec::with_capacity(watches.len());
+    for mut watch in watches.drain(..) {
+        let may_be_over = match watch.fd() {
+            Some(_) => news.next().unwrap_or(false),
+            None => true,
+        };
+        if !(may_be_over && watch.exited()?) {
+            still.push(watch);
+        }
+    }
+    *watches = still;
+    Ok(Seen { readable, writable, exited: is_watched && watches.is_empty() })
 }
 
 pub(crate) fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {

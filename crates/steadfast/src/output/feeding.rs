@@ -9,16 +9,32 @@ use std::sync::Arc;
 use std::time::Instant;
 use steadfast_core::{Errno, Result};
 
-/// An input, and the stdin that it goes to: until all is written, nobody reads it any more, or the reading of the output is over.
+/// An input, and the stdin that it goes to: until all is written, nobody reads it any more, or the reading of the output is over. If it ends
+/// before that, by an error, a panic or a future that is dropped, the child is killed first: whoever has been given a part must not take it for
+/// the whole.
 pub(crate) struct Feeding {
     feed: Feed,
-    /// Whose stdin it is.
-    process: Process,
+    whose: Readers,
     end: Option<Arc<End>>,
 }
 
+/// Who reads an input: the child and, in a pipeline, those behind it.
+pub(crate) struct Readers(Vec<Process>);
+
+impl Readers {
+    pub(crate) fn new<'a>(processes: impl IntoIterator<Item = &'a Process>) -> Readers {
+        Readers(processes.into_iter().cloned().collect())
+    }
+
+    pub(crate) fn kill(&self) {
+        // The last first: whoever reads what another one writes must not see its end. One that is gone, or has changed its user, does with it
+        // what it likes.
+        self.0.iter().rev().for_each(|process| drop(process.kill()));
+    }
+}
+
 impl Feeding {
-    pub(crate) fn new(input: &Input, stdin: &ChildStdin, process: &Process) -> Feeding {
+    pub(crate) fn new(input: &Input, stdin: &ChildStdin, whose: Readers) -> Feeding {
         let feed = Feed::new(input);
         let end = stdin.open_end().ok();
         // From here on it is this one's alone: when this is dropped, the child's input is at its end.
@@ -29,7 +45,7 @@ impl Feeding {
                 end.enlarge();
             }
         }
-        Feeding { feed, process: process.clone(), end }
+        Feeding { feed, whose, end }
     }
 
     pub(crate) fn end(&self) -> Option<&End> {
@@ -43,7 +59,7 @@ impl Feeding {
     /// Writes once; whether anything moved before `deadline` (which only a simulated pipe can keep).
     pub(crate) fn write_some(&mut self, deadline: Instant) -> Result<bool> {
         let Some(end) = &self.end else { return Ok(false) };
-        let next = self.feed.next().inspect_err(|_| end_early(&self.process))?;
+        let next = self.feed.next()?;
         if next.is_empty() {
             self.close();
             return Ok(true);
@@ -68,8 +84,10 @@ impl Feeding {
     }
 }
 
-/// Whoever has been given a part must not take it for the whole.
-pub(crate) fn end_early(process: &Process) {
-    // One that is gone, or has changed its user, does with it what it likes.
-    drop(process.kill());
+impl Drop for Feeding {
+    fn drop(&mut self) {
+        if self.end.is_some() {
+            self.whose.kill();
+        }
+    }
 }

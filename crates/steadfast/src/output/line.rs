@@ -128,16 +128,21 @@ impl Cutter {
                 rest = &rest[end + 1..];
             }
             self.add(stream, rest);
+            if kept.is_complete() {
+                self.flush(stream);
+            }
         }
     }
 
     /// There is no more: what is left is a line too.
     pub(crate) fn finish(&mut self) {
-        for stream in STREAMS {
-            let Partial { bytes, omitted, has_return } = &self.partial[stream as usize];
-            if !bytes.is_empty() || *omitted > 0 || *has_return {
-                self.end(stream, false);
-            }
+        STREAMS.into_iter().for_each(|stream| self.flush(stream));
+    }
+
+    fn flush(&mut self, stream: OutputStream) {
+        let Partial { bytes, omitted, has_return } = &self.partial[stream as usize];
+        if !bytes.is_empty() || *omitted > 0 || *has_return {
+            self.end(stream, false);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Feeds, Pipeline, RunningPipeline};
 use crate::command::{cause, last};
-use crate::output::{self, Capture, CapturedStream, Reading, Stop, Together};
+use crate::output::{self, Capture, CapturedStream, Readers, Reading, Stop, Together};
 use crate::{ChildStderr, ChildStdout, Command, ExitStatus, Process, System};
 use std::time::{Duration, Instant};
 use steadfast_core::{PlanStdio, Result};
@@ -74,9 +74,14 @@ impl Pipeline {
     /// As [`output`](Self::output).
     pub fn status(&self) -> Result<Vec<ExitStatus>> {
         let system = System::current()?;
-        let running = self.spawn_with(&system, Default::default(), Feeds::Yes)?;
-        if let (Some(child), Some(input)) = (running.children.first(), self.commands.first().and_then(Command::own_input)) {
-            output::feed(child.process(), &system, child.feeding(Some(input))).inspect_err(|_| running.end())?;
+        let mut running = self.spawn_with(&system, Default::default(), Feeds::Yes)?;
+        if let Some(input) = self.commands.first().and_then(Command::own_input) {
+            // What is piped all the same is nobody's here.
+            running.children.iter_mut().for_each(|child| drop((child.stdout.take(), child.stderr.take())));
+            let readers = || Readers::new(running.children.iter().map(|child| child.process()));
+            let first = running.children.first().map(|child| (child, child.feeding_for(Some(input), readers)));
+            let fed = first.map(|(child, feeding)| output::feed(child.process(), &system, feeding));
+            fed.transpose().inspect_err(|_| running.end())?;
         }
         let statuses = running.wait()?;
         self.check(&PipelineCaptured {
@@ -94,13 +99,14 @@ impl Pipeline {
         let cause = cause(captured.timed_out, captured.over_limit);
         let ends = self.commands.iter().zip(&captured.statuses).zip(&captured.stderr);
         let failed = ends.enumerate().rev().find(|(_, ((command, status), _))| {
-            let has_failed = !status.is_some_and(|status| status.success());
+            // What has ended all of them is everybody's failure.
+            let has_failed = !cause.is_empty() || !status.is_some_and(|status| status.success());
             (self.checked || command.is_checked()) && has_failed
         });
         let Some((index, ((command, status), stderr))) = failed else { return Ok(()) };
         let is_last = index + 1 == self.commands.len();
         let said = if is_last && command.is_one_stream() { &captured.stdout } else { stderr };
-        Err(command.unsuccessful(*status, cause, last(said)))
+        Err(command.unsuccessful(*status, cause, &last(said)))
     }
 }
 
@@ -116,7 +122,8 @@ impl RunningPipeline {
             streams.push(Reading::new("stderr", child.stderr.as_ref().map(ChildStderr::end), kept));
         }
         let first = self.children.first().zip(of.commands.first());
-        let feeding = first.and_then(|(child, command)| child.feeding(command.own_input()));
+        let readers = || Readers::new(processes.iter().copied());
+        let feeding = first.and_then(|(child, command)| child.feeding_for(command.own_input(), readers));
         let (end, mut stop) = output::capture(together, system, &mut streams, feeding, options, deadline)?;
         drop(streams);
         let mut statuses = vec![None; self.children.len()];

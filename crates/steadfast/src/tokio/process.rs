@@ -35,7 +35,7 @@
 pub use super::{ChildStderr, ChildStdout};
 
 use super::Tokio;
-use crate::asynchronous::TwinStdin;
+use crate::asynchronous::{Begun, Run, TwinStdin};
 use crate::twin::{self, killed, std_error};
 use crate::{ExitStatus, Output, Process, Stdio};
 use ::tokio::io::AsyncWrite;
@@ -78,11 +78,18 @@ impl Command {
     /// # Errors
     /// As [`spawn`](Command::spawn) and [`Child::wait`].
     pub fn status(&mut self) -> impl Future<Output = io::Result<ExitStatus>> + Send + use<> {
-        let child = self.spawn();
+        let begun = match self.as_native().is_looked_after() {
+            true => self.checked(Run::<Tokio>::status).map(Box::new).map(Begun::Whole),
+            false => self.spawn().map(Begun::Plain),
+        };
         async move {
-            let mut child = child?;
-            drop((child.stdin.take(), child.stdout.take(), child.stderr.take()));
-            child.wait().await
+            match begun? {
+                Begun::Whole(run) => run.wait().await.map_err(std_error),
+                Begun::Plain(mut child) => {
+                    drop((child.stdin.take(), child.stdout.take(), child.stderr.take()));
+                    child.wait().await
+                }
+            }
         }
     }
 
@@ -91,8 +98,16 @@ impl Command {
     /// # Errors
     /// As [`spawn`](Command::spawn) and [`Child::wait_with_output`].
     pub fn output(&mut self) -> impl Future<Output = io::Result<Output>> + Send + use<> {
-        let child = self.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-        async move { child?.wait_with_output().await }
+        let begun = match self.stdout(Stdio::piped()).stderr(Stdio::piped()).as_native().is_looked_after() {
+            true => self.checked(Run::<Tokio>::captured).map(Box::new).map(Begun::Whole),
+            false => self.spawn().map(Begun::Plain),
+        };
+        async move {
+            match begun? {
+                Begun::Whole(run) => run.output().await.map_err(std_error),
+                Begun::Plain(child) => child.wait_with_output().await,
+            }
+        }
     }
 
     /// What [`kill_on_drop`](twin::Command::kill_on_drop) was last told.

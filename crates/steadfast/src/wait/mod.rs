@@ -7,6 +7,7 @@ mod later;
 mod member;
 mod next;
 mod own;
+mod ready;
 mod set;
 mod signal;
 
@@ -19,7 +20,8 @@ pub use any::wait_any;
 pub(crate) use later::{SHORTEST, longer, soon};
 pub use member::Member;
 pub use next::{Interrupter, Next};
-pub use set::{Exited, Ready, WaitSet};
+pub use ready::Ready;
+pub use set::{Exited, WaitSet};
 
 /// What a look at a process has come to.
 pub(crate) enum Verdict {

@@ -190,11 +190,6 @@ impl<K: Eq + Hash> WaitSet<K> {
         self.wait_timeout(Duration::ZERO)
     }
 
-    /// Returns all that have exited so far, without blocking: for an event loop.
-    pub fn ready(&self) -> Ready<'_, K> {
-        Ready { set: self }
-    }
-
     /// Lends the set's descriptor, for an event loop of your own. It is readable while [`ready`](WaitSet::ready) has something to return. (It may be
     /// readable although there is nothing, when another thread was faster.)
     ///
@@ -226,7 +221,7 @@ impl<K: Eq + Hash> WaitSet<K> {
         }
         let mut seen = Vec::new();
         if let Some(exited) = self.take_ready(&mut seen, Again::All) {
-            return Ok(exited);
+            return Ok(self.pass_on(ends, exited));
         }
         let Some(backend) = self.backend() else { return Err(Vain::Over) };
         loop {
@@ -238,10 +233,12 @@ impl<K: Eq + Hash> WaitSet<K> {
             }
             // Another thread may have left something since the last look, and not have seen that this one is about to sleep.
             if let Some(exited) = self.take_ready(&mut seen, Again::WhenDue) {
-                return Ok(exited);
+                return Ok(self.pass_on(ends, exited));
             }
             let state = self.lock();
             if state.entries.len() == 0 && ends == Ends::ByEmptiness {
+                drop(state);
+                self.be_silent();
                 return Err(Vain::Over);
             }
             let again = state.later.at();
@@ -250,13 +247,36 @@ impl<K: Eq + Hash> WaitSet<K> {
             self.own().shared.sleep(until, ends, backend.clock(), rings, &mut seen);
             drop(sleeper);
             if let Some(exited) = self.take_ready(&mut seen, Again::WhenDue) {
-                return Ok(exited);
+                return Ok(self.pass_on(ends, exited));
             }
             if deadline.is_some_and(|deadline| deadline <= backend.clock().now()) {
                 self.hand_over(&self.lock());
                 return Err(if is_interrupted() { Vain::Interrupted } else { Vain::Over });
             }
         }
+    }
+
+    /// Nothing is left: an event loop that the descriptor is lent to must not find it readable for what was taken long ago.
+    fn be_silent(&self) {
+        if self.own().shared.silence() {
+            let mut state = self.lock();
+            self.own().shared.take_inbox(&mut state.ready);
+            if state.entries.len() == 0 {
+                // Of processes that are here no more.
+                state.ready.clear();
+            } else if !state.ready.is_empty() {
+                // Another thread has added one, which was told just now.
+                self.own().shared.wake();
+            }
+        }
+    }
+
+    /// An interrupt that came together with an exit is another thread's, if one waits: it was woken, and may have seen nothing any more.
+    fn pass_on(&self, ends: Ends, exited: Exited<K>) -> Exited<K> {
+        if ends == Ends::ByInterrupts {
+            self.own().shared.pass_on_interrupt();
+        }
+        exited
     }
 
     /// The first that has news which are worth it; those in `seen` have some.
@@ -268,10 +288,9 @@ impl<K: Eq + Hash> WaitSet<K> {
         self.own().shared.take_inbox(&mut state.ready);
         state.look_again(again);
         loop {
-            let Some(token) = state.ready.pop_front() else {
-                self.tell_sleepers(&state);
-                return None;
-            };
+            // That the set is empty was told when it became so: told again at each look, it would wake whoever is lent the descriptor, and
+            // those who wait for the next process, without an end.
+            let token = state.ready.pop_front()?;
             let Some(entry) = state.entries.get(token) else { continue };
             let mut pidfd = None;
             let verdict = if self.own().shared.has_descriptors() {
@@ -371,23 +390,5 @@ impl<K: Eq + Hash> Default for WaitSet<K> {
 impl<K> fmt::Debug for WaitSet<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("WaitSet")
-    }
-}
-
-/// See [`WaitSet::ready`].
-pub struct Ready<'a, K> {
-    set: &'a WaitSet<K>,
-}
-
-impl<K: Eq + Hash> Iterator for Ready<'_, K> {
-    type Item = Exited<K>;
-    fn next(&mut self) -> Option<Exited<K>> {
-        self.set.try_wait()
-    }
-}
-
-impl<K> fmt::Debug for Ready<'_, K> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Ready")
     }
 }

@@ -125,6 +125,15 @@ impl Shared {
         }
     }
 
+    /// Wakes for an interrupt that nobody has taken yet.
+    pub(super) fn pass_on_interrupt(&self) {
+        if self.is_interrupted.load(Ordering::SeqCst) {
+            if let Some(alarm) = self.interrupts.get() {
+                alarm.ring();
+            }
+        }
+    }
+
     /// Whether it was interrupted since the last question.
     pub(super) fn take_interrupt(&self) -> bool {
         self.is_interrupted.swap(false, Ordering::SeqCst)
@@ -168,6 +177,15 @@ impl Shared {
         if self.sleepers.load(Ordering::SeqCst) > 0 || self.is_lent.load(Ordering::Relaxed) {
             self.ring();
         }
+    }
+
+    /// Makes a descriptor that was lent unreadable, until there is news; whether there is one.
+    pub(super) fn silence(&self) -> bool {
+        let is_lent = self.is_lent.load(Ordering::Relaxed);
+        if let (true, Some(Way::Descriptors { alarm, .. })) = (is_lent, self.way.get()) {
+            alarm.reset();
+        }
+        is_lent
     }
 
     /// As [`wake`](Self::wake), now that nothing is left.
