@@ -220,7 +220,7 @@ impl<K: Eq + Hash> WaitSet<K> {
             return Err(Vain::Interrupted);
         }
         let mut seen = Vec::new();
-        if let Some(exited) = self.take_ready(&mut seen, Again::All) {
+        if let Some(exited) = self.take_ready(&mut seen, Again::All, 0) {
             return Ok(self.pass_on(ends, exited));
         }
         let Some(backend) = self.backend() else { return Err(Vain::Over) };
@@ -232,7 +232,7 @@ impl<K: Eq + Hash> WaitSet<K> {
                 return Err(Vain::Interrupted);
             }
             // Another thread may have left something since the last look, and not have seen that this one is about to sleep.
-            if let Some(exited) = self.take_ready(&mut seen, Again::WhenDue) {
+            if let Some(exited) = self.take_ready(&mut seen, Again::WhenDue, sleeper.leavers()) {
                 return Ok(self.pass_on(ends, exited));
             }
             let state = self.lock();
@@ -246,7 +246,7 @@ impl<K: Eq + Hash> WaitSet<K> {
             let until = deadline.into_iter().chain(again).min();
             self.own().shared.sleep(until, ends, backend.clock(), rings, &mut seen);
             drop(sleeper);
-            if let Some(exited) = self.take_ready(&mut seen, Again::WhenDue) {
+            if let Some(exited) = self.take_ready(&mut seen, Again::WhenDue, 0) {
                 return Ok(self.pass_on(ends, exited));
             }
             if deadline.is_some_and(|deadline| deadline <= backend.clock().now()) {
@@ -279,8 +279,8 @@ impl<K: Eq + Hash> WaitSet<K> {
         exited
     }
 
-    /// The first that has news which are worth it; those in `seen` have some.
-    fn take_ready(&self, seen: &mut Vec<Token>, again: Again) -> Option<Exited<K>> {
+    /// The first that has news which are worth it; those in `seen` have some. The caller counts as so many leavers.
+    fn take_ready(&self, seen: &mut Vec<Token>, again: Again, own_leavers: usize) -> Option<Exited<K>> {
         let mut state = self.lock();
         if !seen.is_empty() {
             state.ready.extend(seen.drain(..));
@@ -288,9 +288,14 @@ impl<K: Eq + Hash> WaitSet<K> {
         self.own().shared.take_inbox(&mut state.ready);
         state.look_again(again);
         loop {
-            // That the set is empty was told when it became so: told again at each look, it would wake whoever is lent the descriptor, and
-            // those who wait for the next process, without an end.
-            let token = state.ready.pop_front()?;
+            let Some(token) = state.ready.pop_front() else {
+                // Whoever has read the alarm tells those that it was for. This thread is none of them, or it would be told, and whoever is
+                // lent the descriptor, again at each look.
+                if state.entries.len() == 0 {
+                    self.own().shared.wake_leavers(own_leavers);
+                }
+                return None;
+            };
             let Some(entry) = state.entries.get(token) else { continue };
             let mut pidfd = None;
             let verdict = if self.own().shared.has_descriptors() {
@@ -345,7 +350,7 @@ impl<K: Eq + Hash> WaitSet<K> {
         if !state.ready.is_empty() {
             self.own().shared.wake();
         } else if state.entries.len() == 0 {
-            self.own().shared.wake_leavers();
+            self.own().shared.wake_leavers(0);
         }
     }
 

@@ -53,6 +53,13 @@ pub(super) enum Vain {
 /// A thread that sleeps, or is about to.
 pub(super) struct Sleeper<'a>(&'a Shared, Ends);
 
+impl Sleeper<'_> {
+    /// As how many it counts of those that leave when nothing is left.
+    pub(super) fn leavers(&self) -> usize {
+        usize::from(self.1 == Ends::ByEmptiness)
+    }
+}
+
 impl Drop for Sleeper<'_> {
     fn drop(&mut self) {
         self.0.sleepers.fetch_sub(1, Ordering::SeqCst);
@@ -188,9 +195,9 @@ impl Shared {
         is_lent
     }
 
-    /// As [`wake`](Self::wake), now that nothing is left.
-    pub(super) fn wake_leavers(&self) {
-        if self.leavers.load(Ordering::SeqCst) > 0 {
+    /// As [`wake`](Self::wake), now that nothing is left, if there is anybody but so many of the caller's own.
+    pub(super) fn wake_leavers(&self, own: usize) {
+        if self.leavers.load(Ordering::SeqCst) > own {
             self.ring();
         }
     }
