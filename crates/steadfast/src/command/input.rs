@@ -18,8 +18,9 @@ impl Command {
     /// ```
     ///
     /// A child need not read it all: if it closes its stdin or exits, the rest is dropped, which is no error, and no `SIGPIPE`. If the time of the call
-    /// is up first, the child's stdin is closed; ask for it to be [killed](crate::Capture::kill_on_timeout) then. If a reader fails, the child is
-    /// killed, since it must not take a part for the whole, and the call returns the reader's error.
+    /// is up first, the child's stdin is closed; ask for it to be [killed](crate::Capture::kill_on_timeout) then. If the call ends before
+    /// all was written in any other way, the child is killed first, since it must not take a part for the whole: when the reader fails, and the
+    /// call returns its error, or panics, and when the future of an async call is dropped.
     pub fn input(&mut self, input: impl Into<Input>) -> &mut Command {
         self.input = Some(input.into());
         self

@@ -29,8 +29,8 @@ impl Pipeline {
     }
 
     /// Starts all of them, and reads the last one's stdout, and what each writes to stderr, as the options say: a
-    /// [limit](Capture::limit) is one for each stream, and whatever kills one of them kills all. The output ends with the last
-    /// command ([`Capture::wait_delay`]); then the others are waited for, within the same timeout.
+    /// [limit](Capture::limit) is one for each stream, and whatever kills one of them kills all. The output ends when all of
+    /// them have exited ([`Capture::wait_delay`]), or all streams have ended before that.
     ///
     /// ```
     /// use std::time::Duration;
