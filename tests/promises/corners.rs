@@ -2,7 +2,7 @@
 
 use crate::Test;
 use crate::errors::each_system;
-use crate::input::{much, runtime, sh, text};
+use crate::input::{Fails, much, runtime, sh, text};
 use crate::leaks::{children, each_backend, until};
 use crate::limits::assert_asleep;
 use crate::traced::beside;
@@ -226,13 +226,7 @@ fn at_once(system: &System) {
         });
     }
     // After an error nothing is told of an end.
-    struct Fails;
-    impl Read for Fails {
-        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-            Err(io::Error::from_raw_os_error(5))
-        }
-    }
-    let mut lines = Command::new("cat").input(Input::reader(Fails)).lines(&Capture::new()).unwrap();
+    let mut lines = Command::new("cat").input(Input::reader(Fails(b""))).lines(&Capture::new()).unwrap();
     assert!(lines.next().unwrap().is_err() && lines.next().is_none());
     assert_eq!(lines.finish().unwrap_err().errno(), Some(steadfast::Errno::IO));
 }

@@ -134,7 +134,7 @@ fn in_time(system: &System) {
 }
 
 /// Gives some bytes, and then an error.
-struct Fails(&'static [u8]);
+pub(crate) struct Fails(pub(crate) &'static [u8]);
 
 impl Read for Fails {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
