@@ -54,6 +54,11 @@ impl Errno {
     pub const fn is_transient(self) -> bool {
         matches!(self, Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN | Errno::INTR)
     }
+
+    /// Whether the same call may succeed later: [`is_transient`](Self::is_transient), or out of watches (`ENOSPC` of `epoll_ctl`).
+    pub fn is_of_the_moment(self) -> bool {
+        self.is_transient() || self == Errno::NOSPC
+    }
 }
 
 impl fmt::Debug for Errno {

@@ -281,8 +281,7 @@ impl Error {
     /// Whether the failure is temporary, so that the same call may succeed later: there are no more descriptors (`EMFILE`, `ENFILE`), processes or
     /// threads (`EAGAIN`), memory (`ENOMEM`) or watches (`ENOSPC`), or the call was interrupted (`EINTR`).
     pub fn is_of_the_moment(&self) -> bool {
-        let of_the_moment = [Errno::AGAIN, Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOSPC, Errno::INTR];
-        self.errno().is_some_and(|errno| of_the_moment.contains(&errno))
+        self.errno().is_some_and(Errno::is_of_the_moment)
     }
 
     /// The errno behind it as a number, under std's name for it.

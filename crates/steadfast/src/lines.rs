@@ -2,7 +2,7 @@
 
 use crate::command::cause;
 use crate::output::{Capture, CapturedStream, Course, Cutter, Line, LinesEnd, OutputStream, Reading, Stop, Together};
-use crate::{Child, ChildStderr, ChildStdout, Command, Process, System};
+use crate::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Process, System};
 use std::fmt;
 use steadfast_core::{Error, Result};
 
@@ -19,11 +19,50 @@ pub struct Lines {
     kept: [CapturedStream; 2],
     enlarged: [bool; 2],
     cutter: Cutter,
+    ending: Ending,
+}
+
+/// How the reading of lines has ended, and what is to be said of it.
+pub(crate) struct Ending {
     end: LinesEnd,
     /// After an error there is nothing more to be told.
     failed: Option<Error>,
     /// If it must succeed.
     checked: Option<Box<Command>>,
+}
+
+impl Ending {
+    pub(crate) fn of(command: &Command) -> Ending {
+        let checked = command.is_checked().then(|| Box::new(command.clone()));
+        Ending { end: LinesEnd::default(), failed: None, checked }
+    }
+
+    pub(crate) fn note(&mut self, status: Option<ExitStatus>, stop: Stop) {
+        self.end = LinesEnd { status, timed_out: stop == Stop::TimeIsUp, over_limit: stop == Stop::OverLimit };
+    }
+
+    /// The same error, for the caller.
+    pub(crate) fn fail(&mut self, error: Error) -> Error {
+        self.failed = Some(error.clone());
+        error
+    }
+
+    /// With the last words of the child.
+    pub(crate) fn verdict(self, last_words: &[u8]) -> Result<LinesEnd> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let LinesEnd { status, timed_out, over_limit } = self.end;
+        if let Some(command) = &self.checked {
+            command.check_end(status, cause(timed_out, over_limit), last_words)?;
+        }
+        Ok(self.end)
+    }
+}
+
+/// For the lines of this command.
+pub(crate) fn cutter(command: &Command, options: &Capture) -> Cutter {
+    Cutter::new(options, if command.is_one_stream() { OutputStream::Stdout } else { OutputStream::Stderr })
 }
 
 impl Command {
@@ -56,14 +95,11 @@ impl Command {
         let feeding = child.feeding(self.own_input());
         let mut kept = [CapturedStream::default(), CapturedStream::default()];
         let course = Course::begin(&[child.process()], &readings(&child, &mut kept), feeding, options, deadline)?;
-        let speaks_on = if self.is_one_stream() { OutputStream::Stdout } else { OutputStream::Stderr };
         Ok(Lines {
-            cutter: Cutter::new(options, speaks_on),
-            checked: self.is_checked().then(|| Box::new(self.clone())),
+            cutter: cutter(self, options),
+            ending: Ending::of(self),
             options: options.clone(),
             course: Some(course),
-            end: LinesEnd::default(),
-            failed: None,
             child,
             system,
             kept,
@@ -93,14 +129,7 @@ impl Lines {
         for line in self.by_ref() {
             line?;
         }
-        if let Some(error) = self.failed {
-            return Err(error);
-        }
-        let LinesEnd { status, timed_out, over_limit } = self.end;
-        if let Some(command) = &self.checked {
-            command.check_end(status, cause(timed_out, over_limit), self.cutter.last_words())?;
-        }
-        Ok(self.end)
+        self.ending.verdict(self.cutter.last_words())
     }
 
     /// One step of reading. When it was the last, it is known how the child has ended.
@@ -117,7 +146,7 @@ impl Lines {
         };
         let process = [self.child.process()];
         let (status, stop) = course.end(stop, Together::one(&process), &self.system, &mut streams, &self.options)?;
-        self.end = LinesEnd { status, timed_out: stop == Stop::TimeIsUp, over_limit: stop == Stop::OverLimit };
+        self.ending.note(status, stop);
         self.cutter.cut(&mut self.kept);
         self.cutter.finish();
         Ok(())
@@ -135,8 +164,7 @@ impl Iterator for Lines {
             }
             self.course.as_ref()?;
             if let Err(error) = self.step() {
-                self.failed = Some(error.clone());
-                return Some(Err(error));
+                return Some(Err(self.ending.fail(error)));
             }
         }
     }

@@ -17,7 +17,7 @@ pub use captured::{Captured, CapturedStream};
 pub(crate) use course::{Course, Stop};
 #[cfg(any(feature = "tokio", feature = "async-io"))]
 pub(crate) use course::{earliest, is_over_limit};
-pub(crate) use feeding::{Feeding, Readers};
+pub(crate) use feeding::{Feeding, Readers, kill_backwards};
 pub(crate) use line::Cutter;
 pub use line::{Line, LinesEnd, OutputStream};
 pub use options::Capture;
@@ -67,49 +67,73 @@ pub(crate) fn capture(
 impl Course {
     /// What becomes of the processes, now that there is no more to be read, or no more time for it. Returns as [`capture`].
     pub(crate) fn end(
-        self,
+        mut self,
         stop: Stop,
         together: Together<'_>,
         system: &System,
         streams: &mut [Reading<'_>],
         options: &Capture,
     ) -> Result<(Option<ExitStatus>, Stop)> {
-        let Some(process) = together.processes.last() else { return Ok((None, stop)) };
-        let (deadline, is_real) = (self.deadline(), self.is_real());
-        let mut course = self;
         if stop == Stop::Complete || (stop == Stop::TimeIsUp && !options.kill_on_timeout) {
             // What was not written by now is not. Whoever is to be killed is killed before its input ends.
-            course.stop_feeding();
+            self.stop_feeding();
         }
-        // Everything is read, or was given up; the process may still run.
-        let status = match (stop, deadline) {
-            (Stop::Complete, None) => Some(process.wait()?),
-            (Stop::Complete, Some(deadline)) => process.wait_deadline(deadline)?,
-            (Stop::OverLimit, _) => {
+        // Everything is read, or was given up; the processes may still run.
+        let mut status = match stop {
+            Stop::Complete => together.wait(self.deadline())?,
+            Stop::TimeIsUp => None,
+            Stop::OverLimit => {
                 let status = kill(together)?;
                 streams.iter_mut().for_each(|stream| stream.kept.trim());
                 return Ok((status, Stop::OverLimit));
             }
-            (Stop::TimeIsUp, _) => None,
         };
-        if status.is_some() {
-            return Ok((status, Stop::Complete));
+        if status.is_none() {
+            status = if options.kill_on_timeout { kill(together)? } else { together.look()? };
+            for stream in &mut *streams {
+                match self.is_real() {
+                    true => stream.drain()?,
+                    false => drop(stream.drain_simulated(system)?),
+                }
+            }
+            return Ok((status, at_the_limit(status, streams, options)));
         }
-        let status = if options.kill_on_timeout { kill(together)? } else { process.try_wait()? };
-        for stream in &mut *streams {
-            match is_real {
-                true => stream.drain()?,
-                false => drop(stream.drain_simulated(system)?),
+        Ok((status, Stop::Complete))
+    }
+}
+
+impl Together<'_> {
+    /// The status of the last, once all have exited; `None`: not in time.
+    fn wait(self, deadline: Option<Instant>) -> Result<Option<ExitStatus>> {
+        self.all(|process| match deadline {
+            None => process.wait().map(Some),
+            Some(deadline) => process.wait_deadline(deadline),
+        })
+    }
+
+    /// As [`wait`](Self::wait), without waiting.
+    fn look(self) -> Result<Option<ExitStatus>> {
+        self.all(|process| process.try_wait())
+    }
+
+    fn all(self, status: impl Fn(&Process) -> Result<Option<ExitStatus>>) -> Result<Option<ExitStatus>> {
+        let mut last = None;
+        for process in self.processes {
+            last = status(process)?;
+            if last.is_none() {
+                break;
             }
         }
-        for stream in &mut *streams {
-            stream.kept.trim();
-        }
-        // It may have ended by itself at the last moment.
-        let all_is_there = streams.iter().all(|stream| stream.kept.complete);
-        let timed_out = options.kill_on_timeout || status.is_none() || !all_is_there;
-        Ok((status, if timed_out { Stop::TimeIsUp } else { Stop::Complete }))
+        Ok(last)
     }
+}
+
+/// Why there is no more, of processes whose time was up: they may have ended by themselves at the last moment, with this status.
+pub(crate) fn at_the_limit(status: Option<ExitStatus>, streams: &mut [Reading<'_>], options: &Capture) -> Stop {
+    streams.iter_mut().for_each(|stream| stream.kept.trim());
+    let all_is_there = streams.iter().all(|stream| stream.kept.complete);
+    let timed_out = options.kill_on_timeout || status.is_none() || !all_is_there;
+    if timed_out { Stop::TimeIsUp } else { Stop::Complete }
 }
 
 /// Writes the input of a process whose output is nobody's business, and waits for it.
@@ -126,17 +150,13 @@ pub(crate) fn kill(together: Together<'_>) -> Result<Option<ExitStatus>> {
     if together.is_group {
         drop(together.processes[0].kill_group());
     }
-    // The last first: whoever reads what another one writes must not see its end, and take a part for the whole.
-    let killed = last.kill();
-    others.iter().rev().for_each(|process| drop(process.kill()));
-    match killed {
-        Ok(()) | Err(Error::ProcessDone { .. }) => {
-            let status = last.wait_timeout(KILL_DELAY)?;
-            // What they wrote has its end when they have theirs.
-            others.iter().for_each(|process| drop(process.wait_timeout(KILL_DELAY)));
-            Ok(status)
-        }
-        Err(error) if error.errno() == Some(Errno::PERM) => last.try_wait(),
-        Err(error) => Err(error),
-    }
+    let killed = kill_backwards(together.processes.iter().copied()).swap_remove(0);
+    let status = match killed {
+        Ok(()) | Err(Error::ProcessDone { .. }) => last.wait_timeout(KILL_DELAY)?,
+        Err(error) if error.errno() == Some(Errno::PERM) => last.try_wait()?,
+        Err(error) => return Err(error),
+    };
+    // What they wrote has its end when they have theirs.
+    others.iter().for_each(|process| drop(process.wait_timeout(KILL_DELAY)));
+    Ok(status)
 }

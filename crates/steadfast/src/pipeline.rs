@@ -4,7 +4,7 @@ mod captured;
 
 pub use captured::{PipelineCaptured, PipelineOutput};
 
-use crate::output::KILL_DELAY;
+use crate::output::{KILL_DELAY, kill_backwards};
 use crate::{Child, ChildStdout, Command, ExitStatus, Stdio, System};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -104,8 +104,7 @@ impl Pipeline {
             if self.is_group {
                 command.process_group(running.children.first().map_or(0, |first| first.pid().as_raw()));
             }
-            let is_fed = feeds == Feeds::Yes && command.own_input().is_some();
-            let stdin = if is_fed { PlanStdio::Piped } else { stdin.clone() };
+            let stdin = if feeds == Feeds::Yes { command.stdin_or(stdin.clone()) } else { stdin.clone() };
             let stdout = if is_last { stdout.clone() } else { PlanStdio::Piped };
             let spawned = command.spawn_with(system, [stdin, stdout, stderr.clone()]);
             let mut child = spawned.inspect_err(|_| running.end())?;
@@ -215,16 +214,15 @@ impl RunningPipeline {
             // Each is killed by itself too: the group may have lost its leader, and its number.
             drop(first.kill_group());
         }
-        let killed = self.children.iter().rev().map(|child| child.kill());
+        let killed = kill_backwards(self.children.iter().map(|child| child.process())).into_iter();
         killed.filter(|answer| !matches!(answer, Err(error) if error.kind() == ErrorKind::ProcessDone)).fold(Ok(()), Result::and)
     }
 
     /// Leaves nothing behind of a pipeline that was not started in full.
     fn end(&self) {
-        // The last first: whoever reads what another one writes must not see its end.
-        let killed: Vec<bool> = self.children.iter().rev().map(|child| child.kill().is_ok()).collect();
+        let killed = kill_backwards(self.children.iter().map(|child| child.process()));
         // What cannot be killed is reaped in the background when its handle is dropped.
-        for (child, _) in self.children.iter().rev().zip(killed).filter(|(_, killed)| *killed) {
+        for (child, _) in self.children.iter().rev().zip(killed).filter(|(_, killed)| killed.is_ok()) {
             drop(child.wait_timeout(KILL_DELAY));
         }
     }

@@ -6,8 +6,8 @@ use super::over::Over;
 use super::pipe::Pipe;
 use super::runtime::Interest;
 use crate::child::Whose;
-use crate::output::{Capture, CapturedStream, KILL_DELAY, Reading, Stop, earliest, is_over_limit};
-use crate::pipe::End;
+use crate::output::{Capture, CapturedStream, KILL_DELAY, Reading, Stop, at_the_limit, earliest, is_over_limit};
+use crate::pipe::{End, errno};
 use crate::{Captured, Child, ExitStatus, Process};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -183,11 +183,7 @@ impl<R: Runtime> Course<R> {
         }
         let status = if options.kill_on_timeout { kill::<R>(child).await? } else { child.try_wait()? };
         drain(child, readings)?;
-        readings.iter_mut().for_each(|reading| reading.kept.trim());
-        // It may have ended by itself at the last moment.
-        let all_is_there = readings.iter().all(|reading| reading.kept.complete);
-        let timed_out = options.kill_on_timeout || status.is_none() || !all_is_there;
-        Ok((status, if timed_out { Stop::TimeIsUp } else { Stop::Complete }))
+        Ok((status, at_the_limit(status, readings, options)))
     }
 
     /// Whether it came to an end before the deadline.
@@ -277,8 +273,7 @@ fn poll_read<R: Engine>(pipe: &mut Pipe<R>, reading: &mut Reading<'_>, cx: &mut 
     match (polled, failed) {
         (_, Some(error)) => Err(error),
         (Poll::Ready(Err(error)), None) => {
-            let source = Errno::from_raw(error.raw_os_error().unwrap_or(Errno::IO.as_raw()));
-            Err(Error::System { call: "read", subject: format!("a pipe of a child ({error})"), source })
+            Err(Error::System { call: "read", subject: format!("a pipe of a child ({error})"), source: errno(&error) })
         }
         (polled, None) => Ok(polled.map(drop)),
     }

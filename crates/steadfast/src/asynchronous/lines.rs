@@ -3,13 +3,13 @@
 use super::capture::{Course, ends, readings};
 use super::child::Child;
 use super::hub::Runtime;
-use crate::command::cause;
-use crate::output::{Capture, CapturedStream, Cutter, Line, LinesEnd, OutputStream, Stop};
+use crate::lines::{Ending, cutter};
+use crate::output::{Capture, CapturedStream, Cutter, Line, LinesEnd, Stop};
 use crate::{Command, Process};
 use std::fmt;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
-use steadfast_core::{Error, Result};
+use steadfast_core::Result;
 
 /// The lines of both outputs of a child, as they come: [`lines_async`](crate::tokio::AsyncCommand::lines_async) starts one.
 ///
@@ -24,11 +24,7 @@ pub struct Lines<R: Runtime> {
     stop: Option<Stop>,
     kept: [CapturedStream; 2],
     cutter: Cutter,
-    end: LinesEnd,
-    /// After an error there is nothing more to be told.
-    failed: Option<Error>,
-    /// If it must succeed.
-    checked: Option<Box<Command>>,
+    ending: Ending,
 }
 
 impl<R: Runtime> Lines<R> {
@@ -36,15 +32,12 @@ impl<R: Runtime> Lines<R> {
         let mut child = Child::from(command.spawn_captured()?);
         let feeding = child.feeding(command.own_input());
         let course = Course::begin(child.process(), feeding, &options);
-        let speaks_on = if command.is_one_stream() { OutputStream::Stdout } else { OutputStream::Stderr };
         Ok(Lines {
-            cutter: Cutter::new(&options, speaks_on),
-            checked: command.is_checked().then(|| Box::new(command.clone())),
+            cutter: cutter(command, &options),
+            ending: Ending::of(command),
             course: Some(course),
             stop: None,
             kept: Default::default(),
-            end: LinesEnd::default(),
-            failed: None,
             child,
             options,
         })
@@ -64,8 +57,7 @@ impl<R: Runtime> Lines<R> {
             self.course.as_ref()?;
             if let Err(error) = self.step().await {
                 self.course = None;
-                self.failed = Some(error.clone());
-                return Some(Err(error));
+                return Some(Err(self.ending.fail(error)));
             }
         }
     }
@@ -78,12 +70,7 @@ impl<R: Runtime> Lines<R> {
         while let Some(line) = self.next().await {
             line?;
         }
-        self.failed.map_or(Ok(()), Err)?;
-        let LinesEnd { status, timed_out, over_limit } = self.end;
-        if let Some(command) = &self.checked {
-            command.check_end(status, cause(timed_out, over_limit), self.cutter.last_words())?;
-        }
-        Ok(self.end)
+        self.ending.verdict(self.cutter.last_words())
     }
 
     /// Until there is a line, or the last is known.
@@ -100,7 +87,7 @@ impl<R: Runtime> Lines<R> {
         let ends = ends(&pipes);
         let mut readings = readings(&ends, &mut self.kept);
         let (status, stop) = course.end(stop, child, &mut readings, &self.options).await?;
-        self.end = LinesEnd { status, timed_out: stop == Stop::TimeIsUp, over_limit: stop == Stop::OverLimit };
+        self.ending.note(status, stop);
         self.course = None;
         self.cutter.cut(&mut self.kept);
         self.cutter.finish();

@@ -6,7 +6,6 @@ use super::virtual_time::VirtualTime;
 use crate::wait::{SHORTEST, Verdict, longer, soon, verdict};
 use crate::{ExitStatus, Process};
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -124,7 +123,7 @@ impl<R: Engine> Over<R> {
             }
             Ok(None) => self.hear(),
             // No room for the runtime's own: the backend may have some.
-            Err(error) if is_of_the_moment(&error) => self.hear(),
+            Err(error) if Errno::of(&error).is_some_and(Errno::is_of_the_moment) => self.hear(),
             Err(error) => Err(Error::Unsupported { backend: "async", what: error.to_string() }),
         }
     }
@@ -175,12 +174,6 @@ impl<R: Engine> Over<R> {
         });
         self.pause = longer(self.pause);
     }
-}
-
-/// Whether there is just no descriptor, or memory, left.
-fn is_of_the_moment(error: &io::Error) -> bool {
-    let errno = error.raw_os_error().map(Errno::from_raw);
-    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOSPC))
 }
 
 impl<R: Engine> Future for Over<R> {

@@ -130,8 +130,8 @@ impl<R: Runtime> ChildStdin<R> {
         let mut pipe = self.lock();
         let Some(pipe) = &mut *pipe else { return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())) };
         let (end, now) = (pipe.end(), pipe.now());
-        let feed = || end.feed(bytes, now).map_err(|errno| io::Error::from_raw_os_error(errno.as_raw()));
-        pipe.poll_io(cx, Interest::Write, &mut { feed })
+        let mut feed = || end.feed(bytes, now).map_err(|errno| io::Error::from_raw_os_error(errno.as_raw()));
+        pipe.poll_io(cx, Interest::Write, &mut feed)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Box<Pipe<R>>>> {

@@ -5,7 +5,7 @@ use super::feeding::Feeding;
 use super::hub::Runtime;
 use crate::child::Whose;
 use crate::{Capture, Captured, Command, ExitStatus, Output, System};
-use steadfast_core::{Error, PlanStdio, Result};
+use steadfast_core::{Error, Result};
 
 /// A child that was started to be run to its end.
 pub(crate) struct Run<R: Runtime> {
@@ -19,9 +19,7 @@ pub(crate) struct Run<R: Runtime> {
 impl<R: Runtime> Run<R> {
     /// With this process's streams.
     pub(crate) fn status(command: &Command) -> Result<Run<R>> {
-        let stdin = if command.own_input().is_some() { PlanStdio::Piped } else { PlanStdio::Inherit };
-        let child = command.spawn_with(&System::current()?, [stdin, PlanStdio::Inherit, PlanStdio::Inherit])?;
-        Ok(Run::new(command, child))
+        Ok(Run::new(command, command.spawn_with(&System::current()?, command.streams_for_status())?))
     }
 
     /// With its output piped.

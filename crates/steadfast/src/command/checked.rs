@@ -7,8 +7,8 @@ use steadfast_core::{Error, PlanStdio, Result};
 
 impl Command {
     /// Whether the command must succeed: with `true`, the calls that run it to its end return [`Error::Unsuccessful`] unless it exits with 0, and
-    /// is not ended for its time or its limit ([`kill_on_limit`](crate::Capture::kill_on_limit)). The error has the program with its arguments, the status, and the last lines of stderr if that was
-    /// captured. The calls are [`status`](Command::status), [`output`](Command::output), [`output_timeout`](Command::output_timeout),
+    /// is not ended for its time or its limit ([`kill_on_limit`](crate::Capture::kill_on_limit)). The error has the program with its arguments, the
+    /// status, and the last lines of stderr if that was captured. The calls are [`status`](Command::status), [`output`](Command::output), [`output_timeout`](Command::output_timeout),
     /// [`capture`](Command::capture), those of [`Pipeline`](crate::Pipeline), and their async counterparts.
     ///
     /// ```

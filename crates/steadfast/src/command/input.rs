@@ -26,9 +26,9 @@ impl Command {
         self
     }
 
-    /// Its stdin, where a call runs it to its end: its input, or nothing.
-    pub(crate) fn stdin_without_caller(&self) -> PlanStdio {
-        if self.input.is_some() { PlanStdio::Piped } else { PlanStdio::Null }
+    /// Its stdin, where a call runs it to its end: a pipe for its input or, without one, this.
+    pub(crate) fn stdin_or(&self, default: PlanStdio) -> PlanStdio {
+        if self.input.is_some() { PlanStdio::Piped } else { default }
     }
 
     /// What it is to read from its stdin, if it was given that.

@@ -223,14 +223,14 @@ impl Command {
     /// As [`spawn`](Command::spawn) and [`Child::wait`].
     pub fn status(&self) -> Result<ExitStatus> {
         let system = System::current()?;
-        let Some(input) = &self.input else {
+        let mut child = self.spawn_with(&system, self.streams_for_status())?;
+        if self.input.is_none() {
             // What it writes into a pipe has a reader until it ends.
-            return self.check_status(self.spawn_with(&system, Default::default())?.wait()?);
-        };
-        let mut child = self.spawn_with(&system, [PlanStdio::Piped, PlanStdio::Inherit, PlanStdio::Inherit])?;
+            return self.check_status(child.wait()?);
+        }
         // What is piped all the same is nobody's here.
         drop((child.stdout.take(), child.stderr.take()));
-        let feeding = child.feeding(Some(input));
+        let feeding = child.feeding(self.own_input());
         self.check_status(output::feed(child.process(), &system, feeding)?)
     }
 
@@ -303,8 +303,13 @@ impl Command {
         (self.stdin.as_ref(), self.stdout.as_ref())
     }
 
+    /// This process's, but for its input.
+    pub(crate) fn streams_for_status(&self) -> [PlanStdio; 3] {
+        [self.stdin_or(PlanStdio::Inherit), PlanStdio::Inherit, PlanStdio::Inherit]
+    }
+
     pub(crate) fn spawn_captured(&self) -> Result<Child> {
-        self.spawn_with(&System::current()?, [self.stdin_without_caller(), PlanStdio::Piped, PlanStdio::Piped])
+        self.spawn_with(&System::current()?, [self.stdin_or(PlanStdio::Null), PlanStdio::Piped, PlanStdio::Piped])
     }
 
     pub(crate) fn spawn_with(&self, system: &System, defaults: [PlanStdio; 3]) -> Result<Child> {

@@ -32,9 +32,6 @@ pub(crate) struct Course {
     processes: Vec<Process>,
     feeding: Option<Feeding>,
     is_real: bool,
-    /// Whether anybody has to know of the exit: who feeds must, for a child that reads no more may leave its stdin open to others that do not
-    /// read.
-    is_watched: bool,
     /// Of those that have not exited yet.
     watches: Vec<Watch>,
     is_over: bool,
@@ -53,11 +50,10 @@ impl Course {
     ) -> Result<Course> {
         let mut ends = streams.iter().filter_map(Reading::open_end).chain(feeding.as_ref().and_then(Feeding::end));
         let is_real = ends.all(|end| end.fd().is_some());
-        let is_watched = options.wait_delay.is_some() || feeding.is_some();
         let processes: Vec<Process> = processes.iter().copied().cloned().collect();
-        let watched = if is_real && is_watched { &processes[..] } else { &[] };
+        let watched = if is_real && is_watched(feeding.as_ref(), options) { &processes[..] } else { &[] };
         let watches = watched.iter().map(Watch::new).collect::<Result<_>>()?;
-        Ok(Course { processes, feeding, is_real, is_watched, watches, is_over: false, cut: None, deadline })
+        Ok(Course { processes, feeding, is_real, watches, is_over: false, cut: None, deadline })
     }
 
     /// Waits for the next thing to happen, and does what there is to do. `None`: there may be more.
@@ -137,7 +133,7 @@ impl Course {
             return if self.feeds() { self.feed_simulated(system) } else { Ok(Some(Stop::Complete)) };
         };
         let (mut exited, mut failed) = (false, None);
-        let looks_for_the_end = self.is_watched && !self.is_over;
+        let looks_for_the_end = is_watched(self.feeding.as_ref(), options) && !self.is_over;
         let (processes, feeding) = (&self.processes, &mut self.feeding);
         pipe.block_until(earliest(self.deadline, self.cut), &mut || {
             let fed = feeding.as_mut().map_or(Ok(false), |feeding| feeding.write_some(system.now()));
@@ -182,6 +178,11 @@ impl Course {
         let moved = self.feeding.as_mut().map_or(Ok(false), |feeding| feeding.write_some(look))?;
         Ok((!moved && have_exited(&self.processes)?).then_some(Stop::Complete))
     }
+}
+
+/// Whether anybody has to know of the exit: who feeds must, for a child that reads no more may leave its stdin open to others that do not read.
+fn is_watched(feeding: Option<&Feeding>, options: &Capture) -> bool {
+    options.wait_delay.is_some() || feeding.is_some()
 }
 
 fn have_exited(processes: &[Process]) -> Result<bool> {

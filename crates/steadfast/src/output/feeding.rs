@@ -18,7 +18,7 @@ pub(crate) struct Feeding {
     end: Option<Arc<End>>,
 }
 
-/// Who reads an input: the child and, in a pipeline, those behind it.
+/// Who reads an input: the child and, in a pipeline, those behind it. One that is gone, or has changed its user, does with it what it likes.
 pub(crate) struct Readers(Vec<Process>);
 
 impl Readers {
@@ -27,9 +27,7 @@ impl Readers {
     }
 
     pub(crate) fn kill(&self) {
-        // The last first: whoever reads what another one writes must not see its end. One that is gone, or has changed its user, does with it
-        // what it likes.
-        self.0.iter().rev().for_each(|process| drop(process.kill()));
+        drop(kill_backwards(self.0.iter()));
     }
 }
 
@@ -90,4 +88,10 @@ impl Drop for Feeding {
             self.whose.kill();
         }
     }
+}
+
+/// Kills all of them, the last first: whoever reads what another one writes must not see its end, and take a part for the whole. The answers are
+/// in that order.
+pub(crate) fn kill_backwards<'a>(processes: impl DoubleEndedIterator<Item = &'a Process>) -> Vec<Result<()>> {
+    processes.rev().map(|process| process.kill()).collect()
 }

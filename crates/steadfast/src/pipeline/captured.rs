@@ -124,31 +124,10 @@ impl RunningPipeline {
         let first = self.children.first().zip(of.commands.first());
         let readers = || Readers::new(processes.iter().copied());
         let feeding = first.and_then(|(child, command)| child.feeding_for(command.own_input(), readers));
-        let (end, mut stop) = output::capture(together, system, &mut streams, feeding, options, deadline)?;
+        let (_, stop) = output::capture(together, system, &mut streams, feeding, options, deadline)?;
         drop(streams);
-        let mut statuses = vec![None; self.children.len()];
-        for (child, status) in self.children.iter().zip(&mut statuses) {
-            *status = match (stop, deadline) {
-                // Killed; one of another user, or in state D, may live on.
-                (Stop::OverLimit, _) => child.wait_timeout(output::KILL_DELAY)?,
-                (Stop::TimeIsUp, _) if options.kill_on_timeout => child.wait_timeout(output::KILL_DELAY)?,
-                (Stop::TimeIsUp, _) => child.try_wait()?,
-                (Stop::Complete, None) => Some(child.wait()?),
-                (Stop::Complete, Some(deadline)) => child.wait_deadline(deadline)?,
-            };
-        }
-        if let Some(status) = statuses.last_mut() {
-            *status = status.or(end);
-        }
-        if stop == Stop::Complete && statuses.iter().any(Option::is_none) {
-            stop = Stop::TimeIsUp;
-            if options.kill_on_timeout {
-                output::kill(together)?;
-                for (child, status) in self.children.iter().zip(&mut statuses) {
-                    *status = child.wait_timeout(output::KILL_DELAY)?;
-                }
-            }
-        }
+        // All were waited for, or looked at.
+        let statuses = self.children.iter().map(|child| child.try_wait()).collect::<Result<_>>()?;
         let (timed_out, over_limit) = (stop == Stop::TimeIsUp, stop == Stop::OverLimit);
         Ok(PipelineCaptured { statuses, timed_out, over_limit, stdout, stderr })
     }
