@@ -52,10 +52,15 @@ fn both_ways(command: &Command, options: &Capture) -> Vec<(Vec<Line>, LinesEnd)>
     vec![on_a_thread, in_a_task, in_another]
 }
 
-/// What is open after each use: what the reactors keep, and nothing that is just being closed in the background.
+/// What is open after each use: what the reactors keep, and nothing of a child or a runtime that is just being closed in the background.
 fn kept_by_reactors() -> std::collections::BTreeSet<String> {
+    let is_pidfd = |name: &String| {
+        let link = std::fs::read_link(format!("/proc/self/fd/{name}")).unwrap_or_default();
+        link.to_string_lossy().contains("pidfd")
+    };
     let after_use = || {
         both_ways(&sh("true"), &Capture::new());
+        until("the last pidfd is closed", || !descriptors().iter().any(is_pidfd));
         descriptors()
     };
     let first = after_use();
