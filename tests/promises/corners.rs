@@ -49,6 +49,9 @@ fn to_the_last(system: &System) {
     let captured = pipeline.capture(&Capture::new()).unwrap();
     assert_eq!(captured.stderr[0].to_string().trim(), much().len().to_string());
     assert!(pipeline.output().unwrap().success());
+    // Who has closed its streams is waited for all the same.
+    let quiet = Pipeline::new([sh("exec >&- 2>&-; sleep 0.05; exit 3"), sh("exit 4")]).output().unwrap();
+    assert_eq!(quiet.statuses.iter().map(|status| status.code().unwrap()).collect::<Vec<_>>(), [3, 4]);
     // With an input, what is piped and nobody's is closed; otherwise it would wait for ever.
     let mut fed = Command::new("cat");
     fed.input("x");

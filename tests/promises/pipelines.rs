@@ -177,4 +177,10 @@ fn simulated_pipeline() {
     let late = Pipeline::new([Command::new("slow"), Command::new("last")]).output_timeout(second).unwrap();
     assert_eq!((late.timed_out, kernel.now() - before, late.stderr[0].to_vec()), (true, second, b"here".to_vec()));
     assert!(late.statuses.iter().all(Option::is_some));
+    drop(_here);
+    // In whatever order: the last is killed before it sees the end of what the first one wrote, and has not taken that for the whole.
+    kernel.explore(1..=500, |_| {
+        let late = Pipeline::new([Command::new("slow"), Command::new("last")]).output_timeout(second).unwrap();
+        assert_eq!((late.stderr[1].to_vec(), late.stdout.to_vec()), (vec![], vec![]));
+    });
 }

@@ -77,3 +77,16 @@ impl fmt::Display for Errno {
 }
 
 impl std::error::Error for Errno {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn out_of_watches_is_of_the_moment_and_says_nothing_of_the_kernel() {
+        let both = |errno: Errno| (errno.is_transient(), errno.is_of_the_moment());
+        assert_eq!(both(Errno::NOSPC), (false, true));
+        assert_eq!([Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN, Errno::INTR].map(both), [(true, true); 5]);
+        assert_eq!([Errno::PERM, Errno::NOSYS, Errno::CHILD].map(both), [(false, false); 3]);
+    }
+}
