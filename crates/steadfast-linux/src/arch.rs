@@ -1,8 +1,8 @@
 //! What differs by architecture, and the only file where it may: `clone3` with a stack of its own for the child, which no C
-//! library offers, and the numbers of the calls that came in a second width.
+//! library offers; system calls that leave errno alone; and the numbers of the calls that came in a second width.
 
 use crate::raw::CloneArgs;
-use std::ffi::c_void;
+use std::ffi::{c_long, c_void};
 
 cfg_if::cfg_if! {
     if #[cfg(target_arch = "x86_64")] {
@@ -10,8 +10,8 @@ cfg_if::cfg_if! {
         /// Returns the PID, or the negated errno.
         ///
         /// # Safety
-        /// `args` names a stack that nobody else uses and that is large enough for `run`; with `CLONE_VM`, `CLONE_VFORK` is
-        /// set too, so that what `arg` points to outlives the child; `run` does only what is allowed after a `vfork`.
+        /// `args` names a stack that nobody else uses and that is large enough for `run`; with `CLONE_VM`, both stay until the child has left
+        /// our memory, and so does what `arg` points to; `run` does only what is allowed after a `vfork`.
         pub(crate) unsafe fn clone3(
             args: &CloneArgs,
             run: unsafe extern "C" fn(*mut c_void) -> !,
@@ -92,6 +92,74 @@ cfg_if::cfg_if! {
             -(libc::ENOSYS as isize)
         }
         pub(crate) const HAS_CLONE3: bool = false;
+    }
+}
+
+cfg_if::cfg_if! {
+    if #[cfg(target_arch = "x86_64")] {
+        /// A system call, whose answer is the kernel's own: a number from -4095 to -1 is a negated errno. It writes to no memory of the thread's:
+        /// the C library's own `syscall` would write errno, which a child in our memory shares with a thread that runs.
+        ///
+        /// # Safety
+        /// As the call with these arguments.
+        pub(crate) unsafe fn syscall(number: c_long, [a, b, c, d, e, f]: [usize; 6]) -> isize {
+            let answer: isize;
+            // SAFETY: the call clobbers rax, rcx and r11 only; the caller vouches for what it does.
+            unsafe {
+                std::arch::asm!(
+                    "syscall",
+                    inlateout("rax") number as isize => answer,
+                    in("rdi") a,
+                    in("rsi") b,
+                    in("rdx") c,
+                    in("r10") d,
+                    in("r8") e,
+                    in("r9") f,
+                    lateout("rcx") _,
+                    lateout("r11") _,
+                    options(nostack),
+                );
+            }
+            answer
+        }
+        pub(crate) const LEAVES_ERRNO_ALONE: bool = true;
+    } else if #[cfg(target_arch = "aarch64")] {
+        /// A system call, as on x86_64.
+        ///
+        /// # Safety
+        /// As the call with these arguments.
+        pub(crate) unsafe fn syscall(number: c_long, [a, b, c, d, e, f]: [usize; 6]) -> isize {
+            let answer: isize;
+            // SAFETY: the call clobbers x0 only; the caller vouches for what it does.
+            unsafe {
+                std::arch::asm!(
+                    "svc 0",
+                    inlateout("x0") a => answer,
+                    in("x1") b,
+                    in("x2") c,
+                    in("x3") d,
+                    in("x4") e,
+                    in("x5") f,
+                    in("x8") number,
+                    options(nostack),
+                );
+            }
+            answer
+        }
+        pub(crate) const LEAVES_ERRNO_ALONE: bool = true;
+    } else {
+        /// A system call by the C library, which writes errno: a child in our memory may only make it while this thread is suspended.
+        ///
+        /// # Safety
+        /// As the call with these arguments.
+        pub(crate) unsafe fn syscall(number: c_long, [a, b, c, d, e, f]: [usize; 6]) -> isize {
+            // SAFETY: the caller vouches for it.
+            match unsafe { libc::syscall(number, a, b, c, d, e, f) } {
+                -1 => -(crate::raw::errno().as_raw() as isize),
+                answer => answer as isize,
+            }
+        }
+        pub(crate) const LEAVES_ERRNO_ALONE: bool = false;
     }
 }
 

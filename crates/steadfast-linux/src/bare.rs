@@ -45,7 +45,7 @@ pub fn spawn_and_wait(path: &CStr, calls: Option<&Calls>) -> Result<ExitStatus, 
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
     let arg = (&raw const order).cast_mut().cast::<c_void>();
     // SAFETY: the stack is ours alone and large enough; `run` executes or exits; what is pointed to outlives the call.
-    let made = unsafe { raw::clone(flags, stack.top(), run, arg, &raw mut pidfd) };
+    let made = unsafe { raw::clone(flags, stack.top(), run, arg, &raw mut pidfd, ptr::null_mut()) };
     stack.keep();
     made?;
     // SAFETY: the kernel has just opened it for us, and nobody else has been told.

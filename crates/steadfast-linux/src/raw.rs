@@ -1,4 +1,5 @@
-//! System calls as the child after a clone may make them: no allocation, no lock, no thread of the C library involved.
+//! System calls as the child after a clone may make them: no allocation, no lock, no thread of the C library involved, and no errno, which
+//! the child shares with a thread of ours that may run.
 
 use std::ffi::{c_int, c_long, c_void};
 use steadfast_core::Errno;
@@ -44,7 +45,58 @@ impl KernelSigaction {
     }
 }
 
-/// What a system call returned, as an errno or a number.
+/// What may be an argument of a system call.
+pub(crate) trait Word {
+    fn word(self) -> usize;
+}
+
+macro_rules! words {
+    ($($number:ty)*) => {$(
+        impl Word for $number {
+            fn word(self) -> usize {
+                self as usize
+            }
+        }
+    )*};
+}
+
+words!(i32 u32 i64 u64 isize usize);
+
+impl<T> Word for *const T {
+    fn word(self) -> usize {
+        // The kernel goes there.
+        self.expose_provenance()
+    }
+}
+
+impl<T> Word for *mut T {
+    fn word(self) -> usize {
+        self.expose_provenance()
+    }
+}
+
+/// A system call with up to six arguments; those that are not given are zero. It touches no errno.
+macro_rules! syscall {
+    ($number:expr $(, $argument:expr)* $(,)?) => {
+        $crate::raw::answer($crate::arch::syscall($number, $crate::raw::six([$($crate::raw::Word::word($argument)),*])))
+    };
+}
+pub(crate) use syscall;
+
+pub(crate) fn six<const N: usize>(given: [usize; N]) -> [usize; 6] {
+    let mut all = [0; 6];
+    for (place, word) in all.iter_mut().zip(given) {
+        *place = word;
+    }
+    all
+}
+
+/// What the kernel itself answered.
+pub(crate) fn answer(answer: isize) -> Result<c_long, Errno> {
+    if (-4095..0).contains(&answer) { Err(Errno::from_raw(-answer as i32)) } else { Ok(answer as c_long) }
+}
+
+/// What a function of the C library returned, as an errno or a number.
 pub(crate) fn check(answer: c_long) -> Result<c_long, Errno> {
     if answer == -1 { Err(errno()) } else { Ok(answer) }
 }
@@ -52,11 +104,10 @@ pub(crate) fn check(answer: c_long) -> Result<c_long, Errno> {
 /// A system call that takes numbers only, at most three; some want the rest of theirs to be zero.
 pub(crate) fn call(number: c_long, [a, b, c]: [c_long; 3]) -> Result<c_long, Errno> {
     // SAFETY: the calls made through here take no pointer, or one that their caller vouches for.
-    check(unsafe { libc::syscall(number, a, b, c, 0_usize, 0_usize) })
+    unsafe { syscall!(number, a, b, c) }
 }
 
-/// The errno of the call just made on this thread. After a clone with `CLONE_VM` this is the suspended parent's, which it
-/// does not mind.
+/// The errno of the call of the C library just made on this thread.
 pub(crate) fn errno() -> Errno {
     // SAFETY: the C library keeps this pointer valid for the thread's life.
     let location = unsafe { libc::__errno_location() };
@@ -69,7 +120,10 @@ pub(crate) fn errno() -> Errno {
 pub(crate) fn set_signal_mask(mask: SignalSet) -> SignalSet {
     let mut old: SignalSet = 0;
     // SAFETY: both pointers are to 8 bytes that live through the call, which is what the size argument says.
-    unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, &raw mut old, size_of::<SignalSet>()) };
+    let answer = unsafe {
+        syscall!(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, &raw mut old, size_of::<SignalSet>())
+    };
+    debug_assert!(answer.is_ok());
     old
 }
 
@@ -78,8 +132,8 @@ pub(crate) fn sigaction(signal: c_int, new: Option<&KernelSigaction>) -> Result<
     let mut old = KernelSigaction::default();
     let new = new.map_or(std::ptr::null(), std::ptr::from_ref);
     // SAFETY: `new` is null or a valid action, `old` is room for one; both at least as large as the kernel's.
-    let answer = unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, new, &raw mut old, size_of::<SignalSet>()) };
-    check(answer).map(|_| old)
+    let answer = unsafe { syscall!(libc::SYS_rt_sigaction, signal, new, &raw mut old, size_of::<SignalSet>()) };
+    answer.map(|_| old)
 }
 
 /// Resets a signal to its default.
@@ -92,11 +146,14 @@ pub(crate) fn reset_signal(signal: c_int) {
 pub(crate) fn exit_now(code: c_int) -> ! {
     loop {
         // SAFETY: the call has no pointer and does not return; a filter that refuses it leaves us in the loop.
-        unsafe { libc::syscall(libc::SYS_exit_group, code) };
+        _ = unsafe { syscall!(libc::SYS_exit_group, code) };
     }
 }
 
-/// `clone(2)` through the C library, for a child on the stack `top`. `extra` is where `CLONE_PIDFD` puts the descriptor.
+/// `clone(2)` through the C library, for a child on the stack `top`. `extra` is where `CLONE_PIDFD` puts the descriptor, or
+/// `CLONE_PARENT_SETTID` the PID; `word` is what `CLONE_CHILD_CLEARTID` clears.
+///
+/// In the child the library's part (glibc since 2.25, musl) is to call `run`: it takes it from the new stack, and writes nothing.
 ///
 /// # Safety
 /// As for [`crate::arch::clone3`]; `top` is aligned to 16 bytes.
@@ -105,10 +162,12 @@ pub(crate) unsafe fn clone(
     top: *mut c_void,
     run: extern "C" fn(*mut c_void) -> c_int,
     arg: *mut c_void,
-    pidfd: *mut c_int,
+    extra: *mut c_int,
+    word: *mut u32,
 ) -> Result<i32, Errno> {
+    let no_tls = std::ptr::null_mut::<c_void>();
     // SAFETY: the caller vouches for the stack, the function and what the pointers point to.
-    let pid = unsafe { libc::clone(run, top, flags, arg, pidfd) };
+    let pid = unsafe { libc::clone(run, top, flags, arg, extra, no_tls, word) };
     if pid == -1 { Err(errno()) } else { Ok(pid) }
 }
 

@@ -1,4 +1,4 @@
-//! The stack of a child that shares our memory: one per thread, kept for the next spawn, with a guard page below.
+//! The stacks of children that share our memory: a few per thread, kept for the next spawns, with a guard page below.
 
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -12,8 +12,11 @@ const LARGE: usize = 1024 * 1024;
 /// The largest page of any Linux, so that the guard is at least one page everywhere.
 const GUARD: usize = 64 * 1024;
 
+/// So many at most are kept by a thread: as many starts as are useful at a time.
+const FEW: usize = 16;
+
 thread_local! {
-    static KEPT: Cell<Option<Stack>> = const { Cell::new(None) };
+    static KEPT: Cell<Vec<Stack>> = const { Cell::new(Vec::new()) };
 }
 
 pub(crate) struct Stack {
@@ -23,22 +26,30 @@ pub(crate) struct Stack {
 }
 
 impl Stack {
-    /// Takes this thread's stack, or maps one. While it is taken, a signal handler that spawned would map another; but
-    /// signals are blocked by then.
+    /// Takes one of this thread's, or maps one.
     pub(crate) fn take() -> Result<Stack, Errno> {
-        match KEPT.try_with(Cell::take) {
-            Ok(Some(stack)) => Ok(stack),
-            _ => Stack::map(SIZE),
-        }
+        let kept = KEPT.try_with(|kept| {
+            let mut stacks = kept.take();
+            let stack = stacks.pop();
+            kept.set(stacks);
+            stack
+        });
+        kept.ok().flatten().map_or_else(|| Stack::map(SIZE), Ok)
     }
 
-    /// Gives it back for the next spawn on this thread. (mmap and munmap cost a tenth of a whole spawn.)
+    /// Gives it back for the next spawn on this thread, whichever it is. (mmap and munmap cost a tenth of a whole spawn.)
     pub(crate) fn keep(self) {
         if self.size != SIZE {
             return;
         }
         // A thread that is ending has no room for it any more, and unmaps it here.
-        _ = KEPT.try_with(|kept| kept.set(Some(self)));
+        _ = KEPT.try_with(|kept| {
+            let mut stacks = kept.take();
+            if stacks.len() < FEW {
+                stacks.push(self);
+            }
+            kept.set(stacks);
+        });
     }
 
     /// One for code of the caller's, which is not kept.
@@ -81,8 +92,7 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        // SAFETY: the mapping is ours alone, and its child has ended or executed another program: whoever holds a `Stack`
-        // is the parent, which `CLONE_VFORK` kept waiting until then.
+        // SAFETY: the mapping is ours alone, and its child has ended or executed another program: until then its flight has it.
         unsafe { libc::munmap(self.base, GUARD + self.size) };
     }
 }

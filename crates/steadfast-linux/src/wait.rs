@@ -148,19 +148,21 @@ pub(crate) fn reap_quiet(pid: i32) {
     _ = until_reaped(|| wait4(pid, libc::__WCLONE));
 }
 
-/// Whether this is a child of ours that has not executed a program: it has no exit signal, which it would have got then. Waits until it is a
-/// zombie, and leaves it so: for one that runs no more, but may not have come to its end yet.
-pub(crate) fn dies_quietly(pid: i32) -> bool {
-    let options = libc::WEXITED | libc::WNOWAIT | libc::__WCLONE;
+/// Whether this is a child of ours that has not executed a program: it has no exit signal, which it would have got then. It may run, or be a
+/// zombie; it stays what it is.
+pub(crate) fn is_quiet_child(pid: i32) -> bool {
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WCLONE;
     let no_info = std::ptr::null_mut::<libc::siginfo_t>();
     let no_usage = std::ptr::null_mut::<libc::rusage>();
-    loop {
-        // SAFETY: neither null is written.
-        match raw::check(unsafe { libc::syscall(libc::SYS_waitid, libc::P_PID, pid, no_info, options, no_usage) }) {
-            Err(Errno::INTR) => {}
-            answer => return answer == Ok(0),
-        }
-    }
+    // SAFETY: neither null is written.
+    raw::check(unsafe { libc::syscall(libc::SYS_waitid, libc::P_PID, pid, no_info, options, no_usage) }) == Ok(0)
+}
+
+/// A pidfd is readable when the process has exited (pidfd_open(2)).
+pub(crate) fn is_readable(pidfd: BorrowedFd<'_>) -> bool {
+    let mut poll = libc::pollfd { fd: pidfd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: one pollfd, as is said.
+    unsafe { libc::poll(&raw mut poll, 1, 0) == 1 }
 }
 
 /// Reaps the process behind a pidfd, however long that takes.
@@ -176,7 +178,7 @@ pub(crate) fn reap_by(pidfd: BorrowedFd<'_>) -> Result<Option<Exit>, Errno> {
     })
 }
 
-fn wait4(pid: i32, options: c_int) -> Result<Option<Exit>, Errno> {
+pub(crate) fn wait4(pid: i32, options: c_int) -> Result<Option<Exit>, Errno> {
     let mut status: c_int = 0;
     let mut usage = untold();
     // SAFETY: `status` and `usage` are room for what the kernel writes, and live through the call.

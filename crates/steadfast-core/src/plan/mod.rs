@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What to spawn. A `Plan` has been checked: the program's name is not empty, there is no NUL byte in it, and its settings do not contradict each
-/// other.
+/// other. A clone is the same plan, and costs nothing.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    inner: PlanBuilder,
+    inner: Arc<PlanBuilder>,
 }
 
 /// Where one of the standard streams of a new process comes from or goes to.
@@ -90,12 +90,12 @@ impl Plan {
     /// The name and the value have no NUL byte, and the name no `=`, or the spawn fails with `EINVAL`.
     #[must_use]
     pub fn with_variable(&self, name: &str, value: &str) -> Plan {
-        let mut inner = self.inner.clone();
+        let mut inner = PlanBuilder::clone(&self.inner);
         let mut env = inner.env.take().unwrap_or_else(|| std::env::vars_os().collect());
         env.retain(|(old, _)| old != name);
         env.push((name.into(), value.into()));
         inner.env = Some(env);
-        Plan { inner }
+        Plan { inner: Arc::new(inner) }
     }
 
     /// Its whole environment; `None`: the caller's, as it is at the spawn.
@@ -224,7 +224,7 @@ impl PlanBuilder {
         }
         match conflicts::conflict(&self) {
             Some(why) => invalid(why),
-            None => Ok(Plan { inner: self }),
+            None => Ok(Plan { inner: Arc::new(self) }),
         }
     }
 }

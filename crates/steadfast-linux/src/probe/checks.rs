@@ -8,6 +8,7 @@ use crate::raw::{self, CloneArgs, call};
 use crate::wait::reap_whoever_wins;
 use std::ffi::{c_int, c_long, c_void};
 use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use steadfast_core::Errno;
 
 type Ask = fn(&Surroundings<'_>) -> Result<(), Errno>;
@@ -23,6 +24,9 @@ const fn question(name: &'static str, since: &'static str, ask: Ask) -> Question
 const PIDFD_OPEN: usize = 0;
 const WAITID: usize = 1;
 
+/// Whether a child may be in its parent's memory that is not suspended, and clears a word when it ends.
+pub(super) const IN_OUR_MEMORY: &str = "CLONE_CHILD_CLEARTID";
+
 /// What decides the backend, and how we spawn and wait.
 pub(super) const NEEDED: &[Question] = &[
     required("pidfd_open", "5.3", |_| pidfd_open(0).map(close)),
@@ -35,6 +39,7 @@ pub(super) const NEEDED: &[Question] = &[
     }),
     question("waitid_pid", "2.6.9", |_| expect(Errno::CHILD, waitid(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG))),
     question("proc_signal", "5.1", |_| with_own_directory(|fd| send_signal(fd, 0))),
+    question(IN_OUR_MEMORY, "2.6", cleared_word),
     // The door must do both.
     question("clone3", "5.5", |s| clone3(s, raw::CLONE_CLEAR_SIGHAND, 0)),
 ];
@@ -153,7 +158,7 @@ fn born_with_pidfd(s: &Surroundings<'_>, reap: impl FnOnce(i32, c_long) -> Resul
     let mut clone = |exit_signal| {
         let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | exit_signal;
         // SAFETY: the lower half of our own stack, which nobody uses; `leave` ends at once; `pidfd` outlives the call.
-        unsafe { raw::clone(flags, s.stack_top, leave, ptr::null_mut(), &raw mut pidfd) }
+        unsafe { raw::clone(flags, s.stack_top, leave, ptr::null_mut(), &raw mut pidfd, ptr::null_mut()) }
     };
     let pid = match clone(0) {
         Err(Errno::INVAL) => clone(libc::SIGCHLD),
@@ -199,6 +204,25 @@ fn clone3(s: &Surroundings<'_>, flags: u64, cgroup: u64) -> Result<(), Errno> {
             Ok(())
         }
     }
+}
+
+/// A child of the child, which goes on beside it; waits for its end. Whether the word is cleared at an exec too, the first spawn finds out.
+fn cleared_word(s: &Surroundings<'_>) -> Result<(), Errno> {
+    extern "C" fn leave(_: *mut c_void) -> c_int {
+        raw::exit_now(0)
+    }
+    let word = AtomicU32::new(1);
+    let clone = |exit_signal| {
+        let flags = libc::CLONE_VM | libc::CLONE_CHILD_CLEARTID | exit_signal;
+        // SAFETY: the lower half of our own stack, which nobody uses; `leave` ends at once, which is waited for, so the word outlives it.
+        unsafe { raw::clone(flags, s.stack_top, leave, ptr::null_mut(), ptr::null_mut(), word.as_ptr()) }
+    };
+    let pid = match clone(0) {
+        Err(Errno::INVAL) => clone(libc::SIGCHLD),
+        answer => answer,
+    }?;
+    reap_whoever_wins(pid);
+    if word.load(Ordering::Acquire) == 0 { Ok(()) } else { Err(Errno::OPNOTSUPP) }
 }
 
 fn peer_pidfd() -> Result<(), Errno> {

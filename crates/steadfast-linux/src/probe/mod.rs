@@ -7,7 +7,7 @@ mod checks;
 mod sacrifice;
 
 use crate::fork::PerProcess;
-use crate::spawn::Door;
+use crate::spawn::{Door, SpawnWait, learnt};
 use once_cell::race::OnceBox;
 use sacrifice::{Question, Verdict};
 use std::fmt;
@@ -174,6 +174,12 @@ impl Probe {
             () if crate::arch::HAS_CLONE3 && answer("clone3").works() => Door::Clone3,
             () => Door::Clone,
         };
+        match answer(checks::IN_OUR_MEMORY) {
+            Answer::Works => {}
+            Answer::Failed(Errno::OPNOTSUPP) => learnt(SpawnWait::Pipe),
+            // A filter, or an emulator.
+            Answer::Failed(_) | Answer::Killed(_) => learnt(SpawnWait::Suspended),
+        }
         Ok(Probe { checks, waitid: answer("waitid_pid"), proc_signal: answer("proc_signal"), door })
     }
 

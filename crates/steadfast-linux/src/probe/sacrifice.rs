@@ -158,7 +158,7 @@ fn clone_child(
     let clone = |flags| {
         // SAFETY: the stack is ours alone and large enough for `what`, which keeps to what is allowed after a vfork; `task`
         // lives in our caller until we go on.
-        unsafe { raw::clone(flags, top, what, task.cast(), ptr::null_mut()) }
+        unsafe { raw::clone(flags, top, what, task.cast(), ptr::null_mut(), ptr::null_mut()) }
     };
     match clone(flags) {
         Err(Errno::INVAL) => clone(flags | libc::SIGCHLD),

@@ -1,7 +1,8 @@
 //! What the child does between its birth and the program's first instruction.
 //!
-//! It shares the memory of a suspended parent whose other threads go on. So: no allocation, no lock, no panic, and no function
-//! of the C library but `syscall`, which only touches errno. (The caller's own hooks excepted, whose child has a copy.)
+//! It shares the memory of a parent that goes on, with the thread that made it: their thread pointer is one, and so are errno and all that is
+//! thread-local. So: no allocation, no lock, no panic, nothing thread-local, and no function of the C library, but raw system calls. What it
+//! uses of the parent's is in its [`Order`], which `flight.rs` keeps. (The caller's own hooks excepted, whose child has a copy.)
 //!
 //! The steps, in this order, for these reasons:
 //!
@@ -31,20 +32,23 @@ mod place;
 
 use super::descriptors;
 use super::dumpable::changes_credentials;
+use super::hook::Held;
 use super::prepare::Prepared;
 use super::step::{Step, What};
 use crate::raw::{self, KernelSigaction, call as syscall};
 use std::ffi::{c_int, c_long, c_void};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
-use steadfast_core::{Attributes, Disposition, Errno, Signal};
+use steadfast_core::{Attributes, Disposition, Errno, Namespaces, Plan, Signal};
 
-/// What to do. All that it borrows is the parent's, which the parent keeps as it is until the child has left it.
-pub(super) struct Order<'a> {
-    pub(super) attributes: &'a Attributes,
-    /// There are none.
+/// What to do. The parent keeps it, as it is and where it is, until the child has left it.
+pub(super) struct Order {
+    pub(super) plan: Plan,
+    /// There are no attributes.
     pub(super) plain: bool,
-    pub(super) prepared: &'a Prepared<'a>,
+    pub(super) prepared: Prepared,
+    /// What it leaves by unshare(2).
+    pub(super) unshare: Namespaces,
     /// What was blocked before we blocked all; `None`: we did not, and the mask is as it shall be.
     pub(super) mask: Option<raw::SignalSet>,
     pub(super) reset_handlers: bool,
@@ -53,10 +57,22 @@ pub(super) struct Order<'a> {
     pub(super) parent: Parent,
     /// A pipe with a byte in it once the ID maps are written, at its end if they cannot be.
     pub(super) go: Option<[c_int; 2]>,
-    pub(super) hooks: Vec<super::hook::Held<'a>>,
+    /// The caller's own code, or null. Only for a child with a copy of our memory, whose parent is in the same function still.
+    pub(super) hooks: *const Vec<Held<'static>>,
     /// Whether this is a child, so that what is done to this process is done to nobody else.
     pub(super) is_born: bool,
-    pub(super) report: &'a Report,
+    pub(super) report: Report,
+}
+
+impl Order {
+    fn attributes(&self) -> &Attributes {
+        self.plan.attributes()
+    }
+
+    fn hooks(&self) -> &[Held<'static>] {
+        // SAFETY: null, or what the parent holds, or in a copy held, while this runs.
+        unsafe { self.hooks.as_ref() }.map_or(&[], Vec::as_slice)
+    }
 }
 
 /// Who our parent was, to notice that it has died before `PR_SET_PDEATHSIG`.
@@ -72,7 +88,7 @@ pub(super) enum Parent {
 
 pub(super) type Failure = (Step, Errno);
 
-/// Written by the child, read by the parent once it goes on. Atomic because they are two processes, if never at once.
+/// Written by the child, read by the parent once the child has left. Atomic because they are two processes.
 #[derive(Default)]
 pub(super) struct Report {
     ran: AtomicU32,
@@ -81,6 +97,7 @@ pub(super) struct Report {
 }
 
 impl Report {
+    /// It has come to life; it may be in any step by now, or beyond.
     pub(super) fn child_ran(&self) -> bool {
         self.ran.load(Ordering::Acquire) != 0
     }
@@ -99,33 +116,34 @@ pub(super) unsafe extern "C" fn run3(order: *mut c_void) -> ! {
 
 /// The child's first function, as the C library's `clone` calls it.
 pub(super) extern "C" fn run(order: *mut c_void) -> c_int {
-    // SAFETY: `spawn` passes its `Order`, which nobody else uses, and keeps it until we have executed or exited.
-    let order = unsafe { &mut *order.cast::<Order<'_>>() };
+    // SAFETY: `start` passes its `Order`, and keeps it until we have executed or exited; what either side changes of it meanwhile is atomic.
+    let order = unsafe { &*order.cast::<Order>() };
     order.report.ran.store(1, Ordering::Release);
     let (step, errno) = become_program(order);
     order.report.errno.store(errno.as_raw(), Ordering::Release);
     order.report.step.store(step.as_raw(), Ordering::Release);
     send(order.prepared.descriptors.channel.number(), step, errno);
-    if changes_credentials(order.attributes) {
+    if changes_credentials(order.attributes()) {
         descriptors::Descriptors::close_all();
     }
     raw::exit_now(127)
 }
 
 /// Takes all steps. Comes back only if one fails.
-pub(super) fn become_program(order: &mut Order<'_>) -> Failure {
+pub(super) fn become_program(order: &Order) -> Failure {
     match prepare(order) {
         // SAFETY: the lists of the image are null-terminated, as `Image` made them, and live in our parent.
-        Ok(()) => unsafe { execute::execute(order.prepared) },
+        Ok(()) => unsafe { execute::execute(&order.prepared) },
         Err(failure) => failure,
     }
 }
 
-fn prepare(order: &mut Order<'_>) -> Result<(), Failure> {
-    let a = order.attributes;
+fn prepare(order: &Order) -> Result<(), Failure> {
+    let a = order.attributes();
+    let hooks = order.hooks();
     if order.plain {
         // The usual case, in as little code as possible: none of it is in a cache by now.
-        place::directory(a, order.prepared)?;
+        place::directory(a, &order.prepared)?;
         order.prepared.descriptors.arrange().map_err(descriptors::step)?;
         return signals(order);
     }
@@ -134,32 +152,32 @@ fn prepare(order: &mut Order<'_>) -> Result<(), Failure> {
         place::join_cgroup(a)?;
     }
     place::session(a)?;
-    place::namespaces(a)?;
-    place::scheduling(a, order.prepared)?;
-    place::raise_limits(a)?;
-    place::root(order.prepared)?;
+    place::namespaces(a, order.unshare)?;
+    place::scheduling(a, &order.prepared)?;
+    place::raise_limits(a, order.unshare)?;
+    place::root(&order.prepared)?;
     let guard = if order.is_born { capabilities::guard(a) } else { None };
-    if order.is_born && changes_credentials(a) && (guard.is_none() || !order.hooks.is_empty()) {
+    if order.is_born && changes_credentials(a) && (guard.is_none() || !hooks.is_empty()) {
         let parent = if let Parent::Pidfd(fd) = order.parent { fd } else { -1 };
         let directory = a.current_dir_fd.as_ref().map_or(-1, |dir| dir.as_raw_fd());
         order.prepared.descriptors.close_ours(&[parent, directory]);
     }
     credentials::change(a, guard)?;
     parent_death_signal(order)?;
-    place::directory(a, order.prepared)?;
+    place::directory(a, &order.prepared)?;
     order.prepared.descriptors.arrange().map_err(descriptors::step)?;
     order.prepared.descriptors.close_others();
     if a.no_new_privileges {
         prctl(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(at(What::NoNewPrivileges))?;
     }
     signals(order)?;
-    if order.is_born && !order.hooks.is_empty() {
+    if order.is_born && !hooks.is_empty() {
         if guard.is_some() {
             capabilities::set(a, None)?;
         }
         super::hook::abort_on_panic();
     }
-    for hook in &mut order.hooks {
+    for hook in hooks {
         hook.run().map_err(|error| (What::PreExec.into(), Errno::from_raw(error.raw_os_error().unwrap_or(libc::EINVAL))))?;
     }
     place::limits(a)?;
@@ -169,14 +187,14 @@ fn prepare(order: &mut Order<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn await_maps(order: &Order<'_>) -> Result<(), Failure> {
+fn await_maps(order: &Order) -> Result<(), Failure> {
     let Some([reader, writer]) = order.go else { return Ok(()) };
     // Or else our own copy would keep it from ending.
     syscall(libc::SYS_close, [writer.into(), 0, 0]).map_err(at(What::Maps))?;
     let mut byte = 0_u8;
     loop {
         // SAFETY: room for one byte.
-        match raw::check(unsafe { libc::syscall(libc::SYS_read, reader, &raw mut byte, 1) }) {
+        match unsafe { raw::syscall!(libc::SYS_read, reader, &raw mut byte, 1) } {
             Ok(1) => return Ok(()),
             Err(Errno::INTR) => {}
             // Closed without a word: the parent knows why, or is gone.
@@ -185,8 +203,8 @@ fn await_maps(order: &Order<'_>) -> Result<(), Failure> {
     }
 }
 
-fn parent_death_signal(order: &Order<'_>) -> Result<(), Failure> {
-    let Some(signal) = order.attributes.parent_death_signal else { return Ok(()) };
+fn parent_death_signal(order: &Order) -> Result<(), Failure> {
+    let Some(signal) = order.attributes().parent_death_signal else { return Ok(()) };
     prctl(libc::PR_SET_PDEATHSIG, signal.as_raw().into()).map_err(at(What::ParentDeathSignal))?;
     // It may have died before: then the signal will never come, unless we send it.
     let is_gone = match order.parent {
@@ -208,13 +226,13 @@ fn is_readable(fd: c_int) -> bool {
     let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     let no_mask = std::ptr::null::<c_void>();
     // SAFETY: one pollfd, as is said; a time; no mask.
-    let ready = unsafe { libc::syscall(libc::SYS_ppoll, &raw mut poll, 1, &raw const now, no_mask, size_of::<raw::SignalSet>()) };
-    ready == 1
+    let ready = unsafe { raw::syscall!(libc::SYS_ppoll, &raw mut poll, 1, &raw const now, no_mask, size_of::<raw::SignalSet>()) };
+    ready == Ok(1)
 }
 
 /// Handlers first, the mask last: a handler of the parent's must not run here. What is ignored stays ignored, as nohup(1)
 /// needs it, but for SIGPIPE, which Rust's runtime ignores in every program.
-fn signals(order: &Order<'_>) -> Result<(), Failure> {
+fn signals(order: &Order) -> Result<(), Failure> {
     if order.reset_handlers {
         for signal in 1..=64 {
             match raw::sigaction(signal, None) {
@@ -225,7 +243,7 @@ fn signals(order: &Order<'_>) -> Result<(), Failure> {
             }
         }
     }
-    let a = order.attributes;
+    let a = order.attributes();
     if a.dispositions.iter().all(|(signal, _)| *signal != Signal::PIPE) {
         raw::reset_signal(libc::SIGPIPE);
     }
@@ -256,6 +274,6 @@ pub(super) fn send(channel: c_int, step: Step, errno: Errno) {
     if channel >= 0 {
         let message = [step.as_raw(), errno.as_raw() as u32];
         // SAFETY: 8 bytes that live through the call. A pipe takes them whole.
-        unsafe { libc::syscall(libc::SYS_write, channel, message.as_ptr(), size_of_val(&message)) };
+        _ = unsafe { raw::syscall!(libc::SYS_write, channel, message.as_ptr(), size_of_val(&message)) };
     }
 }

@@ -1,16 +1,22 @@
 //! The doors: three ways to make the child.
 
-use super::child::{self, Order};
+use super::child;
+use super::flight::Flight;
 use super::handover;
 use super::step::What;
 use crate::arch;
+use crate::clock::SystemClock;
 use crate::raw::{self, CloneArgs};
-use crate::stack::Stack;
-use crate::wait::{dies_quietly, reap_by, reap_quiet, reap_whoever_wins, wait4_now};
+use crate::wait::{Blocking, Reaping, Target, is_quiet_child, is_readable, reap_by, reap_quiet, reap_whoever_wins, wait4, waitid};
 use std::ffi::{c_int, c_void};
+use std::fs;
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::path::Path;
 use std::ptr;
-use steadfast_core::{Errno, Pid};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use steadfast_core::{Clock, Errno, Pauses, Pid};
 
 /// How a child is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,58 +58,122 @@ impl Born {
             None => reap_whoever_wins(self.pid),
         }
     }
+
+    /// As [`reap`](Self::reap), but for no longer than until the deadline; whether it is done.
+    pub(super) fn reap_until(&self, deadline: Instant) -> bool {
+        let mut pauses = Pauses::new(Duration::from_micros(50), Duration::from_millis(10));
+        loop {
+            let answer = match &self.pidfd {
+                Some(pidfd) => waitid(Target::Pidfd(pidfd.as_fd()), Blocking::Now, Reaping::Reap),
+                None if self.is_quiet => wait4(self.pid, libc::WNOHANG | libc::__WCLONE),
+                None => wait4(self.pid, libc::WNOHANG | libc::__WALL),
+            };
+            match answer {
+                Ok(Some(_)) | Err(Errno::CHILD) => return true,
+                _ if SystemClock.now() >= deadline => return false,
+                _ => pauses.sleep(&SystemClock, Some(deadline)),
+            }
+        }
+    }
+
+    /// Whether it has come to its end, by a look that takes nothing. Without a pidfd by `/proc`: waitid(2) may be what is fatal here.
+    pub(super) fn has_exited(&self) -> bool {
+        match &self.pidfd {
+            Some(pidfd) => is_readable(pidfd.as_fd()),
+            None => match fs::read(format!("/proc/{}/stat", self.pid)) {
+                // The state stands behind the name (proc_pid_stat(5)).
+                Ok(stat) => stat.rsplit(|byte| *byte == b')').next().is_some_and(|rest| matches!(rest, [b' ', b'Z' | b'X', ..])),
+                Err(error) => error.kind() == ErrorKind::NotFound && Path::new("/proc/self").exists(),
+            },
+        }
+    }
+
+    /// Whether it is sure that this child, which has not told of a failure, has executed its program: it runs, or a program has exited.
+    pub(super) fn has_executed(&self) -> bool {
+        let Some(pidfd) = &self.pidfd else { return !self.has_exited() };
+        let seen = waitid(Target::Pidfd(pidfd.as_fd()), Blocking::Now, Reaping::Leave);
+        // Who was killed may have been on its way.
+        seen.is_ok_and(|exit| exit.is_none_or(|exit| exit.status.code().is_some()))
+    }
 }
 
-/// Makes the child and, with shared memory, waits until it has executed or exited.
+/// Makes the child. With [`Pace::Suspended`] it has executed or exited by the time this returns; otherwise it goes on, and so do we.
 ///
 /// # Errors
 /// What the call says; `ENOSYS` if a filter's handler has answered for it, and nobody was born.
 ///
 /// # Safety
-/// What `order` borrows outlives this call; nobody else uses `stack`. The child of [`Door::Fork`] has a copy of all that.
-pub(super) unsafe fn make(door: Door, want: WantPidfd, stack: &Stack, order: &mut Order<'_>) -> Result<Born, Errno> {
-    let cgroup = order.attributes.cgroup.clone();
+/// The flight stays where it is until the child has left our memory. The child of [`Door::Fork`] has a copy.
+pub(super) unsafe fn make(door: Door, want: WantPidfd, pace: Pace, flight: &mut Flight) -> Result<Born, Errno> {
+    let cgroup = flight.order.plan.attributes().cgroup.clone();
     if let (Door::Clone3, Some(cgroup)) = (door, &cgroup) {
         // SAFETY: as the caller promises.
-        match unsafe { make3(want, stack, order, Some(cgroup.as_raw_fd())) } {
+        match unsafe { make3(want, pace, flight, Some(cgroup.as_raw_fd())) } {
             // Before Linux 5.7, or not a cgroup of version 2: it can still be joined.
             Err(Errno::INVAL | Errno::TOOBIG | Errno::BADF | Errno::OPNOTSUPP) => {}
             answer => return answer,
         }
     }
-    order.join_cgroup = cgroup.is_some();
+    flight.order.join_cgroup = cgroup.is_some();
     if door == Door::Clone3 {
         // SAFETY: as the caller promises.
-        return unsafe { make3(want, stack, order, None) };
+        return unsafe { make3(want, pace, flight, None) };
     }
-    let mut flags = order.attributes.namespaces.as_raw() as c_int;
+    let mut flags = flight.order.plan.attributes().namespaces.as_raw() as c_int;
     if door == Door::Clone {
-        flags |= libc::CLONE_VM | libc::CLONE_VFORK;
-    }
-    if want == WantPidfd::Yes {
-        flags |= libc::CLONE_PIDFD;
+        flags |= pace.flags();
     }
     let mut pidfd: c_int = -1;
-    let mut clone = |exit_signal| {
-        let order = ptr::from_mut(&mut *order).cast::<c_void>();
-        // SAFETY: the stack is ours alone and large enough; CLONE_VM comes with CLONE_VFORK, and without both the child has a copy;
-        // `child::run` keeps to what is allowed after a vfork; `pidfd` outlives the call.
-        unsafe { raw::clone(flags | exit_signal, stack.top(), child::run, order, &raw mut pidfd) }
+    // One place for both answers: `CLONE_PIDFD` does not go with `CLONE_PARENT_SETTID` here.
+    let (extra_flag, extra) = match want {
+        WantPidfd::Yes => (libc::CLONE_PIDFD, &raw mut pidfd),
+        WantPidfd::No => (libc::CLONE_PARENT_SETTID, flight.born().as_ptr().cast()),
+    };
+    let (top, word) = (flight.stack().top(), flight.word());
+    let flight = ptr::from_mut(flight);
+    let clone = |exit_signal| {
+        // SAFETY: the stack is the flight's alone and large enough; with our memory shared, the flight outlives the child's use of it, and
+        // otherwise the child has a copy; `child::run` keeps to what is allowed after a vfork; `pidfd` outlives the call.
+        unsafe { raw::clone(flags | extra_flag | exit_signal, top, child::run, order_of(flight), extra, word) }
     };
     // QEMU's user mode takes no child without an exit signal.
     let (pid, is_quiet) = match clone(0) {
         Err(Errno::INVAL) => (clone(libc::SIGCHLD)?, false),
         pid => (pid?, true),
     };
-    born(door, want, order, Born { pid, pidfd: None, is_quiet }, pidfd)
+    // SAFETY: it lives on, and the child goes on with it, so it is shared from here on.
+    born(door, want, unsafe { &*flight }, Born { pid, pidfd: None, is_quiet }, pidfd)
+}
+
+/// What becomes of us while the child is in our memory.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Pace {
+    /// We go on, and the kernel clears a word when it leaves.
+    Running,
+    Suspended,
+}
+
+impl Pace {
+    fn flags(self) -> c_int {
+        libc::CLONE_VM
+            | match self {
+                Pace::Running => libc::CLONE_CHILD_CLEARTID,
+                Pace::Suspended => libc::CLONE_VFORK,
+            }
+    }
+}
+
+fn order_of(flight: *mut Flight) -> *mut c_void {
+    // SAFETY: a flight, which `make` was given; no reference is made.
+    unsafe { &raw mut (*flight).order }.cast()
 }
 
 /// # Safety
 /// As [`make`].
-unsafe fn make3(want: WantPidfd, stack: &Stack, order: &mut Order<'_>, cgroup: Option<c_int>) -> Result<Born, Errno> {
+unsafe fn make3(want: WantPidfd, pace: Pace, flight: &mut Flight, cgroup: Option<c_int>) -> Result<Born, Errno> {
     let mut pidfd: c_int = -1;
-    let mut flags = (libc::CLONE_VM | libc::CLONE_VFORK) as u64 | raw::CLONE_CLEAR_SIGHAND;
-    flags |= u64::from(order.attributes.namespaces.as_raw());
+    let mut flags = (pace.flags() | libc::CLONE_PARENT_SETTID) as u64 | raw::CLONE_CLEAR_SIGHAND;
+    flags |= u64::from(flight.order.plan.attributes().namespaces.as_raw());
     if want == WantPidfd::Yes {
         flags |= libc::CLONE_PIDFD as u64;
     }
@@ -114,25 +184,32 @@ unsafe fn make3(want: WantPidfd, stack: &Stack, order: &mut Order<'_>, cgroup: O
         flags,
         // Exposed: the kernel writes there.
         pidfd: (&raw mut pidfd).expose_provenance() as u64,
-        stack: stack.bottom().expose_provenance() as u64,
-        stack_size: stack.size() as u64,
+        child_tid: flight.word().expose_provenance() as u64,
+        parent_tid: flight.born().as_ptr().expose_provenance() as u64,
+        stack: flight.stack().bottom().expose_provenance() as u64,
+        stack_size: flight.stack().size() as u64,
         cgroup: cgroup.map_or(0, |fd| fd as u64),
         ..CloneArgs::default()
     };
-    let for_child = ptr::from_mut(&mut *order).cast::<c_void>();
-    // SAFETY: the stack is ours alone and large enough; CLONE_VM comes with CLONE_VFORK; `child::run3` keeps to what is allowed
-    // after a vfork; `pidfd` outlives the call.
-    match unsafe { arch::clone3(&args, child::run3, for_child) } {
+    let flight = ptr::from_mut(flight);
+    // SAFETY: the stack is the flight's alone and large enough; the flight outlives the child's use of it; `child::run3` keeps to what is
+    // allowed after a vfork; `pidfd` outlives the call.
+    match unsafe { arch::clone3(&args, child::run3, order_of(flight)) } {
         error if error < 0 => Err(Errno::from_raw(-error as i32)),
-        pid => born(Door::Clone3, want, order, Born { pid: pid as i32, pidfd: None, is_quiet: true }, pidfd),
+        // SAFETY: as in `make`.
+        pid => born(Door::Clone3, want, unsafe { &*flight }, Born { pid: pid as i32, pidfd: None, is_quiet: true }, pidfd),
     }
 }
 
 /// With the number that `CLONE_PIDFD` left, as a descriptor.
-fn born(door: Door, want: WantPidfd, order: &Order<'_>, child: Born, pidfd: c_int) -> Result<Born, Errno> {
-    // It may have been killed before its first instruction: by who kills all there are, or for want of memory.
-    let is_born = || child.is_quiet && dies_quietly(child.pid);
-    if door != Door::Fork && !order.report.child_ran() && pidfd < 0 && !is_born() {
+fn born(door: Door, want: WantPidfd, flight: &Flight, child: Born, pidfd: c_int) -> Result<Born, Errno> {
+    // The kernel has said so before the child could run; or a descriptor has come with it; or it has told so itself. It may have been killed
+    // before its first instruction, by who kills all there are, or for want of memory, and be a zombie that nobody else sees.
+    let is_born = flight.born().load(Ordering::Acquire) != 0
+        || pidfd >= 0
+        || flight.order.report.child_ran()
+        || (child.is_quiet && is_quiet_child(child.pid));
+    if door != Door::Fork && !is_born {
         // A SIGSYS handler that merely returns makes a filtered clone "return" its own number.
         return Err(Errno::NOSYS);
     }
@@ -142,7 +219,7 @@ fn born(door: Door, want: WantPidfd, order: &Order<'_>, child: Born, pidfd: c_in
     if pidfd < 0 {
         // The flag was accepted and ignored (an early gVisor). The probe should have seen that; do not lose the child. But
         // make sure that it is one, and no number that a SIGSYS handler left.
-        if let Ok(Ok(None)) = Pid::new(child.pid).map(wait4_now) {
+        if let Ok(Ok(None)) = Pid::new(child.pid).map(crate::wait::wait4_now) {
             // SAFETY: no pointer. The child was there a moment ago, and only we reap it.
             unsafe { libc::kill(child.pid, libc::SIGKILL) };
             child.reap();
@@ -160,10 +237,11 @@ fn born(door: Door, want: WantPidfd, order: &Order<'_>, child: Born, pidfd: c_in
 /// What the call says; `EMFILE` if there is no room for the pidfd.
 ///
 /// # Safety
-/// `order` is for a child with a copy of our memory.
-pub(super) unsafe fn fork(want: WantPidfd, order: &mut Order<'_>) -> Result<Born, Errno> {
+/// The flight is for a child with a copy of our memory.
+pub(super) unsafe fn fork(want: WantPidfd, flight: &mut Flight) -> Result<Born, Errno> {
+    let order = &mut flight.order;
     let line = (want == WantPidfd::Yes).then(handover::line).transpose()?;
-    order.join_cgroup = order.attributes.cgroup.is_some();
+    order.join_cgroup = order.plan.attributes().cgroup.is_some();
     // SAFETY: the child goes on below, and never leaves this function.
     let pid = unsafe { libc::fork() };
     if pid == -1 {

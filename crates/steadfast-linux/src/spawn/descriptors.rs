@@ -97,7 +97,7 @@ impl Descriptors {
             } else {
                 // dup3 leaves the copy without close-on-exec; the source keeps its own.
                 // SAFETY: no pointer; the descriptor table is the child's own.
-                raw::check(unsafe { libc::syscall(libc::SYS_dup3, from, one.to, 0) })
+                unsafe { raw::syscall!(libc::SYS_dup3, from, one.to, 0) }
             };
             answer.map_err(|errno| (one.index, errno))?;
         }
@@ -109,8 +109,8 @@ impl Descriptors {
         for (first, last) in &self.closed {
             // Linux 5.9, with this flag 5.11.
             // SAFETY: no pointer.
-            let answer = unsafe { libc::syscall(libc::SYS_close_range, *first, *last, CLOSE_RANGE_CLOEXEC) };
-            if answer != 0 {
+            let answer = unsafe { raw::syscall!(libc::SYS_close_range, *first, *last, CLOSE_RANGE_CLOEXEC) };
+            if answer.is_err() {
                 if for_each_listed(|number| self.mark(number)).is_err() {
                     // Without `close_range` and without `/proc` there is nothing better.
                     (0..most_descriptors(Limit::Hard)).for_each(|number| self.mark(number));
@@ -145,7 +145,7 @@ impl Descriptors {
     pub(super) fn close_all() {
         // Linux 5.9.
         // SAFETY: no pointer; the descriptor table is the child's own.
-        if unsafe { libc::syscall(libc::SYS_close_range, 0, c_uint::MAX, 0) } != 0 {
+        if unsafe { raw::syscall!(libc::SYS_close_range, 0, c_uint::MAX, 0) }.is_err() {
             (0..most_descriptors(Limit::Hard)).for_each(|number| close(number as c_int));
         }
     }
@@ -162,13 +162,13 @@ impl Descriptors {
 fn for_each_listed(mut call: impl FnMut(c_uint)) -> Result<(), Errno> {
     let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
     // SAFETY: a C string that lives for ever.
-    let dir = unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, c"/proc/self/fd".as_ptr(), flags) };
-    let dir = raw::check(dir)?;
+    let dir = unsafe { raw::syscall!(libc::SYS_openat, libc::AT_FDCWD, c"/proc/self/fd".as_ptr(), flags) };
+    let dir = dir?;
     let mut buffer = [0_u8; 2048];
     let answer = loop {
         // SAFETY: room for as many bytes as is said.
-        let filled = unsafe { libc::syscall(libc::SYS_getdents64, dir, buffer.as_mut_ptr(), buffer.len()) };
-        let filled = match raw::check(filled) {
+        let filled = unsafe { raw::syscall!(libc::SYS_getdents64, dir, buffer.as_mut_ptr(), buffer.len()) };
+        let filled = match filled {
             Ok(0) => break Ok(()),
             Ok(filled) => filled as usize,
             Err(errno) => break Err(errno),
@@ -201,7 +201,7 @@ fn most_descriptors(which: Limit) -> c_uint {
     let mut limit = libc::rlimit64 { rlim_cur: BOUND, rlim_max: BOUND };
     let none = std::ptr::null::<libc::rlimit64>();
     // SAFETY: room for the limit; nothing is set. If it is refused, the bound is what is left.
-    unsafe { libc::syscall(libc::SYS_prlimit64, 0, libc::RLIMIT_NOFILE, none, &raw mut limit) };
+    _ = unsafe { raw::syscall!(libc::SYS_prlimit64, 0, libc::RLIMIT_NOFILE, none, &raw mut limit) };
     let limit = match which {
         Limit::Soft => limit.rlim_cur,
         Limit::Hard => limit.rlim_max,
@@ -212,7 +212,7 @@ fn most_descriptors(which: Limit) -> c_uint {
 fn close(number: c_int) {
     // EBADF: it is not open, which is just as well.
     // SAFETY: no pointer; the descriptor table is the child's own.
-    unsafe { libc::syscall(libc::SYS_close, number) };
+    _ = unsafe { raw::syscall!(libc::SYS_close, number) };
 }
 
 /// What lies between the sorted numbers, and above them.
@@ -239,7 +239,7 @@ fn duplicate_above(number: c_int, above: c_int) -> Result<c_int, Errno> {
 
 fn fcntl(number: c_int, command: c_int, argument: c_long) -> Result<c_long, Errno> {
     // SAFETY: no pointer in the commands used here; the descriptor table is the child's own.
-    raw::check(unsafe { libc::syscall(libc::SYS_fcntl, number, command, argument) })
+    unsafe { raw::syscall!(libc::SYS_fcntl, number, command, argument) }
 }
 
 /// For the error: the step.

@@ -108,8 +108,8 @@ pub(super) struct Held<'a> {
 }
 
 impl Held<'_> {
-    pub(super) fn run(&mut self) -> io::Result<()> {
-        // SAFETY: whoever has the turn has the code for itself, and `self` is borrowed.
+    pub(super) fn run(&self) -> io::Result<()> {
+        // SAFETY: whoever has the turn has the code for itself, in the process of this copy; the one call is `child::prepare`'s.
         let code = unsafe { &mut *self.code.get() };
         code()
     }
@@ -128,6 +128,11 @@ pub(super) fn hold(attributes: &Attributes) -> Option<Vec<Held<'_>>> {
         }
     }
     Some(held)
+}
+
+/// For an order, which knows of no lifetimes: null if there are none. Not to be used when what is held is no more.
+pub(super) fn erased(held: &Vec<Held<'_>>) -> *const Vec<Held<'static>> {
+    if held.is_empty() { ptr::null() } else { ptr::from_ref(held).cast() }
 }
 
 /// In the child: from here on a panic is told by one write, and is the end. The program's own panic hook may wait for a thread that is

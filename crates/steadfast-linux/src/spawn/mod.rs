@@ -1,8 +1,8 @@
 //! The spawn engine: from a checked [`Plan`] to a running program.
 //!
-//! The child shares our memory (`CLONE_VM`) on a stack of its own, and we are suspended until it has executed the program or
-//! given up (`CLONE_VFORK`): no page table is copied, whatever the size of this process, and an error comes back through
-//! memory. Three doors lead there:
+//! The child shares our memory (`CLONE_VM`) on a stack of its own until it has executed the program or given up: no page table is copied,
+//! whatever the size of this process, and an error comes back through memory. We are not suspended meanwhile (`flight.rs` has the argument): a
+//! start can be interrupted, given up ([`Start`]), and overlap with others. Three doors lead there:
 //!
 //! * [`Door::Clone3`]: `clone3` with `CLONE_CLEAR_SIGHAND` (Linux 5.5), which resets all handlers in the kernel.
 //! * [`Door::Clone`]: `clone`, and a loop over the handlers: where `clone3` is filtered or missing.
@@ -14,7 +14,9 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `mod.rs` | [`spawn`], [`exec`] |
+//! | `mod.rs` | [`start`], [`spawn`], [`exec`] |
+//! | `start.rs` | [`Start`]: a child on its way to its program |
+//! | `flight.rs` | what it borrows of ours, and how we hear that it has left |
 //! | `clone.rs` | the doors |
 //! | `image.rs`, `environ.rs`, `prepare.rs`, `stdio.rs`, `descriptors.rs` | what is laid out before the child is born |
 //! | `child.rs` | what the child does, step by step |
@@ -29,44 +31,33 @@ mod descriptors;
 mod dump;
 mod dumpable;
 mod environ;
+mod flight;
 mod handover;
 mod hook;
 mod image;
 mod maps;
 mod missing;
 mod prepare;
+mod start;
 mod stdio;
 mod step;
 
 pub use clone::{Door, WantPidfd};
+pub use flight::{SpawnWait, spawn_wait};
+pub(crate) use flight::learnt;
 pub use hook::{CommandExt, StdCommandExt};
+pub use start::{Child, Start};
 
 use crate::pidfd::pidfd_open;
 use crate::raw;
 use crate::stack::Stack;
-use child::{Failure, Order, Parent, Report};
-use image::Image;
+use child::{Order, Parent, Report};
+use clone::Pace;
+use flight::{Flight, Hold, Way};
 use prepare::Prepared;
-use std::io::Read;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use stdio::Streams;
 use steadfast_core::{Attributes, Errno, Error, Namespaces, Pid, Plan, Stage};
-use step::Step;
-
-/// A child that runs its program.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Child {
-    /// Its PID.
-    pub pid: Pid,
-    /// Its pidfd, close-on-exec, if one was wanted.
-    pub pidfd: Option<OwnedFd>,
-    /// Our ends of its pipes: stdin, stdout, stderr.
-    pub pipes: [Option<OwnedFd>; 3],
-    /// The largest resident set that this process had had when the program was executed, in bytes: what the kernel tells of the child's peak
-    /// is not below that, see [`MaxRss`](steadfast_core::MaxRss).
-    pub spawner_peak: u64,
-}
 
 /// Starts the program of `plan`; returns once it runs, or a step before has failed.
 ///
@@ -74,15 +65,37 @@ pub struct Child {
 /// [`Error::Spawn`] with the stage, the path and the errno. No child, zombie or descriptor is left then.
 /// [`Error::InvalidPlan`] for a descriptor that is to be the child's terminal, and is none; for a hook of an unknown type.
 pub fn spawn(plan: &Plan, want: WantPidfd, door: Door) -> Result<Child, Error> {
+    let mut start = start(plan, want, door)?;
+    loop {
+        if let Some(answer) = start.wait(None) {
+            return answer;
+        }
+    }
+}
+
+/// Makes the child, and returns; [`Start::wait`] says whether it has come to its program.
+///
+/// # Errors
+/// As [`spawn`], of the steps before the child is born. The others are told by [`Start::wait`].
+pub fn start(plan: &Plan, want: WantPidfd, door: Door) -> Result<Start, Error> {
     let a = plan.attributes();
     let failed = |stage, source| Error::Spawn { program: plan.program().to_owned(), stage, source };
     let clone_failed = |errno| failed(Stage::Clone, errno);
     check_terminals(plan)?;
+    flight::sweep();
     let door = if can_share_memory(a) { door } else { Door::Fork };
+    let shares = door != Door::Fork;
+    let known = spawn_wait();
     let streams = Streams::open(plan.stdio()).map_err(|(stage, errno)| failed(stage, errno))?;
-    let mut image = Image::new(plan);
-    let report = Report::default();
-    let channel = if door == Door::Fork { Some(stdio::pipe().map_err(clone_failed)?) } else { None };
+    // With a copy of our memory there is no other way; elsewhere it is the one that is always true.
+    let channel = match known {
+        SpawnWait::Word | SpawnWait::Suspended if shares => None,
+        _ => match stdio::pipe() {
+            // To be suspended takes no descriptors.
+            Err(Errno::MFILE | Errno::NFILE) if shares => None,
+            pipe => Some(pipe.map_err(clone_failed)?),
+        },
+    };
     let go = if maps::wanted(a) { Some(stdio::pipe().map_err(clone_failed)?) } else { None };
     // Where pidfds do not work, even to ask for one may be fatal.
     let own_pidfd = match (a.parent_death_signal, want) {
@@ -90,16 +103,16 @@ pub fn spawn(plan: &Plan, want: WantPidfd, door: Door) -> Result<Child, Error> {
         _ => None,
     };
     let channel_number = channel.as_ref().map_or(-1, |(_, ours)| ours.as_raw_fd());
-    let prepared = Prepared::new(plan, &mut image, streams.sources(), channel_number);
     let hooks = hook::hold(a).ok_or_else(|| unknown_hook(plan))?;
     // The C library's fork makes no namespaces.
     let by_library = !hooks.is_empty() && a.namespaces.is_empty();
     let stack = if hooks.is_empty() { Stack::take() } else { Stack::large() }.map_err(clone_failed)?;
 
     let mut order = Order {
-        attributes: a,
+        plan: plan.clone(),
         plain: a.is_none(),
-        prepared: &prepared,
+        prepared: Prepared::new(plan, streams.sources(), channel_number),
+        unshare: a.unshare,
         mask: None,
         reset_handlers: door != Door::Clone3,
         join_cgroup: false,
@@ -109,63 +122,78 @@ pub fn spawn(plan: &Plan, want: WantPidfd, door: Door) -> Result<Child, Error> {
             (None, _) => Parent::Pid(std::process::id() as i32),
         },
         go: go.as_ref().map(|(theirs, ours)| [theirs.as_raw_fd(), ours.as_raw_fd()]),
-        hooks,
+        hooks: hook::erased(&hooks),
         is_born: true,
-        report: &report,
+        report: Report::default(),
     };
     // No handler of ours may run in the child, in our memory and on its stack. `clone3` gives it none. Elsewhere signals wait from
-    // here on until the child has reset them. (One that finds the child without a handler does to it what it would do to a program
-    // that has none; where the program is not to be as we are in that, they wait too.)
+    // here on until the child has reset them: it begins with our mask, and we have it back as soon as it is born. (One that finds the child without
+    // a handler does to it what it would do to a program that has none; where the program is not to be as we are in that, they wait too.)
     let differs = !a.dispositions.is_empty() || a.signal_mask.is_some() || a.foreground.is_some();
-    // Without a pidfd it could not be told whether a child that such a signal ended at once was ever born.
-    if door != Door::Clone3 || differs || want == WantPidfd::No {
+    // Without a pidfd, a child that such a signal ended at once could not be told from one that was never born.
+    let blocks = door != Door::Clone3 || differs || want == WantPidfd::No;
+    if blocks {
         order.mask = Some(raw::set_signal_mask(raw::ALL_BUT_SIGSYS));
     }
-    let made = if by_library {
-        // SAFETY: the child has a copy of `order` and of all that it borrows.
-        unsafe { clone::fork(want, &mut order) }
-    } else {
-        // SAFETY: `order` and all that it borrows live in this function, past the call; the stack is ours; with shared memory the
-        // child has left both by the time it returns.
-        unsafe { clone::make(door, want, &stack, &mut order) }
+    let before = order.mask;
+    let flight = Flight::new(order, stack);
+    let make = |pace| {
+        // SAFETY: from `Flight::new`, and until it has a child nobody else's.
+        let flight = unsafe { &mut *flight.as_ptr() };
+        if by_library {
+            // SAFETY: the child has a copy of the flight.
+            unsafe { clone::fork(want, flight) }
+        } else {
+            // SAFETY: the flight stays until its `Hold` has seen that the child has left.
+            unsafe { clone::make(door, want, pace, flight) }
+        }
     };
-    order.mask.map(raw::set_signal_mask);
-    drop(order);
-    stack.keep();
+    let mut pace = match (known, &channel) {
+        (SpawnWait::Word, _) | (_, Some(_)) => Pace::Running,
+        (_, None) => Pace::Suspended,
+    };
+    let mut made = make(pace);
+    if let (true, Pace::Running, Err(errno)) = (shares, pace, &made)
+        && may_be_for_the_pace(*errno)
+    {
+        let is_a_filters = known == SpawnWait::Unknown && *errno != Errno::INVAL;
+        pace = Pace::Suspended;
+        made = make(pace).inspect(|_| if is_a_filters { flight::learnt(SpawnWait::Suspended) });
+    }
+    before.map(raw::set_signal_mask);
 
-    let child = made.map_err(|errno| failed(clone_stage(plan), errno))?;
+    let way = match (&channel, pace) {
+        (_, Pace::Suspended) if shares => Way::Left,
+        (Some(_), _) => Way::Channel,
+        (None, _) => Way::Word,
+    };
+    let learns = shares && way == Way::Channel && known == SpawnWait::Unknown;
+    // The child has its own copy of what is ours of these.
+    let channel = channel.filter(|_| way == Way::Channel).map(|(theirs, _ours)| theirs);
+    let hold = Hold::new(flight, way, channel, !shares || made.is_err());
+    drop((hooks, own_pidfd));
+    let born = made.map_err(|errno| failed(clone_stage(plan), errno))?;
     let unmapped = go.and_then(|(theirs, ours)| {
         drop(theirs);
         // Closing our end without a word sends the child away.
-        maps::write(&child, a, &ours.into()).err()
+        maps::write(&born, a, &ours.into()).err()
     });
-    let failure = match channel {
-        Some((theirs, ours)) => {
-            drop(ours);
-            read_failure(theirs)
-        }
-        None => report.failure(),
-    };
-    if let Some((stage, errno)) =
-        unmapped.or_else(|| failure.map(|(step, errno)| (step.failed_stage(plan, &image, errno), errno)))
-    {
-        child.reap();
-        return Err(failed(stage, errno));
-    }
-    if want == WantPidfd::Yes && child.pidfd.is_none() {
-        // It was killed before it could hand it over.
-        child.reap();
-        return Err(failed(Stage::Pidfd, Errno::SRCH));
-    }
-    let pid = Pid::new(child.pid).map_err(|_| clone_failed(Errno::RANGE))?;
-    Ok(Child { pid, pidfd: child.pidfd, pipes: streams.into_ours(), spawner_peak: crate::wait::own_peak() })
+    Ok(Start::new(hold, born, want, streams.into_ours(), unmapped, learns))
+}
+
+/// Children in our memory may be allowed only if we are suspended: by a filter, to which those of posix_spawn(3) and vfork(2) are known; by the
+/// kernel, for children who enter another time namespace (`EINVAL`, time_namespaces(7)).
+fn may_be_for_the_pace(errno: Errno) -> bool {
+    matches!(errno, Errno::PERM | Errno::ACCES | Errno::INVAL | Errno::NOSYS)
 }
 
 /// Whether the child can be in our memory until it executes.
 fn can_share_memory(a: &Attributes) -> bool {
     // It may be wished otherwise. The caller's own code may write anywhere; the writer of ID maps must go on while the child waits; and whoever makes a user
     // namespace without privileges would be no longer dumpable by it, and could not write its own maps, for `/proc/self` would be root's.
-    !a.copy_memory && a.hooks.is_empty() && !maps::wanted(a) && !a.unshare.contains(Namespaces::USER) && !dump::could_end_us(a)
+    // And a score for the OOM killer is one for all who share a memory, unless its spawner is suspended (`__set_oom_adj` in the kernel).
+    let is_wished = !a.copy_memory && a.oom_score_adj.is_none();
+    is_wished && a.hooks.is_empty() && !maps::wanted(a) && !a.unshare.contains(Namespaces::USER) && !dump::could_end_us(a)
 }
 
 /// Replaces this process by the program of `plan`, in the steps of a child; returns only if one fails, and then those before it
@@ -176,44 +204,40 @@ fn can_share_memory(a: &Attributes) -> bool {
 pub fn exec(plan: &Plan) -> Error {
     let failed = |stage, source| Error::Spawn { program: plan.program().to_owned(), stage, source };
     let refused = |why: &str| Error::InvalidPlan { program: plan.program().to_owned(), why: why.into() };
-    let mut a = plan.attributes().clone();
+    let a = plan.attributes();
     if a.namespaces.contains(Namespaces::PID) {
         return refused("namespaces(Namespaces::PID) and exec: a process keeps its PID for life: spawn it");
     }
-    if maps::wanted(&a) {
+    if maps::wanted(a) {
         return refused("uid_map or gid_map and exec: nobody is left outside to write the maps: spawn it");
     }
     if let Err(error) = check_terminals(plan) {
         return error;
     }
-    a.unshare = a.unshare | a.namespaces;
     let streams = match Streams::open(plan.stdio()) {
         Ok(streams) => streams,
         Err((stage, errno)) => return failed(stage, errno),
     };
-    let Some(hooks) = hook::hold(&a) else { return unknown_hook(plan) };
-    let mut image = Image::new(plan);
-    let prepared = Prepared::new(plan, &mut image, streams.sources(), -1);
-    let report = Report::default();
+    let Some(hooks) = hook::hold(a) else { return unknown_hook(plan) };
     // Handlers are not reset: a program that is executed has none, and if this fails, they are still ours.
     let mut order = Order {
-        attributes: &a,
+        plan: plan.clone(),
         plain: false,
-        prepared: &prepared,
+        prepared: Prepared::new(plan, streams.sources(), -1),
+        unshare: a.unshare | a.namespaces,
         mask: None,
         reset_handlers: false,
         join_cgroup: a.cgroup.is_some(),
         parent: Parent::Whoever,
         go: None,
-        hooks,
+        hooks: hook::erased(&hooks),
         is_born: false,
-        report: &report,
+        report: Report::default(),
     };
     order.mask = Some(raw::set_signal_mask(raw::ALL_BUT_SIGSYS));
-    let (step, errno) = child::become_program(&mut order);
+    let (step, errno) = child::become_program(&order);
     order.mask.map(raw::set_signal_mask);
-    drop(order);
-    failed(step.failed_stage(plan, &image, errno), errno)
+    failed(step.failed_stage(plan, &order.prepared.image, errno), errno)
 }
 
 /// A terminal must be one. (Asked for here, as core makes no call, and long before the child would find out.)
@@ -246,14 +270,4 @@ fn clone_stage(plan: &Plan) -> Stage {
             Stage::Attribute { call: "clone", value: format!("into the cgroup and new namespaces {}", a.namespaces) }
         }
     }
-}
-
-/// Waits until the child has executed the program (which closes its end) or has told why not.
-fn read_failure(channel: OwnedFd) -> Option<Failure> {
-    let mut message = [0; 8];
-    let mut channel = std::fs::File::from(channel);
-    channel.read_exact(&mut message).ok()?;
-    let [s0, s1, s2, s3, e0, e1, e2, e3] = message;
-    let errno = i32::from_ne_bytes([e0, e1, e2, e3]);
-    Some((Step::from_raw(u32::from_ne_bytes([s0, s1, s2, s3]))?, Errno::from_raw(errno)))
 }

@@ -3,12 +3,12 @@
 use super::descriptors::Descriptors;
 use super::image::{Image, Pointers, c_string};
 use std::ffi::{CString, c_int};
-use std::marker::PhantomData;
 use std::os::fd::AsRawFd;
 use steadfast_core::Plan;
 
-pub(super) struct Prepared<'a> {
-    /// Into the image that this borrows from.
+pub(super) struct Prepared {
+    pub(super) image: Image,
+    /// Into the image, whose buffers lie where they are until it is dropped.
     pub(super) pointers: Pointers,
     pub(super) chroot: Option<CString>,
     pub(super) current_dir: Option<CString>,
@@ -16,12 +16,12 @@ pub(super) struct Prepared<'a> {
     pub(super) affinity: Vec<u8>,
     pub(super) oom_score: Option<CString>,
     pub(super) descriptors: Descriptors,
-    image: PhantomData<&'a mut Image>,
 }
 
-impl<'a> Prepared<'a> {
-    pub(super) fn new(plan: &Plan, image: &'a mut Image, streams: [c_int; 3], channel: c_int) -> Prepared<'a> {
+impl Prepared {
+    pub(super) fn new(plan: &Plan, streams: [c_int; 3], channel: c_int) -> Prepared {
         let a = plan.attributes();
+        let mut image = Image::new(plan);
         let executable = a.executable.as_ref().map_or(-1, |file| file.as_raw_fd());
         Prepared {
             pointers: image.pointers(),
@@ -30,7 +30,7 @@ impl<'a> Prepared<'a> {
             affinity: mask(&a.affinity),
             oom_score: a.oom_score_adj.map(|score| c_string(score.to_string().as_ref())),
             descriptors: Descriptors::new(streams, &a.fds, a.close_fds, channel, executable),
-            image: PhantomData,
+            image,
         }
     }
 }

@@ -79,14 +79,14 @@ impl Sets {
     fn get() -> Result<Sets, Errno> {
         let (mut header, mut halves) = (Header::OWN, [Half::default(); 2]);
         // SAFETY: a header and the two halves that its version has.
-        raw::check(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, halves.as_mut_ptr()) })?;
+        unsafe { raw::syscall!(libc::SYS_capget, &raw mut header, halves.as_mut_ptr()) }?;
         Ok(Sets(halves))
     }
 
     fn set(&self) -> Result<(), Errno> {
         let mut header = Header::OWN;
         // SAFETY: as above.
-        raw::check(unsafe { libc::syscall(libc::SYS_capset, &raw mut header, self.0.as_ptr()) }).map(drop)
+        unsafe { raw::syscall!(libc::SYS_capset, &raw mut header, self.0.as_ptr()) }.map(drop)
     }
 
     fn permits(&self, capability: Capability) -> bool {

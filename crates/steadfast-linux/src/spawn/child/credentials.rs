@@ -45,5 +45,5 @@ pub(super) fn change(a: &Attributes, guard: Option<Guard>) -> Result<(), Failure
 
 fn setgroups(groups: &[u32]) -> Result<(), Errno> {
     // SAFETY: as many IDs as is said.
-    raw::check(unsafe { libc::syscall(SYS_SETGROUPS, groups.len(), groups.as_ptr()) }).map(drop)
+    unsafe { raw::syscall!(SYS_SETGROUPS, groups.len(), groups.as_ptr()) }.map(drop)
 }

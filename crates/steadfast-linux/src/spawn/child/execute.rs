@@ -5,7 +5,7 @@ use crate::raw;
 use crate::spawn::image::{PID_ROOM, Pointers};
 use crate::spawn::prepare::Prepared;
 use crate::spawn::step::What;
-use std::ffi::{c_char, c_int};
+use std::ffi::{c_char, c_int, c_long};
 use std::ptr;
 use steadfast_core::Errno;
 
@@ -14,7 +14,7 @@ use steadfast_core::Errno;
 /// # Safety
 /// The pointers are null-terminated lists of C strings; `argv_after_slot` has a slot before it and at least one entry; `pid` is null or has
 /// room for a PID. Nobody else uses them.
-pub(super) unsafe fn execute(prepared: &Prepared<'_>) -> Failure {
+pub(super) unsafe fn execute(prepared: &Prepared) -> Failure {
     let image = &prepared.pointers;
     if !image.pid.is_null() {
         // SAFETY: as the caller promises.
@@ -56,7 +56,7 @@ pub(super) unsafe fn execute(prepared: &Prepared<'_>) -> Failure {
 /// There is room for [`PID_ROOM`] bytes, and nobody else uses it: it is of this spawn alone, whose parent waits, or of a copy.
 unsafe fn write_pid(room: *mut u8) {
     // SAFETY: no pointer.
-    let mut rest = unsafe { libc::syscall(libc::SYS_getpid) }.unsigned_abs();
+    let mut rest = unsafe { raw::syscall!(libc::SYS_getpid) }.map_or(0, c_long::unsigned_abs);
     let mut digits = [0_u8; PID_ROOM];
     let mut first = PID_ROOM - 1;
     loop {
@@ -97,15 +97,13 @@ unsafe fn execute_script(path: *const c_char, image: &Pointers) -> Errno {
 /// Empty if it cannot be read, which the shell could not either.
 fn read_beginning(path: *const c_char, buffer: &mut [u8; 256]) -> &[u8] {
     // SAFETY: a C string that lives on in the parent.
-    let file = unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path, libc::O_RDONLY | libc::O_CLOEXEC) };
-    if file < 0 {
-        return &[];
-    }
+    let file = unsafe { raw::syscall!(libc::SYS_openat, libc::AT_FDCWD, path, libc::O_RDONLY | libc::O_CLOEXEC) };
+    let Ok(file) = file else { return &[] };
     // SAFETY: room for as many bytes as is said.
-    let read = unsafe { libc::syscall(libc::SYS_read, file, buffer.as_mut_ptr(), buffer.len()) };
+    let read = unsafe { raw::syscall!(libc::SYS_read, file, buffer.as_mut_ptr(), buffer.len()) };
     // SAFETY: no pointer; it was opened just above.
-    unsafe { libc::syscall(libc::SYS_close, file) };
-    usize::try_from(read).ok().and_then(|read| buffer.get(..read)).unwrap_or_default()
+    _ = unsafe { raw::syscall!(libc::SYS_close, file) };
+    read.ok().and_then(|read| buffer.get(..read as usize)).unwrap_or_default()
 }
 
 /// Not an empty file, nothing binary (a program for another machine), no page of HTML or XML; and nothing with a `#!`: what the kernel does
@@ -130,7 +128,7 @@ fn patiently(execute: impl Fn() -> Errno) -> Errno {
         }
         let time = libc::timespec { tv_sec: 0, tv_nsec: pause };
         // SAFETY: a time; what was left of it is not asked for.
-        unsafe { libc::syscall(libc::SYS_nanosleep, &raw const time, ptr::null_mut::<libc::timespec>()) };
+        _ = unsafe { raw::syscall!(libc::SYS_nanosleep, &raw const time, ptr::null_mut::<libc::timespec>()) };
         pause *= 2;
     }
 }
@@ -138,8 +136,7 @@ fn patiently(execute: impl Fn() -> Errno) -> Errno {
 fn execve(path: *const c_char, argv: *const *const c_char, envp: *const *const c_char) -> Errno {
     patiently(|| {
         // SAFETY: the lists are null-terminated and their strings live on in the parent; on success this does not return.
-        unsafe { libc::syscall(libc::SYS_execve, path, argv, envp) };
-        raw::errno()
+        failure(unsafe { raw::syscall!(libc::SYS_execve, path, argv, envp) })
     })
 }
 
@@ -147,16 +144,17 @@ fn execve(path: *const c_char, argv: *const *const c_char, envp: *const *const c
 fn execute_file(fd: c_int, image: &Pointers) -> Errno {
     let (argv, envp, empty) = (image.argv_after_slot, image.envp, c"".as_ptr());
     // SAFETY: as in `execve`, and an empty path, which stands for the descriptor.
-    let execveat = || unsafe { libc::syscall(libc::SYS_execveat, fd, empty, argv, envp, libc::AT_EMPTY_PATH) };
-    let errno = patiently(|| {
-        execveat();
-        raw::errno()
-    });
+    let execveat = || failure(unsafe { raw::syscall!(libc::SYS_execveat, fd, empty, argv, envp, libc::AT_EMPTY_PATH) });
+    let errno = patiently(execveat);
     if errno != Errno::NOENT {
         return errno;
     }
     // SAFETY: no pointer; the descriptor table is the child's own.
-    unsafe { libc::syscall(libc::SYS_fcntl, fd, libc::F_SETFD, 0) };
-    execveat();
-    raw::errno()
+    _ = unsafe { raw::syscall!(libc::SYS_fcntl, fd, libc::F_SETFD, 0) };
+    execveat()
+}
+
+/// Of a call that does not return if it works.
+fn failure(answer: Result<c_long, Errno>) -> Errno {
+    answer.err().unwrap_or(Errno::IO)
 }

@@ -41,16 +41,16 @@ pub(super) fn session(a: &Attributes) -> Result<(), Failure> {
 fn detach_terminal() -> Result<(), Errno> {
     let flags = libc::O_RDWR | libc::O_CLOEXEC;
     // SAFETY: a C string that lives for ever.
-    let tty = raw::check(unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, c"/dev/tty".as_ptr(), flags) })?;
+    let tty = unsafe { raw::syscall!(libc::SYS_openat, libc::AT_FDCWD, c"/dev/tty".as_ptr(), flags) }?;
     syscall(libc::SYS_ioctl, [tty, libc::TIOCNOTTY as c_long, 0])?;
     syscall(libc::SYS_close, [tty, 0, 0]).map(drop)
 }
 
-pub(super) fn namespaces(a: &Attributes) -> Result<(), Failure> {
-    if !a.unshare.is_empty() {
-        syscall(libc::SYS_unshare, [a.unshare.as_raw().into(), 0, 0]).map_err(at(What::Unshare))?;
+pub(super) fn namespaces(a: &Attributes, unshare: Namespaces) -> Result<(), Failure> {
+    if !unshare.is_empty() {
+        syscall(libc::SYS_unshare, [unshare.as_raw().into(), 0, 0]).map_err(at(What::Unshare))?;
     }
-    let has_mounts = a.namespaces.contains(Namespaces::MOUNT) || a.unshare.contains(Namespaces::MOUNT);
+    let has_mounts = a.namespaces.contains(Namespaces::MOUNT) || unshare.contains(Namespaces::MOUNT);
     let propagation = match a.mount_propagation {
         _ if !has_mounts => return Ok(()),
         MountPropagation::Unchanged => return Ok(()),
@@ -61,11 +61,11 @@ pub(super) fn namespaces(a: &Attributes) -> Result<(), Failure> {
     let flags = libc::MS_REC | propagation;
     let none = ptr::null::<c_void>();
     // SAFETY: C strings that live for ever; no type and no data are needed to change the propagation.
-    let answer = unsafe { libc::syscall(libc::SYS_mount, c"none".as_ptr(), c"/".as_ptr(), none, flags, none) };
-    raw::check(answer).map_err(at(What::Propagation)).map(drop)
+    let answer = unsafe { raw::syscall!(libc::SYS_mount, c"none".as_ptr(), c"/".as_ptr(), none, flags, none) };
+    answer.map_err(at(What::Propagation)).map(drop)
 }
 
-pub(super) fn scheduling(a: &Attributes, prepared: &Prepared<'_>) -> Result<(), Failure> {
+pub(super) fn scheduling(a: &Attributes, prepared: &Prepared) -> Result<(), Failure> {
     if let Some(score) = &prepared.oom_score {
         write_file(libc::AT_FDCWD, c"/proc/self/oom_score_adj", score.as_bytes()).map_err(at(What::OomScore))?;
     }
@@ -79,8 +79,8 @@ pub(super) fn scheduling(a: &Attributes, prepared: &Prepared<'_>) -> Result<(), 
     if !prepared.affinity.is_empty() {
         let (size, mask) = (prepared.affinity.len(), prepared.affinity.as_ptr());
         // SAFETY: as many bytes as is said.
-        let answer = unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size, mask) };
-        raw::check(answer).map_err(at(What::Affinity))?;
+        let answer = unsafe { raw::syscall!(libc::SYS_sched_setaffinity, 0, size, mask) };
+        answer.map_err(at(What::Affinity))?;
     }
     if let Some(personality) = a.personality {
         syscall(libc::SYS_personality, [personality.into(), 0, 0]).map_err(at(What::Personality))?;
@@ -118,18 +118,18 @@ fn schedule(scheduling: Scheduling) -> Result<(), Errno> {
                 ..SchedAttr::default()
             };
             // SAFETY: an attribute of the size that it says.
-            return raw::check(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) }).map(drop);
+            return unsafe { raw::syscall!(libc::SYS_sched_setattr, 0, &raw const attr, 0) }.map(drop);
         }
         _ => (libc::SCHED_OTHER, 0),
     };
     let priority: c_int = priority;
     // SAFETY: `struct sched_param` is this one int.
-    raw::check(unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, policy, &raw const priority) }).map(drop)
+    unsafe { raw::syscall!(libc::SYS_sched_setscheduler, 0, policy, &raw const priority) }.map(drop)
 }
 
 /// Raises hard limits while the caller's privileges are there; the soft ones wait for [`limits`].
-pub(super) fn raise_limits(a: &Attributes) -> Result<(), Failure> {
-    if a.uid.is_none() && a.unshare.is_empty() {
+pub(super) fn raise_limits(a: &Attributes, unshare: Namespaces) -> Result<(), Failure> {
+    if a.uid.is_none() && unshare.is_empty() {
         // They are still there at the end.
         return Ok(());
     }
@@ -160,17 +160,17 @@ fn prlimit(resource: u32, new: Option<&libc::rlimit64>, old: Option<&mut libc::r
     let new = new.map_or(ptr::null(), ptr::from_ref);
     let old = old.map_or(ptr::null_mut(), ptr::from_mut);
     // SAFETY: each is null or a limit that lives through the call.
-    raw::check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, new, old) }).map(drop)
+    unsafe { raw::syscall!(libc::SYS_prlimit64, 0, resource, new, old) }.map(drop)
 }
 
-pub(super) fn root(prepared: &Prepared<'_>) -> Result<(), Failure> {
+pub(super) fn root(prepared: &Prepared) -> Result<(), Failure> {
     let Some(dir) = &prepared.chroot else { return Ok(()) };
     path(libc::SYS_chroot, dir).map_err(at(What::Chroot))?;
     // Or else we are still outside, and a relative directory would stay there (chroot(2)).
     path(libc::SYS_chdir, c"/").map_err(at(What::Chroot))
 }
 
-pub(super) fn directory(a: &Attributes, prepared: &Prepared<'_>) -> Result<(), Failure> {
+pub(super) fn directory(a: &Attributes, prepared: &Prepared) -> Result<(), Failure> {
     if let Some(dir) = &a.current_dir_fd {
         syscall(libc::SYS_fchdir, [dir.as_raw_fd().into(), 0, 0]).map_err(at(What::Fchdir))?;
     }
@@ -187,7 +187,7 @@ pub(super) fn directory(a: &Attributes, prepared: &Prepared<'_>) -> Result<(), F
 /// A call on a path.
 fn path(call: c_long, path: &CStr) -> Result<(), Errno> {
     // SAFETY: a C string that the parent keeps.
-    raw::check(unsafe { libc::syscall(call, path.as_ptr()) }).map(drop)
+    unsafe { raw::syscall!(call, path.as_ptr()) }.map(drop)
 }
 
 fn ioctl(fd: &Arc<OwnedFd>, request: libc::Ioctl, argument: c_long) -> Result<c_long, Errno> {
@@ -197,9 +197,9 @@ fn ioctl(fd: &Arc<OwnedFd>, request: libc::Ioctl, argument: c_long) -> Result<c_
 /// Writes a file in one go.
 fn write_file(dir: c_int, path: &CStr, text: &[u8]) -> Result<(), Errno> {
     // SAFETY: a C string that lives for ever.
-    let fd = raw::check(unsafe { libc::syscall(libc::SYS_openat, dir, path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) })?;
+    let fd = unsafe { raw::syscall!(libc::SYS_openat, dir, path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC) }?;
     // SAFETY: as many bytes as is said.
-    let written = raw::check(unsafe { libc::syscall(libc::SYS_write, fd, text.as_ptr(), text.len()) });
+    let written = unsafe { raw::syscall!(libc::SYS_write, fd, text.as_ptr(), text.len()) };
     syscall(libc::SYS_close, [fd, 0, 0])?;
     written.map(drop)
 }

@@ -1,0 +1,154 @@
+//! [`Start`]: a child on its way to its program.
+
+use super::clone::{Born, WantPidfd};
+use super::flight::{self, Hold, SpawnWait};
+use crate::fork::generation;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Instant;
+use steadfast_core::{Errno, Error, Pid, Stage};
+
+/// A child that runs its program.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Child {
+    /// Its PID.
+    pub pid: Pid,
+    /// Its pidfd, close-on-exec, if one was wanted.
+    pub pidfd: Option<OwnedFd>,
+    /// Our ends of its pipes: stdin, stdout, stderr.
+    pub pipes: [Option<OwnedFd>; 3],
+    /// The largest resident set that this process had had when the program was executed, in bytes: what the kernel tells of the child's peak
+    /// is not below that, see [`MaxRss`](steadfast_core::MaxRss).
+    pub spawner_peak: u64,
+}
+
+/// A child that was made, and may not have come to its program. What it uses of our memory stays until it has left it, whatever becomes of this.
+pub struct Start {
+    hold: Arc<Hold>,
+    /// `None`: it was handed out, or has failed and is reaped.
+    born: Option<Born>,
+    want: WantPidfd,
+    pipes: [Option<OwnedFd>; 3],
+    /// Why its ID maps could not be written.
+    unmapped: Option<(Stage, Errno)>,
+    /// It is to be learnt whether the kernel clears the word at an exec.
+    learns: bool,
+    /// It has failed, and is about to end.
+    error: Option<Error>,
+    generation: u32,
+}
+
+impl Start {
+    pub(super) fn new(
+        hold: Hold,
+        born: Born,
+        want: WantPidfd,
+        pipes: [Option<OwnedFd>; 3],
+        unmapped: Option<(Stage, Errno)>,
+        learns: bool,
+    ) -> Start {
+        let (hold, generation) = (Arc::new(hold), generation());
+        Start { hold, born: Some(born), want, pipes, unmapped, learns, error: None, generation }
+    }
+
+    /// Its PID, as long as it was not handed out.
+    pub fn pid(&self) -> Option<Pid> {
+        self.born.as_ref().and_then(|born| Pid::new(born.pid).ok())
+    }
+
+    /// Waits until it runs its program, or a step has failed, and then it is reaped. `None`: not before the deadline; in the past, it only looks.
+    /// A signal handler runs meanwhile, and does not end the wait.
+    ///
+    /// Not to be asked again after it has answered.
+    ///
+    /// # Errors
+    /// As [`spawn`](super::spawn).
+    pub fn wait(&mut self, deadline: Option<Instant>) -> Option<Result<Child, Error>> {
+        let program = self.hold.order().plan.program();
+        let failed = |stage, source| Error::Spawn { program: program.to_owned(), stage, source };
+        let born = match self.born.take() {
+            Some(born) => born,
+            None => return Some(Err(failed(Stage::Clone, Errno::CHILD))),
+        };
+        if self.error.is_none() {
+            if !self.hold.wait(deadline, || born.has_exited()) {
+                self.born = Some(born);
+                return None;
+            }
+            self.error = self.failure(&failed);
+            // It was killed before it could hand it over.
+            if self.error.is_none() && self.want == WantPidfd::Yes && born.pidfd.is_none() {
+                self.error = Some(failed(Stage::Pidfd, Errno::SRCH));
+            }
+            if self.error.is_none() && self.learns {
+                learn(&self.hold, &born);
+            }
+        }
+        if self.error.is_some() {
+            match deadline {
+                None => born.reap(),
+                Some(deadline) if born.reap_until(deadline) => {}
+                Some(_) => {
+                    self.born = Some(born);
+                    return None;
+                }
+            }
+            self.hold.has_ended();
+        }
+        let child = |pid| Child {
+            pid,
+            pidfd: born.pidfd,
+            pipes: std::mem::take(&mut self.pipes),
+            spawner_peak: crate::wait::own_peak(),
+        };
+        Some(match self.error.take() {
+            Some(error) => Err(error),
+            None => Pid::new(born.pid).map(child).map_err(|_| failed(Stage::Clone, Errno::RANGE)),
+        })
+    }
+
+    fn failure(&self, failed: &impl Fn(Stage, Errno) -> Error) -> Option<Error> {
+        if let Some((stage, errno)) = &self.unmapped {
+            return Some(failed(stage.clone(), *errno));
+        }
+        let (step, errno) = self.hold.failure()?;
+        let order = self.hold.order();
+        Some(failed(step.failed_stage(&order.plan, &order.prepared.image, errno), errno))
+    }
+
+    /// Calls once [`wait`](Self::wait) would not block for the exec, on a thread of ours; at once, if it would not now.
+    ///
+    /// # Errors
+    /// `EAGAIN`: no thread is to be had.
+    pub fn on_left(&self, call: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        flight::tell(&self.hold, call)
+    }
+
+    /// The child as it is, to be killed and reaped by the caller: its PID, and its pidfd if it has one. `None` if it was handed out, or has
+    /// failed and is reaped. What it uses of our memory is kept until it has left it.
+    pub fn give_up(mut self) -> Option<(Pid, Option<OwnedFd>)> {
+        let born = self.born.take()?;
+        Some((Pid::new(born.pid).ok()?, born.pidfd))
+    }
+}
+
+/// Of a child that has left, by the channel.
+fn learn(hold: &Hold, born: &Born) {
+    if !hold.word_is_clear() {
+        flight::learnt(SpawnWait::Pipe);
+    } else if born.has_executed() {
+        // So it was the exec that has cleared it: an end clears what was the program's.
+        flight::learnt(SpawnWait::Word);
+    }
+}
+
+impl Drop for Start {
+    fn drop(&mut self) {
+        // In the copy that a fork(2) has made of us there is no child, and what it borrowed is the original's.
+        if self.generation == generation() {
+            flight::keep(&self.hold);
+        }
+    }
+}
