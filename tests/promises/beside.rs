@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use steadfast::backend::{Attributes, BackendInfo, BackendProcess, Clock, Plan, ProcessBackend, Spawned, Until, Watcher};
+use steadfast::backend::{Attributes, BackendInfo, BackendProcess, BackendStart, Clock, Plan, ProcessBackend, Until, Watcher};
 use steadfast::{Command, ErrorKind, Pid, Result, Signal, Stdio, System};
 use steadfast_conformance::{Outcome, Subject, promises};
 use steadfast_linux::bare;
@@ -142,7 +142,7 @@ impl ProcessBackend for AsUser {
     fn generation(&self) -> u32 {
         self.backend.generation()
     }
-    fn spawn(&self, plan: &Plan) -> Result<Spawned> {
+    fn start(&self, plan: &Plan) -> Result<Box<dyn BackendStart>> {
         let [stdin, stdout, stderr] = plan.stdio().clone();
         let attributes = Attributes { uid: Some(USER), gid: Some(USER), ..plan.attributes().clone() };
         let mut theirs = Plan::builder(plan.program()).args(plan.args()).stdin(stdin).stdout(stdout).stderr(stderr);
@@ -151,7 +151,7 @@ impl ProcessBackend for AsUser {
         }
         let theirs = theirs.attributes(attributes).build()?;
         self.thieves.learn_next().expect("the next PID can be told");
-        self.backend.spawn(&theirs)
+        self.backend.start(&theirs)
     }
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
         self.backend.find(pid)

@@ -20,7 +20,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
-use steadfast::backend::{BackendInfo, BackendProcess, Clock, OnExit, Plan, ProcessBackend, Spawned, Until};
+use steadfast::backend::{BackendInfo, BackendProcess, BackendStart, Clock, OnExit, Plan, ProcessBackend, Spawned, Until, and_then};
 use steadfast::{Errno, Exit, Pid, Result, Signal};
 use steadfast_conformance::{Act, Outcome};
 
@@ -163,15 +163,19 @@ impl ProcessBackend for Ledger {
     fn generation(&self) -> u32 {
         self.backend.generation()
     }
-    fn spawn(&self, plan: &Plan) -> Result<Spawned> {
+    fn start(&self, plan: &Plan) -> Result<Box<dyn BackendStart>> {
         let code = match Act::from_args(plan.args()) {
             Some(Act::Exit(code) | Act::ExitOn(_, code) | Act::UntilEof(code)) => Some(code.into()),
             _ => None,
         };
-        let spawned = self.backend.spawn(plan)?;
-        let life = lock(&self.book).born(spawned.pid, code);
-        let process = Arc::new(Entry { process: spawned.process, life: Some(life), book: Arc::clone(&self.book) });
-        Ok(Spawned { process, ..spawned })
+        let book = Arc::clone(&self.book);
+        let start = self.backend.start(plan)?;
+        Ok(and_then(start, move |spawned| {
+            let spawned = spawned?;
+            let life = lock(&book).born(spawned.pid, code);
+            let process = Arc::new(Entry { process: spawned.process, life: Some(life), book });
+            Ok(Spawned { process, ..spawned })
+        }))
     }
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
         let process = self.backend.find(pid)?;

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
-use steadfast::backend::{BackendInfo, BackendProcess, Clock, OnExit, Plan, ProcessBackend, Spawned, Until};
+use steadfast::backend::{BackendInfo, BackendProcess, BackendStart, Clock, OnExit, Plan, ProcessBackend, Spawned, Until, and_then};
 use steadfast::tokio::AsyncProcess;
 use steadfast::{Child, Command, Errno, Error, ErrorKind, Exit, Pid, Process, Result, Signal, Stdio, System, WaitSet, wait_any};
 
@@ -118,10 +118,12 @@ impl ProcessBackend for Refusing {
         self.backend.generation()
     }
 
-    fn spawn(&self, plan: &Plan) -> Result<Spawned> {
-        let spawned = self.backend.spawn(plan)?;
-        let process = Held::new(spawned.process, &self.will);
-        Ok(Spawned { process, ..spawned })
+    fn start(&self, plan: &Plan) -> Result<Box<dyn BackendStart>> {
+        let will = Arc::clone(&self.will);
+        Ok(and_then(self.backend.start(plan)?, move |spawned| {
+            let spawned = spawned?;
+            Ok(Spawned { process: Held::new(spawned.process, &will), ..spawned })
+        }))
     }
 
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {

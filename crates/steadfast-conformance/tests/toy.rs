@@ -14,7 +14,7 @@ use std::time::Instant;
 use steadfast_conformance::{Act, Outcome, Subject, run};
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    BackendInfo, BackendProcess, Clock, Errno, Error, Exit, OnExit, Pid, PipeEnd, PipeRead, PipeWrite, Plan, ProcessBackend,
+    BackendInfo, BackendProcess, BackendStart, Clock, Errno, Error, Exit, OnExit, Pid, PipeEnd, PipeRead, PipeWrite, Plan, ProcessBackend,
     Result, Signal, Spawned, Stage, Until,
 };
 
@@ -120,7 +120,7 @@ impl ProcessBackend for Toy {
         0
     }
 
-    fn spawn(&self, plan: &Plan) -> Result<Spawned> {
+    fn start(&self, plan: &Plan) -> Result<Box<dyn BackendStart>> {
         let missing = || Error::Spawn {
             program: plan.program().to_owned(),
             stage: Stage::Exec { path: None, search_path: None, missing: None },
@@ -144,7 +144,7 @@ impl ProcessBackend for Toy {
             None,
         ];
         let process = Arc::new(ToyProcess { table: Arc::clone(&self.table), pid, bug: self.bug });
-        Ok(Spawned { pid, process, spawner_peak: 0, pipes, pidfd: None })
+        Ok(Spawned { pid, process, spawner_peak: 0, pipes, pidfd: None }.at_once())
     }
 
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {

@@ -1,4 +1,4 @@
-//! The boundary: the three traits that a backend implements.
+//! The boundary: the four traits that a backend implements.
 //!
 //! No method has a default implementation: a wrapper that forgot to forward a method would be wrong without a compiler error.
 //!
@@ -8,7 +8,9 @@
 //! | [`ProcessBackend::info`] | a user could not see which backend is in use, and a test not what to skip |
 //! | [`ProcessBackend::clock`] | timeouts would not hold in virtual time |
 //! | [`ProcessBackend::generation`] | the child of a fork(2) would reap and signal its parent's children |
-//! | [`ProcessBackend::spawn`], [`ProcessBackend::find`] | there would be no processes |
+//! | [`ProcessBackend::start`], [`ProcessBackend::find`] | there would be no processes |
+//! | [`BackendStart::wait`] | a program that cannot be opened at once would hold up its spawner, beyond any limit |
+//! | [`BackendStart::on_ready`] | a task would block its executor while a program is being executed |
 //! | [`BackendProcess::signal`] | "a signal is delivered, or it is `ProcessDone`" |
 //! | [`BackendProcess::signal_group`] | a group could only be signalled by its number, which may be another's |
 //! | [`BackendProcess::wait_exited`] | "N threads get the same status": it sees the exit, and leaves the number taken |
@@ -51,12 +53,13 @@ pub trait ProcessBackend: Send + Sync {
     /// process that is not a child. In a simulation it is always the same.
     fn generation(&self) -> u32;
 
-    /// Starts a process. It returns once the program runs, or a step before that has failed.
+    /// Begins to start a process, and returns. Whether the program runs, [`BackendStart::wait`] tells; if the start is dropped before that, it is
+    /// given up.
     ///
     /// # Errors
-    /// [`Error::Spawn`](crate::Error::Spawn) with the stage; then no child, zombie or descriptor is left.
+    /// [`Error::Spawn`](crate::Error::Spawn) with the stage, for what fails before there is a process; then no child, zombie or descriptor is left.
     /// [`Error::Unsupported`](crate::Error::Unsupported) for a setting in the plan that this backend does not support.
-    fn spawn(&self, plan: &Plan) -> Result<Spawned>;
+    fn start(&self, plan: &Plan) -> Result<Box<dyn BackendStart>>;
 
     /// Takes hold of a process that exists.
     ///
@@ -65,6 +68,81 @@ pub trait ProcessBackend: Send + Sync {
     /// [`Error::ThreadId`](crate::Error::ThreadId) when the number is a thread's,
     /// [`Error::System`](crate::Error::System) for the rest. A temporary failure must not lead to a weaker handle.
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>>;
+}
+
+/// A process on its way to its program.
+///
+/// # For authors
+/// Dropping it before [`wait`](Self::wait) has answered gives it up: the process is killed and reaped in the background, and neither a zombie, nor
+/// a descriptor, nor memory is left. A backend whose processes are there at once returns [`Spawned::at_once`]; one around another backend uses
+/// [`and_then`].
+pub trait BackendStart: Send {
+    /// Blocks until the program runs, or a step before that has failed. `Ok(None)` when `deadline` passed first. With a deadline in the past it only
+    /// checks; without one it waits for ever. It is not called again once it has returned something else.
+    ///
+    /// # Errors
+    /// [`Error::Spawn`](crate::Error::Spawn) with the stage; then no child, zombie or descriptor is left.
+    fn wait(&mut self, deadline: Option<Instant>) -> Result<Option<Spawned>>;
+
+    /// Calls `tell` once, from the moment on in which [`wait`](Self::wait) has something to return: on any thread, also before this returns. It
+    /// is called at most once. If the start is dropped before, `tell` need not be called.
+    ///
+    /// # Errors
+    /// `EAGAIN` and similar, if this needs a thread and there is none.
+    fn on_ready(&mut self, tell: OnExit) -> Result<()>;
+}
+
+/// A start, and what is done with its outcome.
+pub fn and_then(
+    start: Box<dyn BackendStart>,
+    then: impl FnOnce(Result<Spawned>) -> Result<Spawned> + Send + 'static,
+) -> Box<dyn BackendStart> {
+    Box::new(Then { start, then: Some(then) })
+}
+
+struct Then<F> {
+    start: Box<dyn BackendStart>,
+    then: Option<F>,
+}
+
+impl<F: FnOnce(Result<Spawned>) -> Result<Spawned> + Send> BackendStart for Then<F> {
+    fn wait(&mut self, deadline: Option<Instant>) -> Result<Option<Spawned>> {
+        let outcome = match self.start.wait(deadline) {
+            Ok(None) => return Ok(None),
+            Ok(Some(spawned)) => Ok(spawned),
+            Err(error) => Err(error),
+        };
+        self.then.take().map_or(Ok(None), |then| then(outcome).map(Some))
+    }
+
+    fn on_ready(&mut self, tell: OnExit) -> Result<()> {
+        self.start.on_ready(tell)
+    }
+}
+
+/// One that is over.
+struct AtOnce(Option<Spawned>);
+
+impl BackendStart for AtOnce {
+    fn wait(&mut self, _: Option<Instant>) -> Result<Option<Spawned>> {
+        Ok(self.0.take())
+    }
+
+    fn on_ready(&mut self, tell: OnExit) -> Result<()> {
+        tell();
+        Ok(())
+    }
+}
+
+/// Given up: nobody has asked for it.
+impl Drop for AtOnce {
+    fn drop(&mut self) {
+        if let Some(spawned) = self.0.take() {
+            // Fails if it is gone, which is what was wanted.
+            drop(spawned.process.signal(Signal::KILL));
+            spawned.process.abandon();
+        }
+    }
 }
 
 /// One process, as a backend holds it.
@@ -166,6 +244,13 @@ pub struct Spawned {
     pub pipes: [Option<PipeEnd>; 3],
     /// The pidfd that the plan asked for: close-on-exec, and the caller's own.
     pub pidfd: Option<OwnedFd>,
+}
+
+impl Spawned {
+    /// As the start of a backend whose processes run from the moment on in which they are made.
+    pub fn at_once(self) -> Box<dyn BackendStart> {
+        Box::new(AtOnce(Some(self)))
+    }
 }
 
 /// The caller's end of a pipe to or from a process.

@@ -8,6 +8,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::time::Duration;
 
 /// Why an operation failed.
 ///
@@ -99,6 +100,15 @@ pub enum Error {
         /// The system's answer.
         source: Errno,
     },
+    /// The program did not run in time: the file, or the interpreter that it names, cannot be opened, a step before waits for something, or the
+    /// child was stopped. The child is killed; no child is left.
+    #[error("spawn `{}`: it does not run after {limit:?}, and was killed: see what its file, or the interpreter that it names, waits for", std::path::Path::new(.program).display())]
+    SpawnTimedOut {
+        /// The program as it was given.
+        program: OsString,
+        /// How long it had.
+        limit: Duration,
+    },
     /// The backend cannot do this at all.
     #[error("the {backend} backend: {what}")]
     Unsupported {
@@ -168,6 +178,9 @@ impl fmt::Debug for Error {
             Error::Spawn { program, stage, source } => {
                 f.debug_struct("Spawn").field("program", program).field("stage", stage).field("source", source).finish()
             }
+            Error::SpawnTimedOut { program, limit } => {
+                f.debug_struct("SpawnTimedOut").field("program", program).field("limit", limit).finish()
+            }
             Error::Unsupported { backend, what } => {
                 f.debug_struct("Unsupported").field("backend", backend).field("what", what).finish()
             }
@@ -233,6 +246,8 @@ pub enum ErrorKind {
     ThreadId,
     /// [`Error::Spawn`]
     Spawn,
+    /// [`Error::SpawnTimedOut`]
+    SpawnTimedOut,
     /// [`Error::Unsupported`] or [`Error::Unavailable`]
     Unsupported,
     /// [`Error::Unsuccessful`]
@@ -257,6 +272,7 @@ impl Error {
             Error::NoGroup { .. } => ErrorKind::NoGroup,
             Error::ThreadId { .. } => ErrorKind::ThreadId,
             Error::Spawn { .. } => ErrorKind::Spawn,
+            Error::SpawnTimedOut { .. } => ErrorKind::SpawnTimedOut,
             Error::Unsupported { .. } | Error::Unavailable { .. } => ErrorKind::Unsupported,
             Error::Unsuccessful { .. } => ErrorKind::Unsuccessful,
             Error::System { .. } => ErrorKind::System,
@@ -295,6 +311,7 @@ impl From<Error> for io::Error {
         let kind = match (error.kind(), error.raw_os_error()) {
             (ErrorKind::ProcessDone, _) => io::ErrorKind::NotFound,
             (ErrorKind::Unsuccessful, _) => io::ErrorKind::Other,
+            (ErrorKind::SpawnTimedOut, _) => io::ErrorKind::TimedOut,
             (ErrorKind::NoHandle | ErrorKind::Unsupported, _) => io::ErrorKind::Unsupported,
             (_, Some(raw)) => io::Error::from_raw_os_error(raw).kind(),
             (_, None) => io::ErrorKind::InvalidInput,

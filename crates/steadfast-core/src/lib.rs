@@ -29,7 +29,9 @@ mod process;
 mod signal;
 pub mod sync;
 
-pub use backend::{BackendInfo, BackendProcess, Clock, OnExit, PipeEnd, PipeRead, PipeWrite, ProcessBackend, Spawned, Until};
+pub use backend::{
+    BackendInfo, BackendProcess, BackendStart, Clock, OnExit, PipeEnd, PipeRead, PipeWrite, ProcessBackend, Spawned, Until, and_then,
+};
 pub use contain::contain;
 pub use errno::Errno;
 pub use error::{Error, ErrorKind, Missing, Stage};
@@ -40,7 +42,7 @@ pub use plan::{
     Attributes, Capability, Disposition, Hook, IdMap, Limit, MountPropagation, Namespaces, Plan, PlanBuilder, PlanStdio,
     Resource, Scheduling, SignalSet,
 };
-pub use process::{Ended, Lent, Process, Watcher};
+pub use process::{Ended, Lent, Process, Started, Starting, Watcher};
 pub use signal::Signal;
 
 /// The result of every fallible operation here.

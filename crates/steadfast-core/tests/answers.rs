@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    BackendInfo, BackendProcess, Clock, Errno, Error, ErrorKind, Exit, OnExit, Pid, Plan, Process, ProcessBackend, Result,
+    BackendInfo, BackendProcess, BackendStart, Clock, Errno, Error, ErrorKind, Exit, OnExit, Pid, Plan, Process, ProcessBackend, Result,
     Signal, Spawned, Until, Watcher,
 };
 
@@ -105,9 +105,9 @@ impl ProcessBackend for Answering {
     fn generation(&self) -> u32 {
         self.0.generation.load(Ordering::SeqCst)
     }
-    fn spawn(&self, _: &Plan) -> Result<Spawned> {
+    fn start(&self, _: &Plan) -> Result<Box<dyn BackendStart>> {
         let process = Arc::new(Answering(Arc::clone(&self.0)));
-        Ok(Spawned { pid: Pid::MAX, spawner_peak: 0, process, pipes: [None, None, None], pidfd: None })
+        Ok(Spawned { pid: Pid::MAX, spawner_peak: 0, process, pipes: [None, None, None], pidfd: None }.at_once())
     }
     fn find(&self, _: Pid) -> Result<Arc<dyn BackendProcess>> {
         Ok(Arc::new(Answering(Arc::clone(&self.0))))

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    BackendInfo, BackendProcess, Clock, Errno, Error, ErrorKind, Exit, OnExit, Pid, Plan, Process, ProcessBackend, Result,
+    BackendInfo, BackendProcess, BackendStart, Clock, Errno, Error, ErrorKind, Exit, OnExit, Pid, Plan, Process, ProcessBackend, Result,
     Signal, Spawned, Until, Watcher,
 };
 
@@ -137,9 +137,9 @@ impl ProcessBackend for Scripted {
         0
     }
 
-    fn spawn(&self, _: &Plan) -> Result<Spawned> {
+    fn start(&self, _: &Plan) -> Result<Box<dyn BackendStart>> {
         let process = Arc::new(Scripted(Arc::clone(&self.0)));
-        Ok(Spawned { pid: Pid::MAX, spawner_peak: 0, process, pipes: [None, None, None], pidfd: None })
+        Ok(Spawned { pid: Pid::MAX, spawner_peak: 0, process, pipes: [None, None, None], pidfd: None }.at_once())
     }
 
     fn find(&self, _: Pid) -> Result<Arc<dyn BackendProcess>> {

@@ -17,6 +17,7 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `lib.rs` | [`PidLegacyBackend`]: spawn and find |
+//! | `start.rs` | one on its way to its program |
 //! | `process.rs` | one process: signal, wait, reap |
 //! | `watch.rs` | waiting with a timeout: a thread per waited process |
 //! | `collect.rs`, `siblings.rs` | waiting where `waitid` is filtered; what handles of one process share there |
@@ -35,16 +36,17 @@ mod orphans;
 mod os;
 mod process;
 mod siblings;
+mod start;
 mod start_time;
 mod watch;
 
 pub use calls::{SignalCall, WaitCall};
 
-use birth::Birth;
 use life::Life;
 use process::{Identity, LegacyProcess};
+use start::LegacyStart;
 use std::sync::Arc;
-use steadfast_core::{BackendInfo, BackendProcess, Clock, Errno, Error, Pid, PipeEnd, Plan, ProcessBackend, Result, Spawned};
+use steadfast_core::{BackendInfo, BackendProcess, BackendStart, Clock, Errno, Error, Pid, Plan, ProcessBackend, Result};
 use steadfast_linux::{Door, SystemClock, WantPidfd};
 
 /// Processes by PID: works on every Linux.
@@ -61,13 +63,6 @@ impl PidLegacyBackend {
         PidLegacyBackend { door, wait_call, signal_call }
     }
 
-    fn held(&self, pid: Pid, identity: Identity) -> Arc<LegacyProcess> {
-        let process = Arc::new(LegacyProcess::new(pid, identity, self.wait_call));
-        if self.wait_call == WaitCall::Wait4 {
-            siblings::add(pid, Arc::<LegacyProcess>::clone(&process));
-        }
-        process
-    }
 }
 
 impl ProcessBackend for PidLegacyBackend {
@@ -83,22 +78,19 @@ impl ProcessBackend for PidLegacyBackend {
         steadfast_linux::generation()
     }
 
-    fn spawn(&self, plan: &Plan) -> Result<Spawned> {
+    fn start(&self, plan: &Plan) -> Result<Box<dyn BackendStart>> {
         if plan.create_pidfd() {
             let what = "a pidfd was asked for, and it has none: take the pidfd backend, or drop the wish".into();
             return Err(Error::Unsupported { backend: self.info().name, what });
         }
         let earliest = birth::now();
-        let spawn = || steadfast_linux::spawn(plan, WantPidfd::No, self.door);
+        let start = || steadfast_linux::start(plan, WantPidfd::No, self.door);
         // Those whom nobody could reap may be what is in the way (RLIMIT_NPROC, pids.max).
-        let child = match spawn() {
-            Err(error) if error.errno() == Some(Errno::AGAIN) && orphans::reap_stranded() => spawn()?,
-            child => child?,
+        let start = match start() {
+            Err(error) if error.errno() == Some(Errno::AGAIN) && orphans::reap_stranded() => start()?,
+            start => start?,
         };
-        let identity = Identity::Child(Birth::of(child.pid, earliest));
-        let process = self.held(child.pid, identity);
-        let pipes = child.pipes.map(|end| end.map(PipeEnd::Fd));
-        Ok(Spawned { pid: child.pid, process, spawner_peak: child.spawner_peak, pipes, pidfd: None })
+        Ok(Box::new(LegacyStart::new(start, earliest, self.wait_call)))
     }
 
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
@@ -108,7 +100,7 @@ impl ProcessBackend for PidLegacyBackend {
         };
         match known {
             Some(known) => Ok(known.into_backend()),
-            None => Ok(self.held(pid, Identity::Found(Life::of(pid, self.signal_call)?))),
+            None => Ok(LegacyProcess::held(pid, Identity::Found(Life::of(pid, self.signal_call)?), self.wait_call)),
         }
     }
 }

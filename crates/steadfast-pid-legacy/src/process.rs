@@ -36,6 +36,15 @@ enum Waiting {
 }
 
 impl LegacyProcess {
+    /// One of which nobody holds a handle.
+    pub(crate) fn held(pid: Pid, identity: Identity, wait_call: WaitCall) -> Arc<LegacyProcess> {
+        let process = Arc::new(LegacyProcess::new(pid, identity, wait_call));
+        if wait_call == WaitCall::Wait4 {
+            siblings::add(pid, Arc::<LegacyProcess>::clone(&process));
+        }
+        process
+    }
+
     pub(crate) fn new(pid: Pid, identity: Identity, wait_call: WaitCall) -> LegacyProcess {
         let waiting = match wait_call {
             WaitCall::Waitid => Waiting::Waitid(Mutex::new(None)),

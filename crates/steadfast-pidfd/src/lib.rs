@@ -3,6 +3,7 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `lib.rs` | [`PidfdBackend`]: spawn and find |
+//! | `start.rs` | one on its way to its program |
 //! | `process.rs` | one process: signal, wait, reap, all through its pidfd |
 //! | `reactor.rs` | exits that nobody waits for: children whose handles were dropped, and whoever wants to be called |
 #![forbid(unsafe_code)]
@@ -10,12 +11,14 @@
 mod handle;
 mod process;
 mod reactor;
+mod start;
 
 use process::PidfdProcess;
+use start::PidfdStart;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use steadfast_core::{
-    BackendInfo, BackendProcess, Clock, Errno, Error, Pid, PipeEnd, Plan, ProcessBackend, Result, Spawned, Stage,
+    BackendInfo, BackendProcess, BackendStart, Clock, Errno, Error, Pid, Plan, ProcessBackend, Result,
 };
 use steadfast_linux::{Door, SystemClock, WantPidfd};
 
@@ -46,23 +49,14 @@ impl ProcessBackend for PidfdBackend {
         steadfast_linux::generation()
     }
 
-    fn spawn(&self, plan: &Plan) -> Result<Spawned> {
-        let spawn = || steadfast_linux::spawn(plan, WantPidfd::Yes, self.door);
+    fn start(&self, plan: &Plan) -> Result<Box<dyn BackendStart>> {
+        let start = || steadfast_linux::start(plan, WantPidfd::Yes, self.door);
         // Those whom nobody could reap may be what is in the way (RLIMIT_NPROC, pids.max).
-        let child = match spawn() {
-            Err(error) if error.errno() == Some(Errno::AGAIN) && reactor::reap_stranded() => spawn()?,
-            child => child?,
+        let start = match start() {
+            Err(error) if error.errno() == Some(Errno::AGAIN) && reactor::reap_stranded() => start()?,
+            start => start?,
         };
-        let pidfd = child.pidfd.ok_or_else(|| failed(plan, Errno::INVAL))?;
-        let process = Arc::new(PidfdProcess::child(child.pid, pidfd));
-        let wish = plan.create_pidfd().then(|| process.duplicate()).transpose();
-        let wish = wish.map_err(|errno| {
-            // A half-made spawn must leave nothing: the caller will never hear of this child.
-            process.kill_and_reap();
-            failed(plan, errno)
-        })?;
-        let pipes = child.pipes.map(|end| end.map(PipeEnd::Fd));
-        Ok(Spawned { pid: child.pid, process, spawner_peak: child.spawner_peak, pipes, pidfd: wish })
+        Ok(Box::new(PidfdStart { start: Some(start), plan: plan.clone() }))
     }
 
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
@@ -78,10 +72,6 @@ impl ProcessBackend for PidfdBackend {
         })?;
         Ok(Arc::new(PidfdProcess::found(pid, pidfd)))
     }
-}
-
-fn failed(plan: &Plan, source: Errno) -> Error {
-    Error::Spawn { program: plan.program().to_owned(), stage: Stage::Pidfd, source }
 }
 
 /// Whether `/proc` shows `tid` as a thread of another process (proc_pid_status(5), `Tgid`).

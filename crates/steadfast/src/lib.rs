@@ -57,6 +57,7 @@
 //! | --- | --- | --- |
 //! | span `spawn`, around the call | DEBUG | `program`, `backend`; `pid`, once there is one |
 //! | event `spawn failed`, in it | WARN | `kind`, `stage`, `errno`, `error` |
+//! | event `spawn given up`, in it: its time was up, or its future was dropped | WARN | |
 //! | event `signal` | DEBUG | `pid`, `signal`, `group`; `errno`, if it was refused |
 //! | event `dropped`, of a child that will be reaped in the background | DEBUG | `pid` |
 //! | event `exit`, when a child is reaped | DEBUG | `pid`, and `code` or `signal`; `core_dumped` |
@@ -130,8 +131,8 @@ pub use wait::{Exited, Interrupter, Member, Next, Ready, WaitSet, wait_any};
 pub mod backend {
     pub use steadfast_core::sync::{Join, Scheduler};
     pub use steadfast_core::{
-        Attributes, BackendInfo, BackendProcess, Clock, Hook, Lent, OnExit, PipeEnd, PipeRead, PipeWrite, Plan, PlanBuilder,
-        PlanStdio, Process, ProcessBackend, Spawned, Until, Watcher,
+        Attributes, BackendInfo, BackendProcess, BackendStart, Clock, Hook, Lent, OnExit, PipeEnd, PipeRead, PipeWrite, Plan,
+        PlanBuilder, PlanStdio, Process, ProcessBackend, Spawned, Started, Starting, Until, Watcher, and_then,
     };
 }
 

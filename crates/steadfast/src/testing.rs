@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use steadfast_core::{
-    BackendInfo, BackendProcess, Clock, Error, Pauses, Pid, PipeEnd, Plan, ProcessBackend, Result, Signal, Spawned,
+    BackendInfo, BackendProcess, BackendStart, Clock, Error, Pauses, Pid, PipeEnd, Plan, ProcessBackend, Result, Signal, Spawned, and_then,
 };
 use steadfast_linux::{Blocking, Reaping, Target, waitid};
 
@@ -114,19 +114,12 @@ impl ProcessBackend for Recorder {
         self.inner.generation()
     }
 
-    fn spawn(&self, plan: &Plan) -> Result<Spawned> {
+    fn start(&self, plan: &Plan) -> Result<Box<dyn BackendStart>> {
         // A simulated process has no environment that could be looked at from outside.
         let marked = self.info().real.then(|| plan.with_variable(VARIABLE, &self.mark));
-        let spawned = self.inner.spawn(marked.as_ref().unwrap_or(plan))?;
-        let pipes = spawned.pipes.iter().flatten().filter_map(|pipe| match pipe {
-            PipeEnd::Fd(fd) => Some(("a pipe", file(fd.as_fd())?)),
-            _ => None,
-        });
-        let pidfd = spawned.process.handle().and_then(|fd| Some(("a pidfd", pidfs_file(fd)?)));
-        let name = Name { pid: spawned.pid, program: plan.program().to_string_lossy().into_owned() };
-        let process = self.inner.find(spawned.pid).ok().map(Own::new);
-        self.lock().push(Born { name, process, is_gone: false, files: pipes.chain(pidfd).collect() });
-        Ok(spawned)
+        let start = self.inner.start(marked.as_ref().unwrap_or(plan))?;
+        let (recorder, program) = (self.clone(), plan.program().to_string_lossy().into_owned());
+        Ok(and_then(start, move |spawned| spawned.inspect(|spawned| recorder.record(spawned, program))))
     }
 
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
@@ -135,6 +128,17 @@ impl ProcessBackend for Recorder {
 }
 
 impl Recorder {
+    fn record(&self, spawned: &Spawned, program: String) {
+        let pipes = spawned.pipes.iter().flatten().filter_map(|pipe| match pipe {
+            PipeEnd::Fd(fd) => Some(("a pipe", file(fd.as_fd())?)),
+            _ => None,
+        });
+        let pidfd = spawned.process.handle().and_then(|fd| Some(("a pidfd", pidfs_file(fd)?)));
+        let name = Name { pid: spawned.pid, program };
+        let process = self.inner.find(spawned.pid).ok().map(Own::new);
+        self.lock().push(Born { name, process, is_gone: false, files: pipes.chain(pidfd).collect() });
+    }
+
     fn new(inner: Arc<dyn ProcessBackend>) -> Recorder {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let boot = steadfast_linux::boot_time();

@@ -7,9 +7,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::time::Instant;
 use steadfast_core::{
-    BackendInfo, BackendProcess, Clock, Error, Exit, OnExit, Pid, Plan, ProcessBackend, Result, Signal, Spawned, Until,
+    BackendInfo, BackendProcess, BackendStart, Clock, Error, Exit, OnExit, Pid, Plan, ProcessBackend, Result, Signal, Spawned, Until,
 };
-use tracing::{Level, debug, debug_span, enabled, field, warn};
+use tracing::{Level, Span, debug, debug_span, enabled, field, warn};
 
 const TARGET: &str = "steadfast";
 
@@ -40,34 +40,62 @@ impl ProcessBackend for Traced {
         self.0.generation()
     }
 
-    fn spawn(&self, plan: &Plan) -> Result<Spawned> {
+    fn start(&self, plan: &Plan) -> Result<Box<dyn BackendStart>> {
         if !is_heard() {
-            return self.0.spawn(plan);
+            return self.0.start(plan);
         }
         let program = plan.program().display();
         let span = debug_span!(target: TARGET, "spawn", %program, backend = self.0.info().name, pid = field::Empty);
-        let _in_it = span.enter();
-        match self.0.spawn(plan) {
-            Ok(spawned) => {
-                span.record("pid", spawned.pid.as_raw());
-                let process = traced(spawned.pid, spawned.process);
-                Ok(Spawned { process, ..spawned })
-            }
-            Err(error) => {
-                let kind = field::debug(error.kind());
-                let stage = match &error {
-                    Error::Spawn { stage, .. } => Some(field::display(stage)),
-                    _ => None,
-                };
-                warn!(target: TARGET, kind, stage, errno = error.raw_os_error(), %error, "spawn failed");
-                Err(error)
-            }
-        }
+        let started = span.in_scope(|| self.0.start(plan).inspect_err(tell_failure))?;
+        Ok(Box::new(TracedStart { start: started, span: Some(span) }))
     }
 
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
         self.0.find(pid).map(|process| traced(pid, process))
     }
+}
+
+/// One on its way to its program, in its span until that is known.
+struct TracedStart {
+    start: Box<dyn BackendStart>,
+    span: Option<Span>,
+}
+
+impl BackendStart for TracedStart {
+    fn wait(&mut self, deadline: Option<Instant>) -> Result<Option<Spawned>> {
+        let spawned = match self.start.wait(deadline) {
+            Ok(None) => return Ok(None),
+            Ok(Some(spawned)) => Ok(spawned),
+            Err(error) => Err(error),
+        };
+        let span = self.span.take().unwrap_or_else(Span::none);
+        let _in_it = span.enter();
+        let spawned = spawned.inspect_err(tell_failure)?;
+        span.record("pid", spawned.pid.as_raw());
+        let process = traced(spawned.pid, spawned.process);
+        Ok(Some(Spawned { process, ..spawned }))
+    }
+
+    fn on_ready(&mut self, tell: OnExit) -> Result<()> {
+        self.start.on_ready(tell)
+    }
+}
+
+impl Drop for TracedStart {
+    fn drop(&mut self) {
+        if let Some(span) = self.span.take() {
+            span.in_scope(|| warn!(target: TARGET, "spawn given up"));
+        }
+    }
+}
+
+fn tell_failure(error: &Error) {
+    let kind = field::debug(error.kind());
+    let stage = match error {
+        Error::Spawn { stage, .. } => Some(field::display(stage)),
+        _ => None,
+    };
+    warn!(target: TARGET, kind, stage, errno = error.raw_os_error(), %error, "spawn failed");
 }
 
 fn traced(pid: Pid, process: Arc<dyn BackendProcess>) -> Arc<dyn BackendProcess> {

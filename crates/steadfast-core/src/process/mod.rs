@@ -20,21 +20,23 @@
 mod ended;
 mod forked;
 mod signal;
+mod starting;
 mod state;
 mod watch;
 mod watchers;
 
 pub use ended::Ended;
+pub use starting::{Started, Starting};
 pub use watchers::Watcher;
 
 use state::{Inner, Learnt, Look, Origin, Phase, Refused, State, UNKNOWN, retry_interrupted};
 use watchers::Watchers;
 
 use crate::lock::Mutex;
-use crate::{BackendProcess, Errno, Error, Exit, Pid, PipeEnd, Plan, ProcessBackend, Result};
+use crate::{BackendProcess, Errno, Error, Exit, Pid, Plan, ProcessBackend, Result};
 use once_cell::race::OnceBox;
 use std::fmt;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -74,17 +76,28 @@ impl Process {
     /// pidfd that it asked for.
     ///
     /// # Errors
-    /// As [`ProcessBackend::spawn`].
-    pub fn spawn(backend: &Arc<dyn ProcessBackend>, plan: &Plan) -> Result<(Process, [Option<PipeEnd>; 3], Option<OwnedFd>)> {
-        let spawned = backend.spawn(plan)?;
-        let process = Process::new(backend, spawned.pid, spawned.process, Origin::Spawned, spawned.spawner_peak);
-        Ok((process, spawned.pipes, spawned.pidfd))
+    /// As [`ProcessBackend::start`] and [`BackendStart::wait`](crate::BackendStart::wait).
+    pub fn spawn(backend: &Arc<dyn ProcessBackend>, plan: &Plan) -> Result<Started> {
+        let mut starting = Process::start(backend, plan)?;
+        loop {
+            if let Some(started) = starting.wait(None)? {
+                return Ok(started);
+            }
+        }
+    }
+
+    /// Begins to spawn a plan, and returns.
+    ///
+    /// # Errors
+    /// As [`ProcessBackend::start`].
+    pub fn start(backend: &Arc<dyn ProcessBackend>, plan: &Plan) -> Result<Starting> {
+        Ok(Starting::new(backend, backend.start(plan)?))
     }
 
     /// Spawns a plan, closes the stdin that it may have piped, and waits for the process.
     ///
     /// # Errors
-    /// As [`ProcessBackend::spawn`] and [`wait`](Process::wait).
+    /// As [`spawn`](Process::spawn) and [`wait`](Process::wait).
     pub fn run(backend: &Arc<dyn ProcessBackend>, plan: &Plan) -> Result<Exit> {
         // What it writes has a reader until it ends.
         let (process, [stdin, _stdout, _stderr], _pidfd) = Process::spawn(backend, plan)?;

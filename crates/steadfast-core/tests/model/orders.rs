@@ -12,7 +12,7 @@ use std::fmt::Debug;
 use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::time::Duration;
-use steadfast_core::{BackendInfo, BackendProcess, Clock, Error, ErrorKind, Pid, Plan, ProcessBackend, Result, Spawned};
+use steadfast_core::{BackendInfo, BackendProcess, BackendStart, Clock, Error, ErrorKind, Pid, Plan, ProcessBackend, Result, Spawned};
 
 /// A kernel with one process. It gives a number to a stranger in the moment in which it is free, and panics when one is hit.
 pub(crate) trait Machine: Copy + Debug + Send + Sync + 'static {
@@ -48,9 +48,9 @@ impl<M: Machine> ProcessBackend for Backend<M> {
         0
     }
 
-    fn spawn(&self, _: &Plan) -> Result<Spawned> {
+    fn start(&self, _: &Plan) -> Result<Box<dyn BackendStart>> {
         let process = self.0.process();
-        Ok(Spawned { pid: Pid::MAX, spawner_peak: 0, process, pipes: [None, None, None], pidfd: None })
+        Ok(Spawned { pid: Pid::MAX, spawner_peak: 0, process, pipes: [None, None, None], pidfd: None }.at_once())
     }
 
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {

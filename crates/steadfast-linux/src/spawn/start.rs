@@ -3,7 +3,6 @@
 use super::clone::{Born, WantPidfd};
 use super::flight::{self, Hold, SpawnWait};
 use crate::fork::generation;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
@@ -122,8 +121,12 @@ impl Start {
     ///
     /// # Errors
     /// `EAGAIN`: no thread is to be had.
-    pub fn on_left(&self, call: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        flight::tell(&self.hold, call)
+    pub fn on_left(&self, call: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+        flight::tell(&self.hold, call).map_err(|error| Error::System {
+            call: "a thread for the exec",
+            subject: format!("`{}`", self.hold.order().plan.program().display()),
+            source: Errno::of(&error).unwrap_or(Errno::AGAIN),
+        })
     }
 
     /// The child as it is, to be killed and reaped by the caller: its PID, and its pidfd if it has one. `None` if it was handed out, or has

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    BackendInfo, BackendProcess, Clock, Errno, Error, Exit, OnExit, Pid, PipeEnd, Plan, PlanStdio, ProcessBackend, Result,
+    BackendInfo, BackendProcess, BackendStart, Clock, Errno, Error, Exit, OnExit, Pid, PipeEnd, Plan, PlanStdio, ProcessBackend, Result,
     Signal, Spawned,
 };
 
@@ -45,6 +45,15 @@ struct MockProcess {
     who: Who,
     /// The tick in which it was started, if it was found by its number.
     start: Option<u64>,
+}
+
+/// One on its way to its program.
+struct MockStart {
+    kernel: Kernel,
+    id: Id,
+    who: Who,
+    /// Until it is known that it runs.
+    spawned: Option<Spawned>,
 }
 
 /// A start time in `/proc` is this coarse: 10 ms.
@@ -108,7 +117,7 @@ impl ProcessBackend for MockBackend {
         0
     }
 
-    fn spawn(&self, plan: &Plan) -> Result<Spawned> {
+    fn start(&self, plan: &Plan) -> Result<Box<dyn BackendStart>> {
         if let Some(what) = self.impossible(plan) {
             return Err(Error::Unsupported { backend: self.info().name, what: what.into() });
         }
@@ -128,7 +137,13 @@ impl ProcessBackend for MockBackend {
             stderr.map(read),
         ];
         let pid = Pid::new(born.who.pid)?;
-        Ok(Spawned { pid, spawner_peak: 0, process: self.process(pid, born.id, born.who, None), pipes, pidfd: None })
+        let process = self.process(pid, born.id, born.who, None);
+        let spawned = Spawned { pid, spawner_peak: 0, process, pipes, pidfd: None };
+        if !born.is_starting {
+            // No call of the program's: it has returned.
+            return Ok(spawned.at_once());
+        }
+        Ok(Box::new(MockStart { kernel: self.kernel.clone(), id: born.id, who: born.who, spawned: Some(spawned) }))
     }
 
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
@@ -224,6 +239,34 @@ impl MockProcess {
         }
         let is_stranger = world.table[slot].is_stranger;
         is_stranger.then(|| format!("{signal} has hit process {pid}, {hit}, a stranger that the program has no business with"))
+    }
+}
+
+impl BackendStart for MockStart {
+    fn wait(&mut self, deadline: Option<Instant>) -> Result<Option<Spawned>> {
+        let deadline = deadline.map(|deadline| self.kernel.nanos(deadline));
+        let has_started = self.kernel.block(For::Process(self.id), deadline, |world| world.has_started(self.id).then_some(()));
+        if has_started.is_none() && deadline.is_some_and(|deadline| deadline > 0) {
+            self.kernel.note_time_out(self.who);
+        }
+        Ok(has_started.and_then(|()| self.spawned.take()))
+    }
+
+    fn on_ready(&mut self, tell: OnExit) -> Result<()> {
+        self.kernel.call(|world| world.tell_start(self.id, tell));
+        Ok(())
+    }
+}
+
+impl Drop for MockStart {
+    fn drop(&mut self) {
+        if self.spawned.is_some() {
+            self.kernel.call(|world| {
+                if let Some(slot) = world.table.by_id(self.id) {
+                    world.give_up(slot);
+                }
+            });
+        }
     }
 }
 

@@ -25,6 +25,8 @@ pub enum Call {
     Read,
     /// Writing what a process shall read.
     Write,
+    /// The execution of what was spawned: it fails, or with [`delay`](crate::Fault::delay) it takes its time, and then the spawn takes as long.
+    Exec,
     /// No call, but the end of a process: with [`delay`](crate::Fault::delay), it hangs in its exit before it becomes a zombie.
     Exit,
 }
@@ -77,6 +79,8 @@ pub(crate) trait Host {
     fn has_ended(&mut self, run: u64, status: i32);
     /// Something has changed about a pipe.
     fn pipe_changed(&mut self, pipe: PipeId);
+    /// What was spawned runs its program.
+    fn has_executed(&mut self, id: Id);
     /// It has become a zombie: a child of the program under test's, or somebody else's.
     fn has_exited(&mut self, id: Id, is_child: bool);
     /// It is gone.

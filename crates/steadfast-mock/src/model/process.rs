@@ -55,6 +55,8 @@ pub(crate) struct Process {
     pub(crate) max_processes: u32,
     pub(crate) may_dump_core: bool,
     pub(crate) is_subreaper: bool,
+    /// It was spawned, and does not run its program yet.
+    pub(crate) is_starting: bool,
     /// The program under test has no business with it.
     pub(crate) is_stranger: bool,
     /// The handle was dropped: somebody in the background waits for it.
@@ -154,6 +156,7 @@ impl Process {
             max_processes: u32::MAX,
             may_dump_core: true,
             is_subreaper: false,
+            is_starting: false,
             is_stranger: false,
             is_abandoned: false,
             handles: 0,
@@ -226,6 +229,7 @@ impl Process {
             (Life::Stopped, _) => "is stopped",
             (Life::Zombie, _) => "is a zombie",
             (Life::Exiting, _) => "hangs in its exit",
+            _ if self.is_starting => "is being executed",
             (_, Wait::ForLine | Wait::ForEnd) => "waits for input",
             (_, Wait::ForRoom(..)) => "waits for somebody to read what it writes",
             (_, Wait::ForChild { .. }) => "waits for a child",

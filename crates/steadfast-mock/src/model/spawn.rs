@@ -6,7 +6,7 @@ use super::ids::{CALLER, End, Id, PipeId, Slot};
 use super::machine::Machine;
 use super::process::Process;
 use super::seen::{Actor, Seen, Who};
-use super::step::{Code, Image, Kind};
+use super::step::{Code, Image, Kind, Step};
 use std::sync::Arc;
 use steadfast_core::{Disposition, Errno, Plan, PlanStdio, Resource, Signal, Stage};
 
@@ -19,6 +19,8 @@ pub(crate) struct Born {
     pub(crate) id: Id,
     pub(crate) who: Who,
     pub(crate) pipes: [Option<PipeId>; 3],
+    /// It does not run its program yet.
+    pub(crate) is_starting: bool,
 }
 
 impl<H: Host> Machine<H> {
@@ -66,7 +68,10 @@ impl<H: Host> Machine<H> {
             Ok(place) => place,
             Err((call, value, errno)) => return failed(self, Stage::Attribute { call, value: value.to_string() }, errno),
         };
-        let code = match self.host.start(name, plan) {
+        let struck = self.host.fails(Call::Exec, name);
+        let delay = struck.map(|struck| struck.delay).filter(|delay| !delay.is_zero());
+        let refused = struck.filter(|_| delay.is_none()).map(|struck| struck.errno);
+        let code = match self.host.start(name, plan).and_then(|code| refused.map_or(Ok(code), Err)) {
             Ok(code) => code,
             Err(errno) => {
                 let is_path = plan.program().as_encoded_bytes().contains(&b'/');
@@ -93,7 +98,12 @@ impl<H: Host> Machine<H> {
         process.blocked = self.table[parent].blocked;
         process.max_processes = self.limits.max_processes;
         process.may_dump_core = self.limits.core_dumps;
+        process.is_starting = delay.is_some() || matches!(code.first(), Some(Step::Open(_)));
+        let is_starting = process.is_starting;
         process.execute(code);
+        if let Some(delay) = delay {
+            process.interrupt(Arc::new([Step::Open(delay), Step::Opened]), None, self.now);
+        }
         let parent = self.table[parent].pid;
         process.run = self.host.begins(Begins { pid, parent, name, args: plan.args(), plan: Some(plan) });
         let slot = self.table.insert(process);
@@ -105,7 +115,15 @@ impl<H: Host> Machine<H> {
             self.give_attributes(slot, plan);
         }
         self.schedule(slot, self.now);
-        Ok(Born { id: self.table.id(slot), who: self.who(slot), pipes })
+        Ok(Born { id: self.table.id(slot), who: self.who(slot), pipes, is_starting })
+    }
+
+    /// It runs the program that it was spawned for.
+    pub(crate) fn executed(&mut self, slot: Slot) {
+        if std::mem::replace(&mut self.table[slot].is_starting, false) {
+            self.note_of(slot, Seen::Executes(self.who(slot)));
+            self.host.has_executed(self.table.id(slot));
+        }
     }
 
     /// The group and the session of the new process: its parent's, or as it was asked for (setsid(2), setpgid(2)).

@@ -14,6 +14,10 @@ pub(crate) type OnLine = Arc<dyn Fn(Option<&str>) -> Result<Code, String> + Send
 
 #[derive(Clone)]
 pub(crate) enum Step {
+    /// The time that its own exec takes.
+    Open(Duration),
+    /// From here on it is what was to be executed.
+    Opened,
     Sleep(Duration),
     Compute(Duration),
     Write(Stream, Arc<[u8]>),
@@ -126,6 +130,8 @@ impl fmt::Debug for Step {
             Stream::Stderr => "stderr",
         };
         match self {
+            Step::Open(time) => write!(f, "exec_takes({time:?})"),
+            Step::Opened => f.write_str("executed"),
             Step::Sleep(time) => write!(f, "sleep({time:?})"),
             Step::Compute(time) => write!(f, "compute({time:?})"),
             Step::Write(stream, bytes) => write!(f, "write_{}({} bytes)", name(stream), bytes.len()),

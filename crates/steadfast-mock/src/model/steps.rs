@@ -117,7 +117,8 @@ impl<H: Host> Machine<H> {
         let after = |time: std::time::Duration| now.saturating_add(time.as_nanos() as u64);
         let process = &mut self.table[slot];
         match step {
-            Step::Sleep(time) => process.frame.waiting = Wait::Until(after(*time)),
+            Step::Opened => self.executed(slot),
+            Step::Open(time) | Step::Sleep(time) => process.frame.waiting = Wait::Until(after(*time)),
             Step::Compute(time) => process.frame.waiting = Wait::Compute(time.as_nanos() as u64),
             Step::RunForever => process.frame.waiting = Wait::ForEver,
             Step::ReadLine(_) => process.frame.waiting = Wait::ForLine,

@@ -67,6 +67,7 @@ impl Host for Recorder {
     fn is_signalled(&mut self, _: u64, _: Signal) {}
     fn has_ended(&mut self, _: u64, _: i32) {}
     fn pipe_changed(&mut self, _: PipeId) {}
+    fn has_executed(&mut self, _: Id) {}
     fn has_exited(&mut self, _: Id, _: bool) {}
 
     fn is_gone(&mut self, _: Id, remains: Remains) {

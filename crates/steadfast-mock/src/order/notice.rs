@@ -10,6 +10,8 @@ use steadfast_core::{Exit, OnExit, Pid, Until};
 #[derive(Default)]
 pub(crate) struct Notices {
     waiting: HashMap<Id, Vec<(Until, OnExit)>>,
+    /// Of processes that do not run their programs yet.
+    starts: HashMap<Id, OnExit>,
     /// Those that are due. They are called when the lock of the world is not held, for they come back to the scheduler.
     due: Vec<OnExit>,
     /// Of processes that are gone, and that somebody has a pidfd of: how they ended, and how many pidfds there are.
@@ -33,6 +35,19 @@ impl Notices {
     /// Calls when the process has come to this end; at once, if it has.
     pub(crate) fn add(&mut self, id: Id, end: Until, is_over: bool, tell: OnExit) {
         if is_over { self.due.push(tell) } else { self.waiting.entry(id).or_default().push((end, tell)) }
+    }
+
+    /// Calls when the process runs its program or has ended; at once, if that is so.
+    pub(crate) fn add_start(&mut self, id: Id, is_over: bool, tell: OnExit) {
+        if is_over {
+            self.due.push(tell);
+        } else {
+            self.starts.insert(id, tell);
+        }
+    }
+
+    pub(crate) fn started(&mut self, id: Id) {
+        self.due.extend(self.starts.remove(&id));
     }
 
     /// Those who wait for one of these ends.

@@ -118,8 +118,15 @@ impl Host for Surroundings {
     }
 
     #[inline]
+    fn has_executed(&mut self, id: Id) {
+        self.threads.wake(For::Process(id));
+        self.notices.started(id);
+    }
+
+    #[inline]
     fn has_exited(&mut self, id: Id, is_child: bool) {
         self.threads.wake(For::Process(id));
+        self.notices.started(id);
         self.notices.fall_due(id, ends_at_exit(is_child));
     }
 
@@ -246,6 +253,24 @@ impl World {
             .by_id(id)
             .is_none_or(|slot| self.exit(slot).is_some() && ends_at_exit(self.table[slot].parent == CALLER).contains(&end));
         self.host.notices.add(id, end, is_over, tell);
+    }
+
+    /// Whether it runs its program, or never will.
+    pub(crate) fn has_started(&self, id: Id) -> bool {
+        self.table.by_id(id).is_none_or(|slot| !self.table[slot].is_starting || self.table[slot].life == Life::Zombie)
+    }
+
+    /// Calls when it has [started](Self::has_started).
+    pub(crate) fn tell_start(&mut self, id: Id, tell: OnExit) {
+        let is_over = self.has_started(id);
+        self.host.notices.add_start(id, is_over, tell);
+    }
+
+    /// Nobody waits for its program any more: it is killed, and reaped in the background.
+    pub(crate) fn give_up(&mut self, slot: Slot) {
+        self.note_call(What::GivesUp(self.who(slot)));
+        self.send(slot, Signal::KILL);
+        self.abandon(slot);
     }
 
     /// How a process ended that is gone, to whoever has a pidfd of it.

@@ -1,4 +1,4 @@
-//! [`Fault`]: a call that fails although the kernel could do it, or an exit that takes its time.
+//! [`Fault`]: a call that fails although the kernel could do it, or an exec or exit that takes its time.
 
 use crate::model::host::{Call, Struck};
 use std::ffi::{OsStr, OsString};
@@ -55,7 +55,8 @@ impl Fault {
         Fault { errno, ..self }
     }
 
-    /// For [`Call::Exit`]: how long a process that ends goes on to exist, and hears no signal.
+    /// For [`Call::Exit`]: how long a process that ends goes on to exist, and hears no signal. For [`Call::Exec`]: how long it takes until the
+    /// program runs, in place of a failure.
     pub fn delay(self, delay: Duration) -> Fault {
         Fault { delay, ..self }
     }

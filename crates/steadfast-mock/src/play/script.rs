@@ -54,6 +54,13 @@ impl Script {
         self
     }
 
+    /// What it takes until the program runs once it was spawned, as of one whose file is on a slow file system. Whoever spawns it waits so long; what
+    /// the script does comes after that, wherever this stands in it.
+    pub fn exec_takes(mut self, time: Duration) -> Script {
+        self.steps.splice(0..0, [Step::Open(time), Step::Opened]);
+        self
+    }
+
     /// Sleeps, without using CPU time. If a signal is handled meanwhile, the rest of the time is slept after the handler.
     pub fn sleep(self, time: Duration) -> Script {
         self.step(Step::Sleep(time))

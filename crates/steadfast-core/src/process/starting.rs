@@ -1,0 +1,55 @@
+//! [`Starting`]: a process on its way to its program.
+
+use super::Process;
+use super::state::Origin;
+use crate::{BackendStart, PipeEnd, ProcessBackend, Result, contain};
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The handle, the ends of the pipes that the plan asked for (stdin, stdout, stderr), and the pidfd that it asked for.
+pub type Started = (Process, [Option<PipeEnd>; 3], Option<OwnedFd>);
+
+/// A process that was made, and may not have come to its program: made by [`Process::start`]. Dropped before that, it is killed, and reaped in
+/// the background.
+pub struct Starting {
+    backend: Arc<dyn ProcessBackend>,
+    start: Box<dyn BackendStart>,
+}
+
+impl Starting {
+    pub(super) fn new(backend: &Arc<dyn ProcessBackend>, start: Box<dyn BackendStart>) -> Starting {
+        Starting { backend: Arc::clone(backend), start }
+    }
+
+    /// The backend that makes it.
+    pub fn backend(&self) -> &Arc<dyn ProcessBackend> {
+        &self.backend
+    }
+
+    /// Waits until the program runs, or a step before that has failed; `None` if the deadline, on the backend's clock, passes first. With one in the
+    /// past, it only looks. Not to be asked again once it has returned something else.
+    ///
+    /// # Errors
+    /// As [`BackendStart::wait`].
+    pub fn wait(&mut self, deadline: Option<Instant>) -> Result<Option<Started>> {
+        let Some(spawned) = self.start.wait(deadline)? else { return Ok(None) };
+        let process = Process::new(&self.backend, spawned.pid, spawned.process, Origin::Spawned, spawned.spawner_peak);
+        Ok(Some((process, spawned.pipes, spawned.pidfd)))
+    }
+
+    /// Calls once [`wait`](Self::wait) has something to return, on any thread, or at once. To be called once.
+    ///
+    /// # Errors
+    /// As [`BackendStart::on_ready`].
+    pub fn on_ready(&mut self, call: impl FnOnce() + Send + 'static) -> Result<()> {
+        self.start.on_ready(Box::new(|| contain(call)))
+    }
+}
+
+impl fmt::Debug for Starting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Starting").field("backend", &self.backend.info().name).finish_non_exhaustive()
+    }
+}

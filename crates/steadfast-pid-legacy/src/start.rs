@@ -1,0 +1,54 @@
+//! [`LegacyStart`]: a child on its way to its program, held by its number.
+
+use crate::birth::Birth;
+use crate::calls::WaitCall;
+use crate::process::{Identity, LegacyProcess};
+use crate::start_time::StartTime;
+use std::time::Instant;
+use steadfast_core::{BackendProcess, BackendStart, OnExit, PipeEnd, Result, Signal, Spawned};
+use steadfast_linux::Start;
+
+pub(crate) struct LegacyStart {
+    /// Until it is known how it went.
+    start: Option<Start>,
+    /// Looked at while it has no exit signal, and so is nobody's to reap but ours.
+    birth: Option<Birth>,
+    wait_call: WaitCall,
+}
+
+impl LegacyStart {
+    /// Of a child that was born just now, not before `earliest`.
+    pub(crate) fn new(start: Start, earliest: StartTime, wait_call: WaitCall) -> LegacyStart {
+        let birth = start.pid().map(|pid| Birth::of(pid, earliest));
+        LegacyStart { start: Some(start), birth, wait_call }
+    }
+}
+
+impl BackendStart for LegacyStart {
+    fn wait(&mut self, deadline: Option<Instant>) -> Result<Option<Spawned>> {
+        let Some(answer) = self.start.as_mut().and_then(|start| start.wait(deadline)) else { return Ok(None) };
+        self.start = None;
+        let (child, Some(birth)) = (answer?, self.birth.take()) else { return Ok(None) };
+        let process = LegacyProcess::held(child.pid, Identity::Child(birth), self.wait_call);
+        let pipes = child.pipes.map(|end| end.map(PipeEnd::Fd));
+        Ok(Some(Spawned { pid: child.pid, process, spawner_peak: child.spawner_peak, pipes, pidfd: None }))
+    }
+
+    fn on_ready(&mut self, tell: OnExit) -> Result<()> {
+        let Some(start) = &self.start else { return Ok(tell()) };
+        start.on_left(tell)
+    }
+}
+
+impl Drop for LegacyStart {
+    fn drop(&mut self) {
+        let given_up = self.start.take().and_then(Start::give_up);
+        if let (Some((pid, _)), Some(birth)) = (given_up, self.birth.take()) {
+            let process = LegacyProcess::held(pid, Identity::Child(birth), self.wait_call);
+            // Fails if it is gone, which is what was wanted; or if it has changed its user (EPERM), and then nothing can be done.
+            drop(process.signal(Signal::KILL));
+            // In the background: it may be held up where no signal ends it.
+            process.abandon();
+        }
+    }
+}
