@@ -89,7 +89,7 @@ fn killed(system: &System) {
     assert_eq!((in_time.timed_out, in_time.into_output().unwrap().stdout), (false, b"quick\n".to_vec()));
     // A timeout of nothing, and one of for ever.
     let late = Command::new("sleep").arg("1000").output_timeout(Duration::ZERO).unwrap();
-    assert_eq!((late.timed_out, late.status.unwrap().signal()), (true, Some(9)));
+    assert!(late.timed_out && !late.started && late.status.is_none());
     assert!(Command::new("true").output_timeout(Duration::MAX).unwrap().status.unwrap().success());
 }
 

@@ -119,7 +119,8 @@ fn no_part(system: &System) {
             assert!(tokio::time::timeout(short, command.status_async()).await.is_err());
             // Not polled at all.
             drop(command.output_async());
-            drop(command.lines_async(Capture::new()).unwrap());
+            drop(command.lines_async(Capture::new()));
+            drop(command.lines_async(Capture::new()).await.unwrap());
         });
         drop(with(Input::reader(Drips)).lines(&Capture::new()).unwrap());
         mark.assert_none();
@@ -220,7 +221,7 @@ fn at_once(system: &System) {
         assert!(lines.next().is_none());
         let (command, writer) = told();
         runtime().block_on(async {
-            let mut lines = command.lines_async(Capture::new()).unwrap();
+            let mut lines = command.lines_async(Capture::new()).await.unwrap();
             // All of it is there before it is looked at.
             tokio::time::sleep(Duration::from_millis(20)).await;
             assert_eq!(lines.next().await.unwrap().unwrap().text(), "ready");
@@ -239,8 +240,8 @@ fn limits_of_tasks(system: &System) {
     let runtime = runtime();
     let late = Capture::new().timeout(Duration::from_millis(20)).kill_on_timeout(true);
     // Begun outside of the runtime that runs it.
-    let lines = Command::new("sleep").arg("1000").lines_async(late).unwrap();
-    assert!(runtime.block_on(lines.finish()).unwrap().timed_out);
+    let lines = Command::new("sleep").arg("1000").lines_async(late);
+    assert!(runtime.block_on(async { lines.await.unwrap().finish().await }).unwrap().timed_out);
     // Its outputs have ended, and so has the child; who keeps its stdin and does not read is nobody to wait for.
     let mut keeper = sh("exec 3<&0; sleep 1000 <&3 >/dev/null 2>&1 & echo $!; exec >&- 2>&-");
     keeper.input(much());

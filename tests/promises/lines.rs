@@ -9,7 +9,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 use steadfast::mock::{Kernel, Script, Simulated};
 use steadfast::tokio::AsyncCommand;
-use steadfast::{Capture, Command, Line, LinesEnd, OutputStream, Result, Stdio, System};
+use steadfast::{Capture, Command, Error, ErrorKind, Line, LinesEnd, OutputStream, Result, Stdio, System};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -28,28 +28,33 @@ pub(crate) fn tests() -> Vec<Test> {
 
 /// All lines and the end, on a thread and in a task: the same.
 fn both_ways(command: &Command, options: &Capture) -> Vec<(Vec<Line>, LinesEnd)> {
-    let mut lines = command.lines(options).unwrap();
+    in_time(command, options).unwrap()
+}
+
+/// As [`both_ways`], if its time is long enough for the start.
+fn in_time(command: &Command, options: &Capture) -> Result<Vec<(Vec<Line>, LinesEnd)>> {
+    let mut lines = command.lines(options)?;
     let on_a_thread: Vec<Line> = lines.by_ref().collect::<Result<_>>().unwrap();
     let on_a_thread = (on_a_thread, lines.finish().unwrap());
     let in_a_task = runtime().block_on(async {
-        let mut lines = command.lines_async(options.clone()).unwrap();
+        let mut lines = command.lines_async(options.clone()).await?;
         let mut all = Vec::new();
         while let Some(line) = lines.next().await {
             all.push(line.unwrap());
         }
         assert!(lines.next().await.is_none());
-        (all, lines.finish().await.unwrap())
-    });
+        Ok::<_, Error>((all, lines.finish().await.unwrap()))
+    })?;
     let in_another = async_io::block_on(async {
         use steadfast::async_io::AsyncCommand;
-        let mut lines = AsyncCommand::lines_async(command, options.clone()).unwrap();
+        let mut lines = AsyncCommand::lines_async(command, options.clone()).await?;
         let mut all = Vec::new();
         while let Some(line) = lines.next().await {
             all.push(line.unwrap());
         }
-        (all, lines.finish().await.unwrap())
-    });
-    vec![on_a_thread, in_a_task, in_another]
+        Ok::<_, Error>((all, lines.finish().await.unwrap()))
+    })?;
+    Ok(vec![on_a_thread, in_a_task, in_another])
 }
 
 /// What is open after each use: what the reactors keep, and nothing of a child or a runtime that is just being closed in the background.
@@ -119,7 +124,7 @@ fn as_they_come(system: &System) {
     assert!(lines.next().is_none() && lines.process().status().unwrap().success());
     let (command, mut writer) = asks();
     runtime().block_on(async {
-        let mut lines = command.lines_async(Capture::new()).unwrap();
+        let mut lines = command.lines_async(Capture::new()).await.unwrap();
         for (line, answer) in [("one", "two\n"), ("two", "s\n"), ("parts", "")] {
             assert_eq!(lines.next().await.unwrap().unwrap().to_string(), line);
             writer.write_all(answer.as_bytes()).unwrap();
@@ -134,9 +139,9 @@ fn limits(system: &System) {
     let mut time = Duration::from_millis(20);
     let slow = sh("echo begun; printf 'half a'; exec sleep 1000");
     loop {
-        let ends = both_ways(&slow, &Capture::new().timeout(time).kill_on_timeout(true));
+        let ends = in_time(&slow, &Capture::new().timeout(time).kill_on_timeout(true)).unwrap_or_default();
         assert!(ends.iter().all(|(_, end)| end.timed_out && end.status.unwrap().signal() == Some(9)));
-        if ends.iter().all(|(lines, _)| lines.len() == 2) {
+        if ends.len() == 3 && ends.iter().all(|(lines, _)| lines.len() == 2) {
             for (lines, _) in ends {
                 assert_eq!((lines[0].to_string(), lines[0].is_complete), ("begun".into(), true));
                 assert_eq!((lines[1].to_string(), lines[1].is_complete), ("half a".into(), false));
@@ -145,8 +150,16 @@ fn limits(system: &System) {
         }
         time *= 2;
     }
-    for (lines, end) in both_ways(&sh("exec sleep 0.3"), &Capture::new().timeout(Duration::ZERO)) {
-        assert!(lines.is_empty() && end.timed_out && end.status.is_none());
+    let late = in_time(&sh("exec sleep 1000"), &Capture::new().timeout(Duration::ZERO)).unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::SpawnTimedOut);
+    loop {
+        let ends = in_time(&sh("exec sleep 0.3"), &Capture::new().timeout(time)).unwrap_or_default();
+        // With enough time for the start, and not for the rest.
+        if !ends.is_empty() && ends.iter().all(|(_, end)| end.timed_out) {
+            assert!(ends.iter().all(|(lines, end)| lines.is_empty() && end.status.is_none()));
+            break;
+        }
+        time = time * 2 / 3 + Duration::from_millis(7);
     }
     for (lines, end) in both_ways(&Command::new("yes"), &Capture::new().limit(10_000).kill_on_limit(true)) {
         assert!(lines.len() >= 5000 && end.over_limit && end.status.unwrap().signal() == Some(9));
@@ -183,7 +196,7 @@ fn input_and_success(system: &System) {
     fails.checked(true);
     let words = r#"`"sh" "-c" "echo out; echo why >&2; exit 3"`: exit status: 3"#;
     assert_eq!(text(fails.lines(&Capture::new()).unwrap().finish()), format!("{words}: why"));
-    let in_a_task = runtime().block_on(async { fails.lines_async(Capture::new()).unwrap().finish().await });
+    let in_a_task = runtime().block_on(async { fails.lines_async(Capture::new()).await.unwrap().finish().await });
     assert_eq!(text(in_a_task), format!("{words}: why"));
     assert_eq!(
         text(fails.stderr(Stdio::same_as_stdout()).lines(&Capture::new()).unwrap().finish()),
@@ -207,7 +220,7 @@ fn dropped(system: &System) {
     drop(forever);
     assert_eq!(process.wait().unwrap().signal(), Some(9));
     runtime().block_on(async {
-        let lines = Command::new("sleep").arg("1000").kill_on_drop(true).lines_async(Capture::new()).unwrap();
+        let lines = Command::new("sleep").arg("1000").kill_on_drop(true).lines_async(Capture::new()).await.unwrap();
         let process = lines.process().clone();
         drop(lines);
         assert_eq!(process.wait().unwrap().signal(), Some(9));
@@ -220,7 +233,7 @@ fn given_up(system: &System) {
     let _here = system.enter();
     runtime().block_on(async {
         let command = sh("for n in $(seq 300); do echo $n; echo $n >&2; test $((n % 30)) = 0 && sleep 0.01; done; exit 6");
-        let mut lines = command.lines_async(Capture::new()).unwrap();
+        let mut lines = command.lines_async(Capture::new()).await.unwrap();
         let (mut seen, mut times) = (Vec::new(), 0);
         loop {
             match tokio::time::timeout(Duration::from_micros(100), lines.next()).await {
@@ -309,14 +322,14 @@ fn simulated() {
     let _here = this.system().enter();
     let paused = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     paused.block_on(async {
-        let mut lines = Command::new("build").lines_async(Capture::new()).unwrap();
+        let mut lines = Command::new("build").lines_async(Capture::new()).await.unwrap();
         for (stream, line, time) in expected {
             assert_eq!(said(lines.next().await.unwrap().unwrap()), (stream, line.into()));
             assert_eq!(this.now(), second * time);
         }
         assert_eq!(lines.finish().await.unwrap().status.unwrap().code(), Some(3));
         let late = Capture::new().timeout(second * 5).kill_on_timeout(true);
-        let end = Command::new("forever").lines_async(late).unwrap().finish().await.unwrap();
+        let end = Command::new("forever").lines_async(late).await.unwrap().finish().await.unwrap();
         assert_eq!((end.timed_out, this.now()), (true, second * 7));
     });
 }

@@ -113,7 +113,7 @@ fn many_runtimes(scene: &Scene) {
     let [first, second] = [runtime(), runtime()];
     let mut command = Command::new(scene.actor());
     command.args(["until-eof", "5"]).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = first.block_on(async { command.spawn_async() }).unwrap();
+    let mut child = first.block_on(command.spawn_async()).unwrap();
     let stdout = child.stdout.as_mut().unwrap();
     let mut byte = [0; 1];
     first.block_on(stdout.read_exact(&mut byte)).unwrap();
@@ -196,7 +196,7 @@ fn moved_future(scene: &Scene) {
     let (first, second) = (runtime(), runtime());
     let mut command = Command::new(scene.actor());
     command.arg("forever").stdout(Stdio::null()).kill_on_drop(true);
-    let children: Vec<Child> = (0..10).map(|_| command.spawn_async().unwrap()).collect();
+    let children: Vec<Child> = (0..10).map(|_| command.spawn().unwrap().into()).collect();
     let mut moved: Vec<_> = children.iter().map(|child| Box::pin(child.wait())).collect();
     first.block_on(async {
         for future in &mut moved {
@@ -222,7 +222,7 @@ fn many_at_once(scene: &Scene) {
     let before = descriptors().len();
     let mut command = Command::new(scene.actor());
     command.args(["until-eof", "3"]).stdin(Stdio::piped()).stdout(Stdio::null());
-    let mut children: Vec<Child> = (0..100).map(|_| command.spawn_async().unwrap()).collect();
+    let mut children: Vec<Child> = (0..100).map(|_| command.spawn().unwrap().into()).collect();
     let stdins: Vec<_> = children.iter_mut().map(|child| child.stdin.take()).collect();
     let processes: Vec<_> = children.iter().map(|child| child.process().clone()).collect();
     let mut futures: Vec<_> = processes.iter().map(|process| Box::pin(process.wait_async())).collect();
@@ -250,7 +250,7 @@ fn pipes(scene: &Scene) {
         false => Command::new("copy"),
     };
     runtime().block_on(async {
-        let mut child = copy(scene).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn_async().unwrap();
+        let mut child = copy(scene).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn_async().await.unwrap();
         // More than the pipes hold: both sides have to go on in turns.
         let bytes: Vec<u8> = (0..300_000_u32).map(|n| if n % 60 == 59 { b'\n' } else { b'a' + (n % 23) as u8 }).collect();
         let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
@@ -266,7 +266,7 @@ fn pipes(scene: &Scene) {
         assert!(read == expected, "{} bytes", read.len());
         assert!(child.wait().await.unwrap().success());
         // Back to threads, and to another process.
-        let mut first = copy(scene).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn_async().unwrap();
+        let mut first = copy(scene).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn_async().await.unwrap();
         let stdout = first.stdout.take().unwrap().into_blocking();
         let output = copy(scene).stdin(stdout).output_async();
         first.stdin.as_mut().unwrap().write_all(b"through two\n").await.unwrap();
@@ -291,7 +291,7 @@ fn captures(scene: &Scene) {
     runtime().block_on(async {
         let limited = Capture::new().limit(100);
         let mut command = talker(scene);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn_async().unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn_async().await.unwrap();
         // Its stdin is not ours to close for the moment.
         let stdin = child.stdin.take();
         let some = child.capture(&limited.clone().timeout(Duration::from_millis(700))).await.unwrap();
@@ -319,7 +319,7 @@ fn captures(scene: &Scene) {
 fn killed_on_drop(scene: &Scene) {
     runtime().block_on(async {
         let mut command = Command::new(scene.actor());
-        let child = command.arg("forever").stdout(Stdio::null()).kill_on_drop(true).spawn_async().unwrap();
+        let child = command.arg("forever").stdout(Stdio::null()).kill_on_drop(true).spawn_async().await.unwrap();
         let process = child.process().clone();
         // The future that has it is dropped, and with it the child.
         let waiting = async move { child.wait().await };
@@ -335,7 +335,8 @@ fn several_threads() {
             let _here = system.enter();
             let mut command = Command::new(ACTOR);
             command.stdin(Stdio::piped()).stdout(Stdio::piped());
-            (0..100_u8).map(|code| command.clone().args(["until-eof", &code.to_string()]).spawn_async().unwrap()).collect()
+            let start = |code: u8| runtime.block_on(command.clone().args(["until-eof", &code.to_string()]).spawn_async()).unwrap();
+            (0..100).map(start).collect()
         };
         let tasks: Vec<_> = (0..)
             .zip(started)
@@ -369,7 +370,7 @@ fn in_async_io() {
         let _here = system.enter();
         async_io::block_on(async {
             let mut command = Command::new("cat");
-            let mut child = AsyncCommand::spawn_async(command.stdin(Stdio::piped()).stdout(Stdio::piped())).unwrap();
+            let mut child = AsyncCommand::spawn_async(command.stdin(Stdio::piped()).stdout(Stdio::piped())).await.unwrap();
             let process = child.process().clone();
             child.stdin.as_mut().unwrap().write_all(b"one\n").await.unwrap();
             let mut four = [0; 4];
@@ -408,7 +409,7 @@ fn simulated_in_async_io() {
 async fn supervise(command: Command, mut stop: tokio::sync::oneshot::Receiver<()>) -> u32 {
     let (mut restarts, mut pause) = (0, Duration::from_secs(1));
     loop {
-        let child = command.spawn_async().unwrap();
+        let child = command.spawn_async().await.unwrap();
         tokio::select! {
             status = child.exited() => drop(status.unwrap()),
             _ = &mut stop => {
@@ -464,8 +465,8 @@ fn unwatched() {
         .build();
     let _here = kernel.system().enter();
     paused().block_on(async {
-        let nap = Command::new("nap").spawn_async().unwrap();
-        let mut talker = Command::new("talker").stdout(Stdio::piped()).spawn_async().unwrap();
+        let nap = Command::new("nap").spawn_async().await.unwrap();
+        let mut talker = Command::new("talker").stdout(Stdio::piped()).spawn_async().await.unwrap();
         assert_eq!(nap.try_wait().unwrap(), None);
         // Nobody awaits a process: only the runtime's time goes on.
         sleep(Duration::from_secs(4)).await;
@@ -476,7 +477,7 @@ fn unwatched() {
         talker.stdout.as_mut().unwrap().read_to_string(&mut said).await.unwrap();
         assert_eq!((said.as_str(), kernel.now().as_secs()), ("hello\n", 6));
         // A signal is an event that a task waits for without a timer.
-        let long = Command::new("nap").spawn_async().unwrap();
+        let long = Command::new("nap").spawn_async().await.unwrap();
         let process = long.process().clone();
         let task = tokio::spawn(async move { process.exited().await.unwrap() });
         tokio::task::yield_now().await;
@@ -495,7 +496,9 @@ fn no_runtime() {
     let systems = [System::pidfd().ok(), Some(System::pid_legacy())];
     for system in systems.into_iter().flatten() {
         let _here = system.enter();
-        let mut child = Command::new(ACTOR).arg("forever").stdout(Stdio::piped()).kill_on_drop(true).spawn_async().unwrap();
+        let mut command = Command::new(ACTOR);
+        let child = command.arg("forever").stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let mut child = Child::from(child);
         let waker = Waker::from(Arc::new(Nobody));
         let mut cx = Context::from_waker(&waker);
         if system.backend_name() == "pidfd" {
@@ -520,7 +523,7 @@ fn nothing_left() {
             for _ in 0..30 {
                 let mut command = Command::new(ACTOR);
                 command.args(["until-eof", "0"]).stdin(Stdio::piped()).stdout(Stdio::piped());
-                let child = command.spawn_async().unwrap();
+                let child = command.spawn_async().await.unwrap();
                 assert!(timeout(Duration::from_micros(1), child.exited()).await.is_err());
                 // Some are waited for, some dropped while a future was, some as they are.
                 assert!(command.output_async().await.unwrap().status.success());

@@ -273,20 +273,18 @@ fn in_tokio(start: impl Fn(usize) -> Result<(Pid, Exit)> + 'static) -> Result<Bo
 }
 
 fn ours_in_tokio(path: &Path) -> Result<Box<dyn Subject>> {
-    use steadfast::tokio::AsyncCommand;
     let command = Command::new(path);
     in_tokio(move |key| {
-        let child = command.spawn_async()?;
+        let child = steadfast::tokio::Child::from(command.spawn()?);
         let pid = child.pid();
         Ok((pid, Box::pin(async move { Ok(child.wait().await.map(|_| key)?) }) as Exit))
     })
 }
 
 fn ours_in_async_io(path: &Path) -> Result<Box<dyn Subject>> {
-    use steadfast::async_io::AsyncCommand;
     let command = Command::new(path);
     let start = move |key| {
-        let child = command.spawn_async()?;
+        let child = steadfast::async_io::Child::from(command.spawn()?);
         let pid = child.pid();
         Ok((pid, Box::pin(async move { Ok(child.wait().await.map(|_| key)?) }) as Exit))
     };

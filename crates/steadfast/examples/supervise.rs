@@ -51,7 +51,7 @@ async fn supervise(args: Args) -> Result<ExitStatus, Box<dyn std::error::Error>>
     command.args(&args.command[1..]).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let (mut started, mut pause) = (0, Duration::try_from_secs_f64(args.pause)?);
     loop {
-        let mut child = command.spawn_async()?;
+        let mut child = command.spawn_async().await?;
         println!("[{}] started", child.pid());
         let out = pass_on(child.pid().as_raw(), child.stdout.take());
         let err = pass_on(child.pid().as_raw(), child.stderr.take());

@@ -27,7 +27,7 @@ pub use crate::{ExitStatus, Output, Stdio};
 
 use crate::Process;
 use crate::async_io::AsyncIo;
-use crate::asynchronous::{Begun, Run, TwinStdin};
+use crate::asynchronous::{Begun, Launch, Run, TwinStdin};
 use crate::twin::{self, killed, std_error};
 use futures_io::AsyncWrite;
 use std::convert::Infallible;
@@ -81,12 +81,12 @@ impl Command {
     pub fn status(&mut self) -> impl Future<Output = io::Result<ExitStatus>> + Send + use<> {
         let begun = match self.as_native().is_looked_after() {
             true => self.checked(Run::<AsyncIo>::status).map(Box::new).map(Begun::Whole),
-            false => self.spawn().map(Begun::Plain),
+            false => self.checked(|command| Launch::begin(command, Default::default(), None)).map(Box::new).map(Begun::Plain),
         };
         async move {
             match begun? {
                 Begun::Whole(run) => run.wait().await.map_err(std_error),
-                Begun::Plain(mut child) => child.status().await,
+                Begun::Plain(launch) => Child::from(launch.await.map_err(std_error)?).status().await,
             }
         }
     }
@@ -99,12 +99,15 @@ impl Command {
     pub fn output(&mut self) -> impl Future<Output = io::Result<Output>> + Send + use<> {
         let begun = match self.as_native().is_looked_after() {
             true => self.checked(Run::<AsyncIo>::captured).map(Box::new).map(Begun::Whole),
-            false => self.checked(crate::Command::spawn_captured).map(Child::from).map(Begun::Plain),
+            false => {
+                let launch = self.checked(|command| Launch::begin(command, command.streams_for_capture(), None));
+                launch.map(Box::new).map(Begun::Plain)
+            }
         };
         async move {
             match begun? {
                 Begun::Whole(run) => run.output().await.map_err(std_error),
-                Begun::Plain(child) => child.output().await,
+                Begun::Plain(launch) => Child::from(launch.await.map_err(std_error)?).output().await,
             }
         }
     }

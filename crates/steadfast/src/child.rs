@@ -3,6 +3,7 @@
 use crate::input::Input;
 use crate::output::{self, Capture, Captured, CapturedStream, Feeding, Readers, Reading, Stop, Together};
 use crate::pipe::{ChildStderr, ChildStdin, ChildStdout};
+use crate::within::Within;
 use crate::{ExitStatus, Output, Process, System};
 use std::ops::Deref;
 use std::os::fd::OwnedFd;
@@ -123,7 +124,7 @@ impl Child {
     /// # Errors
     /// As [`wait`](Child::wait); [`Error::System`] if a pipe cannot be read.
     pub fn wait_with_output(self) -> Result<Output> {
-        let captured = self.capture_for(&Capture::new().to_the_end(), Whose::OneCall, None)?;
+        let captured = self.capture_for(&Capture::new().to_the_end(), None, Whose::OneCall, None)?;
         captured.into_output().ok_or(Error::NoChild { pid: self.pid() })
     }
 
@@ -160,21 +161,27 @@ impl Child {
     /// # Errors
     /// As [`wait`](Child::wait); [`Error::System`] if a pipe cannot be read, or a child that was to be killed cannot.
     pub fn capture(&self, options: &Capture) -> Result<Captured> {
-        self.capture_for(options, Whose::AllCalls, None)
+        self.capture_for(options, options.begin(&self.system()), Whose::AllCalls, None)
     }
 
-    /// With an input, that is written meanwhile; without one, its stdin is closed.
-    pub(crate) fn capture_for(&self, options: &Capture, whose: Whose, input: Option<&Input>) -> Result<Captured> {
+    /// For as long as is left of its time; with an input, that is written meanwhile; without one, its stdin is closed.
+    pub(crate) fn capture_for(
+        &self,
+        options: &Capture,
+        within: Option<Within>,
+        whose: Whose,
+        input: Option<&Input>,
+    ) -> Result<Captured> {
         let feeding = self.feeding(input);
         let system = self.system();
-        // Later than the clock can say is as good as never.
-        let deadline = options.timeout.and_then(|timeout| system.now().checked_add(timeout));
+        let deadline = within.map(|within| within.deadline);
         let Some(mut captured) = self.lock_captured(&system, deadline) else {
             let status =
                 if options.kill_on_timeout { output::kill(Together::one(&[&self.process]))? } else { self.process.try_wait()? };
             return Ok(Captured {
                 status,
                 timed_out: true,
+                started: true,
                 over_limit: false,
                 stdout: CapturedStream::default(),
                 stderr: CapturedStream::default(),
@@ -189,7 +196,8 @@ impl Child {
         // It stays, for the next call.
         let all = if whose == Whose::OneCall && status.is_some() { captured.take() } else { captured.clone() };
         let [stdout, stderr] = *all.unwrap_or_default();
-        Ok(Captured { status, timed_out: stop == Stop::TimeIsUp, over_limit: stop == Stop::OverLimit, stdout, stderr })
+        let (timed_out, over_limit) = (stop == Stop::TimeIsUp, stop == Stop::OverLimit);
+        Ok(Captured { status, timed_out, started: true, over_limit, stdout, stderr })
     }
 
     /// What was read so far, for this call alone; `None`: another one has it at the deadline.

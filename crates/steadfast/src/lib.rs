@@ -79,6 +79,7 @@ mod system;
 #[cfg(feature = "tracing")]
 mod trace;
 mod wait;
+mod within;
 
 pub mod os;
 pub mod process;
@@ -107,7 +108,7 @@ pub mod async_process;
 pub mod tokio;
 
 pub use child::Child;
-pub use command::{Command, CommandArgs, CommandEnvs, Handle};
+pub use command::{Command, CommandArgs, CommandEnvs, Handle, spawn_many};
 pub use handle::Process;
 pub use input::Input;
 pub use lines::Lines;

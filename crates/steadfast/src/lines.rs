@@ -89,9 +89,9 @@ impl Command {
     /// As [`spawn`](Self::spawn); later, as [`Child::capture`], in place of a line.
     pub fn lines(&self, options: &Capture) -> Result<Lines> {
         let system = System::current()?;
-        // Later than the clock can say is as good as never.
-        let deadline = options.timeout.and_then(|timeout| system.now().checked_add(timeout));
-        let child = self.spawn_captured()?;
+        let within = options.begin(&system);
+        let child = self.spawn_within(&system, self.streams_for_capture(), within)?;
+        let deadline = within.map(|within| within.deadline);
         let feeding = child.feeding(self.own_input());
         let mut kept = [CapturedStream::default(), CapturedStream::default()];
         let course = Course::begin(&[child.process()], &readings(&child, &mut kept), feeding, options, deadline)?;

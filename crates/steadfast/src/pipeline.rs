@@ -5,6 +5,7 @@ mod captured;
 pub use captured::{PipelineCaptured, PipelineOutput};
 
 use crate::output::{KILL_DELAY, kill_backwards};
+use crate::within::Within;
 use crate::{Child, ChildStdout, Command, ExitStatus, Stdio, System};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -84,11 +85,17 @@ impl Pipeline {
     /// As [`Command::spawn`], with the program that it was; [`Error::InvalidPlan`] for a pipeline without commands, and for a
     /// command whose own stdin or stdout setting contradicts the pipe.
     pub fn spawn(&self) -> Result<RunningPipeline> {
-        self.spawn_with(&System::current()?, Default::default(), Feeds::No)
+        self.spawn_within(&System::current()?, Default::default(), Feeds::No, None)
     }
 
-    /// What the first one reads, the last one writes to, and the stderr of all, where they do not say so themselves.
-    fn spawn_with(&self, system: &System, [stdin, stdout, stderr]: [PlanStdio; 3], feeds: Feeds) -> Result<RunningPipeline> {
+    /// What the first one reads, the last one writes to, and the stderr of all, where they do not say so themselves. The limit is one for all.
+    fn spawn_within(
+        &self,
+        system: &System,
+        [stdin, stdout, stderr]: [PlanStdio; 3],
+        feeds: Feeds,
+        within: Option<Within>,
+    ) -> Result<RunningPipeline> {
         self.check_streams()?;
         let mut running = RunningPipeline { children: Vec::with_capacity(self.commands.len()), is_group: self.is_group };
         let mut before: Option<ChildStdout> = None;
@@ -106,7 +113,7 @@ impl Pipeline {
             }
             let stdin = if feeds == Feeds::Yes { command.stdin_or(stdin.clone()) } else { stdin.clone() };
             let stdout = if is_last { stdout.clone() } else { PlanStdio::Piped };
-            let spawned = command.spawn_with(system, [stdin, stdout, stderr.clone()]);
+            let spawned = command.spawn_within(system, [stdin, stdout, stderr.clone()], within);
             let mut child = spawned.inspect_err(|_| running.end())?;
             if !is_last {
                 before = child.stdout.take();

@@ -7,7 +7,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn_async()?;
+//! let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn_async().await?;
 //! child.stdin.as_mut().expect("piped").write_all(b"hello").await?;
 //! let gone = child.process().clone();                          // &self everywhere: another task may wait for it, too
 //! let watch = tokio::spawn(async move { gone.exited().await });

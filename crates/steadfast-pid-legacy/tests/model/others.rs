@@ -1,6 +1,7 @@
 //! What stands beside `process.rs` and `watch.rs` in their crate, as far as they name it: nobody else reaps our child here.
 
 pub(crate) mod calls {
+    #[derive(Clone, Copy, PartialEq)]
     pub(crate) enum WaitCall {
         Waitid,
         #[allow(dead_code, reason = "the way that is not taken here")]
@@ -121,6 +122,11 @@ pub(crate) mod siblings {
     }
 
     pub(crate) fn forget(_: steadfast_core::Pid) {
+        unreachable!("waitid works here")
+    }
+
+    #[allow(dead_code, reason = "waitid works here")]
+    pub(crate) fn add(_: steadfast_core::Pid, _: Arc<dyn Sibling>) {
         unreachable!("waitid works here")
     }
 }

@@ -8,6 +8,7 @@ use super::runtime::Interest;
 use crate::child::Whose;
 use crate::output::{Capture, CapturedStream, KILL_DELAY, Reading, Stop, at_the_limit, earliest, is_over_limit};
 use crate::pipe::{End, errno};
+use crate::within::Within;
 use crate::{Captured, Child, ExitStatus, Process};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -45,9 +46,10 @@ pub(super) async fn capture<R: Runtime>(
     mut pipes: [Option<&mut Pipe<R>>; 2],
     feeding: Option<Feeding<R>>,
     options: &Capture,
+    within: Option<Within>,
     whose: Whose,
 ) -> Result<Captured> {
-    let mut course = Course::begin(child.process(), feeding, options);
+    let mut course = Course::begin(child.process(), feeding, options, within);
     let mut kept = Kept::of(child);
     for stream in &mut kept.streams {
         stream.set_limit(options.limit);
@@ -59,7 +61,8 @@ pub(super) async fn capture<R: Runtime>(
     // What is finished is handed out; what goes on stays, for the next call.
     let [stdout, stderr] =
         if whose == Whose::OneCall && status.is_some() { std::mem::take(&mut kept.streams) } else { kept.streams.clone() };
-    Ok(Captured { status, timed_out: stop == Stop::TimeIsUp, over_limit: stop == Stop::OverLimit, stdout, stderr })
+    let (timed_out, over_limit) = (stop == Stop::TimeIsUp, stop == Stop::OverLimit);
+    Ok(Captured { status, timed_out, started: true, over_limit, stdout, stderr })
 }
 
 pub(super) fn ends<R: Engine>(pipes: &[Option<&mut Pipe<R>>; 2]) -> [Option<Arc<End>>; 2] {
@@ -71,8 +74,18 @@ pub(super) fn readings<'a>(ends: &'a [Option<Arc<End>>; 2], [stdout, stderr]: &'
 }
 
 pub(super) fn after<R: Engine>(time: Option<Duration>) -> Option<Instant> {
+    within::<R>(time).map(|within| within.deadline)
+}
+
+/// From now on, by the runtime's clock.
+pub(crate) fn within<R: Engine>(time: Option<Duration>) -> Option<Within> {
     // Outside of a runtime, which may be where a child is started, it is the system's.
-    time.and_then(|time| R::clock().unwrap_or_else(|| SystemClock.now()).checked_add(time))
+    Within::from(R::clock().unwrap_or_else(|| SystemClock.now()), time)
+}
+
+/// The time of a call, which begins now.
+pub(super) fn begin<R: Engine>(options: &Capture) -> Option<Within> {
+    within::<R>(options.timeout)
 }
 
 /// Waits for it; `None`: not in time.
@@ -108,7 +121,7 @@ fn drain(child: &Child, readings: &mut [Reading<'_>; 2]) -> Result<()> {
 }
 
 /// Goes off when the time is up.
-struct Alarm<R: Engine> {
+pub(super) struct Alarm<R: Engine> {
     timer: Option<(Instant, Pin<Box<R::Timer>>)>,
 }
 
@@ -119,7 +132,7 @@ impl<R: Engine> Default for Alarm<R> {
 }
 
 impl<R: Engine> Alarm<R> {
-    fn poll(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<()> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<()> {
         let Some(at) = at else { return Poll::Pending };
         let (_, timer) = match &mut self.timer {
             Some(timer) if timer.0 == at => timer,
@@ -142,11 +155,11 @@ pub(super) struct Course<R: Runtime> {
 }
 
 impl<R: Runtime> Course<R> {
-    pub(super) fn begin(process: &Process, feeding: Option<Feeding<R>>, options: &Capture) -> Course<R> {
+    pub(super) fn begin(process: &Process, feeding: Option<Feeding<R>>, options: &Capture, within: Option<Within>) -> Course<R> {
         let is_watched = options.wait_delay.is_some() || feeding.is_some();
         let over = is_watched.then(|| Over::<R>::new(process));
-        // Later than the clock can say is as good as never.
-        Course { feeding, over, is_over: false, cut: None, alarm: Alarm::default(), deadline: after::<R>(options.timeout) }
+        let deadline = within.map(|within| within.deadline);
+        Course { feeding, over, is_over: false, cut: None, alarm: Alarm::default(), deadline }
     }
 
     /// What was not written by now is not. Whoever is to be killed is killed before its input ends.

@@ -8,6 +8,7 @@ use super::pipe::{ChildStderr, ChildStdin, ChildStdout, Pipe};
 use super::virtual_time::VirtualTime;
 use crate::child::Whose;
 use crate::input::Input;
+use crate::within::Within;
 use crate::{Capture, Captured, Exit, ExitStatus, Output, Pid, Process, Signal};
 use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -33,7 +34,7 @@ pub struct Child<R: Runtime> {
 impl<R: Runtime> From<crate::Child> for Child<R> {
     fn from(mut child: crate::Child) -> Child<R> {
         let process = child.process().clone();
-        VirtualTime::<R>::begin(&process);
+        VirtualTime::<R>::begin(process.backend());
         Child {
             stdin: child.stdin.take().map(|end| ChildStdin::new(end, &process)),
             stdout: child.stdout.take().map(|end| ChildStdout::new(end, &process)),
@@ -194,7 +195,7 @@ impl<R: Runtime> Child<R> {
     /// # Errors
     /// As [`wait`](Child::wait); [`Error::System`] if a pipe cannot be read.
     pub async fn wait_with_output(mut self) -> Result<Output> {
-        let captured = self.capture_for(&Capture::new().to_the_end(), Whose::OneCall, None).await?;
+        let captured = self.capture_for(&Capture::new().to_the_end(), None, Whose::OneCall, None).await?;
         captured.into_output().ok_or(Error::NoChild { pid: self.pid() })
     }
 
@@ -212,16 +213,22 @@ impl<R: Runtime> Child<R> {
     /// # Errors
     /// As [`wait`](Child::wait); [`Error::System`] if a pipe cannot be read, or a child that was to be killed cannot.
     pub async fn capture(&mut self, options: &Capture) -> Result<Captured> {
-        self.capture_for(options, Whose::AllCalls, None).await
+        self.capture_for(options, capture::begin::<R>(options), Whose::AllCalls, None).await
     }
 
-    /// With an input, that is written meanwhile; without one, its stdin is closed.
-    pub(super) async fn capture_for(&mut self, options: &Capture, whose: Whose, feeding: Option<Feeding<R>>) -> Result<Captured> {
+    /// For as long as is left of its time; with an input, that is written meanwhile; without one, its stdin is closed.
+    pub(super) async fn capture_for(
+        &mut self,
+        options: &Capture,
+        within: Option<Within>,
+        whose: Whose,
+        feeding: Option<Feeding<R>>,
+    ) -> Result<Captured> {
         if feeding.is_none() {
             self.stdin.iter().for_each(ChildStdin::close);
         }
         let (child, pipes) = self.parts();
-        capture::capture(child, pipes, feeding, options, whose).await
+        capture::capture(child, pipes, feeding, options, within, whose).await
     }
 
     /// The input on its way into its stdin.

@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
-use steadfast_core::{Lent, Process, Watcher, contain};
+use steadfast_core::{Error, Lent, Process, Watcher, contain};
 use steadfast_linux::generation;
 
 /// An async runtime: [`Tokio`](crate::tokio::Tokio), with the feature of its name, or [`AsyncIo`](crate::async_io::AsyncIo). There
@@ -22,6 +22,10 @@ use steadfast_linux::generation;
 pub trait Runtime: Engine {}
 
 impl<R: Engine> Runtime for R {}
+
+pub(super) fn no_runtime(error: &io::Error) -> Error {
+    Error::Unsupported { backend: "async", what: error.to_string() }
+}
 
 /// A runtime with its hubs.
 pub(crate) trait Engine: Poller {

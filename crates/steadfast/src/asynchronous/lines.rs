@@ -1,13 +1,14 @@
 //! [`Lines`]: what a child writes, line by line, as it comes, for tasks.
 
-use super::capture::{Course, ends, readings};
+use super::capture::{self, Course, ends, readings};
 use super::child::Child;
 use super::hub::Runtime;
+use super::launch::Launch;
 use crate::lines::{Ending, cutter};
 use crate::output::{Capture, CapturedStream, Cutter, Line, LinesEnd, Stop};
 use crate::{Command, Process};
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::task::{Context, Poll};
 use steadfast_core::Result;
 
@@ -28,19 +29,16 @@ pub struct Lines<R: Runtime> {
 }
 
 impl<R: Runtime> Lines<R> {
-    pub(crate) fn begin(command: &Command, options: Capture) -> Result<Lines<R>> {
-        let mut child = Child::from(command.spawn_captured()?);
-        let feeding = child.feeding(command.own_input());
-        let course = Course::begin(child.process(), feeding, &options);
-        Ok(Lines {
-            cutter: cutter(command, &options),
-            ending: Ending::of(command),
-            course: Some(course),
-            stop: None,
-            kept: Default::default(),
-            child,
-            options,
-        })
+    pub(crate) fn begin(command: &Command, options: Capture) -> impl Future<Output = Result<Lines<R>>> + Send + use<R> {
+        let within = capture::begin::<R>(&options);
+        let launch = Launch::<R>::begin(command, command.streams_for_capture(), within);
+        let (cutter, ending, input) = (cutter(command, &options), Ending::of(command), command.own_input().cloned());
+        async move {
+            let mut child = Child::from(launch?.await?);
+            let feeding = child.feeding(input.as_ref());
+            let course = Course::begin(child.process(), feeding, &options, within);
+            Ok(Lines { cutter, ending, course: Some(course), stop: None, kept: Default::default(), child, options })
+        }
     }
 
     /// The child, to signal it, or to wait for it elsewhere.

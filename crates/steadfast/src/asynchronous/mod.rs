@@ -6,6 +6,8 @@
 //! | --- | --- |
 //! | `runtime.rs` | what is asked of a runtime: readiness, timers |
 //! | `hub.rs` | one `epoll` of ours in each runtime |
+//! | `ear.rs` | how a task hears of what other threads do |
+//! | `launch.rs` | the start of a process, as a future |
 //! | `over.rs` | the end of a process, as a future |
 //! | `pipe.rs` | the pipes |
 //! | `capture.rs` | a child's output |
@@ -19,8 +21,10 @@
 
 mod capture;
 mod child;
+mod ear;
 mod feeding;
 mod hub;
+mod launch;
 mod lines;
 mod over;
 mod pipe;
@@ -30,10 +34,12 @@ mod traits;
 mod twin;
 mod virtual_time;
 
+pub(crate) use capture::within;
 pub use child::Child;
 pub(crate) use child::{over, wait};
 pub use hub::Runtime;
 pub(crate) use hub::{Engine, Hubs};
+pub(crate) use launch::Launch;
 pub use lines::Lines;
 pub use pipe::{ChildStderr, ChildStdin, ChildStdout};
 pub(crate) use run::{Begun, Run};

@@ -1,17 +1,16 @@
 //! [`Over`]: the end of a process, as a future. Dropping it loses nothing: the status is the handle's.
 
-use super::hub::Engine;
-use super::hub::Seat;
+use super::ear::Ear;
+use super::hub::{Engine, Seat, no_runtime};
 use super::virtual_time::VirtualTime;
 use crate::wait::{SHORTEST, Verdict, longer, soon, verdict};
 use crate::{ExitStatus, Process};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Wake, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
-use steadfast_core::{Errno, Error, Result, Until, Watcher, contain};
+use steadfast_core::{Errno, Result, Until, Watcher};
 
 /// Ready when the process has come to this end: with its status, or why that is unknown ([`Error::NoChild`]; [`Error::Released`]).
 pub(crate) struct Over<R: Engine> {
@@ -36,58 +35,6 @@ enum Stage<R: Engine> {
     End,
 }
 
-/// Hears that a handle has news, and wakes the task.
-#[derive(Default)]
-struct Ear {
-    has_heard: AtomicBool,
-    waker: Mutex<Option<Waker>>,
-}
-
-impl Watcher for Ear {
-    fn notify(&self, _: u64) {
-        self.has_heard.store(true, Ordering::SeqCst);
-        if let Some(waker) = self.lock().take() {
-            // By reference, for it may panic, and its end too, which at once would end the program.
-            contain(|| waker.wake_by_ref());
-            contain(move || drop(waker));
-        }
-    }
-}
-
-impl Wake for Ear {
-    fn wake(self: Arc<Self>) {
-        self.notify(TOKEN);
-    }
-}
-
-impl Ear {
-    /// Since the last question.
-    fn has_heard(&self) -> bool {
-        self.has_heard.swap(false, Ordering::SeqCst)
-    }
-
-    fn wake_later(&self, cx: &Context<'_>) {
-        let is_known = self.lock().as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
-        if !is_known {
-            // Not under the lock, and the end of another task's is not this one's business.
-            let new = cx.waker().clone();
-            let old = self.lock().replace(new);
-            contain(move || drop(old));
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Waker>> {
-        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Ear {
-    fn drop(&mut self) {
-        let waker = self.lock().take();
-        contain(move || drop(waker));
-    }
-}
-
 const TOKEN: u64 = 0;
 
 impl<R: Engine> Over<R> {
@@ -98,7 +45,7 @@ impl<R: Engine> Over<R> {
     pub(super) fn of(process: &Process, end: Until) -> Over<R> {
         let ear: Arc<Ear> = Arc::default();
         let watcher = Arc::clone(&ear) as Arc<dyn Watcher>;
-        Over { process: process.clone(), end, stage: Stage::Begin, ear, watcher, time: VirtualTime::of(process), pause: SHORTEST }
+        Over { process: process.clone(), end, stage: Stage::Begin, ear, watcher, time: VirtualTime::of(process.backend()), pause: SHORTEST }
     }
 
     /// Asks the backend, for the ear has to hear everything now.
@@ -124,7 +71,7 @@ impl<R: Engine> Over<R> {
             Ok(None) => self.hear(),
             // No room for the runtime's own: the backend may have some.
             Err(error) if Errno::of(&error).is_some_and(Errno::is_of_the_moment) => self.hear(),
-            Err(error) => Err(Error::Unsupported { backend: "async", what: error.to_string() }),
+            Err(error) => Err(no_runtime(&error)),
         }
     }
 

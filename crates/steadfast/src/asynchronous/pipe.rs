@@ -25,7 +25,7 @@ pub(crate) struct Pipe<R: Engine> {
 impl<R: Engine> Pipe<R> {
     fn new(end: End, process: &Process) -> Pipe<R> {
         end.set_blocking(false);
-        Pipe { end: Arc::new(end), source: None, time: VirtualTime::of(process), process: process.clone() }
+        Pipe { end: Arc::new(end), source: None, time: VirtualTime::of(process.backend()), process: process.clone() }
     }
 
     pub(crate) fn end(&self) -> Arc<End> {

@@ -61,13 +61,21 @@ macro_rules! extend_for {
         }
 
         /// Starting a [`Command`](crate::Command) in a task. The process is started when the method is called, and not first when the
-        /// future is polled.
+        /// future is polled; so is the time of a call with a limit.
         pub trait AsyncCommand: sealed::Sealed {
-            /// As [`Command::spawn`](crate::Command::spawn).
+            /// Starts it; ready once the program runs. The executor's thread is not blocked until then, as it is by
+            /// [`Command::spawn`](crate::Command::spawn). If the future is dropped before, the child is killed, and reaped in the background.
             ///
             /// # Errors
             /// As [`Command::spawn`](crate::Command::spawn).
-            fn spawn_async(&self) -> crate::Result<Child>;
+            fn spawn_async(&self) -> impl Future<Output = crate::Result<Child>> + Send + 'static;
+
+            /// As [`spawn_async`](AsyncCommand::spawn_async), for at most `timeout` by the runtime's clock, from here on; as
+            /// [`Command::spawn_timeout`](crate::Command::spawn_timeout).
+            ///
+            /// # Errors
+            /// As [`Command::spawn_timeout`](crate::Command::spawn_timeout).
+            fn spawn_timeout_async(&self, timeout: std::time::Duration) -> impl Future<Output = crate::Result<Child>> + Send + 'static;
 
             /// Starts it, waits for it and gives its status.
             ///
@@ -105,12 +113,19 @@ macro_rules! extend_for {
             ///
             /// # Errors
             /// As [`Command::spawn`](crate::Command::spawn).
-            fn lines_async(&self, options: crate::Capture) -> crate::Result<Lines>;
+            fn lines_async(&self, options: crate::Capture) -> impl Future<Output = crate::Result<Lines>> + Send + 'static;
         }
 
         impl AsyncCommand for crate::Command {
-            fn spawn_async(&self) -> crate::Result<Child> {
-                self.spawn().map(Child::from)
+            fn spawn_async(&self) -> impl Future<Output = crate::Result<Child>> + Send + 'static {
+                let launch = crate::asynchronous::Launch::<$runtime>::begin(self, Default::default(), None);
+                async move { launch?.await.map(Child::from) }
+            }
+
+            fn spawn_timeout_async(&self, timeout: std::time::Duration) -> impl Future<Output = crate::Result<Child>> + Send + 'static {
+                let within = crate::asynchronous::within::<$runtime>(Some(timeout));
+                let launch = crate::asynchronous::Launch::<$runtime>::begin(self, Default::default(), within);
+                async move { launch?.await.map(Child::from) }
             }
 
             fn status_async(&self) -> impl Future<Output = crate::Result<crate::ExitStatus>> + Send + 'static {
@@ -134,11 +149,11 @@ macro_rules! extend_for {
                 &self,
                 options: crate::Capture,
             ) -> impl Future<Output = crate::Result<crate::Captured>> + Send + 'static {
-                let run = crate::asynchronous::Run::<$runtime>::captured(self);
+                let run = crate::asynchronous::Run::<$runtime>::captured_as(self, &options);
                 async move { run?.capture(&options).await }
             }
 
-            fn lines_async(&self, options: crate::Capture) -> crate::Result<Lines> {
+            fn lines_async(&self, options: crate::Capture) -> impl Future<Output = crate::Result<Lines>> + Send + 'static {
                 Lines::begin(self, options)
             }
         }

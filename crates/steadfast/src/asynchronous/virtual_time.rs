@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
-use steadfast_core::Process;
+use steadfast_core::ProcessBackend;
 use steadfast_core::sync::Scheduler;
 
 pub(crate) struct VirtualTime<R: Engine> {
@@ -15,14 +15,14 @@ pub(crate) struct VirtualTime<R: Engine> {
 
 impl<R: Engine> VirtualTime<R> {
     /// `None`: its processes are real, or at least their time is.
-    pub(super) fn of(process: &Process) -> Option<VirtualTime<R>> {
-        let scheduler = process.backend().clock().scheduler()?;
+    pub(super) fn of(backend: &Arc<dyn ProcessBackend>) -> Option<VirtualTime<R>> {
+        let scheduler = backend.clock().scheduler()?;
         Some(VirtualTime { scheduler, timer: None })
     }
 
     /// From now on its time is the runtime's, also while no task waits for it.
-    pub(super) fn begin(process: &Process) {
-        if let Some(time) = VirtualTime::<R>::of(process) {
+    pub(super) fn begin(backend: &Arc<dyn ProcessBackend>) {
+        if let Some(time) = VirtualTime::<R>::of(backend) {
             time.scheduler.follow(R::clock, Waker::noop());
         }
     }

@@ -55,7 +55,7 @@ impl Command {
     }
 
     pub(crate) fn check(&self, captured: Captured) -> Result<Captured> {
-        let Captured { status, timed_out, over_limit, stdout, stderr } = &captured;
+        let Captured { status, timed_out, over_limit, stdout, stderr, .. } = &captured;
         let said = if self.is_one_stream() { stdout } else { stderr };
         self.check_end(*status, cause(*timed_out, *over_limit), &last(said))?;
         Ok(captured)

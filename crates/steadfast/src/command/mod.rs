@@ -5,17 +5,21 @@ mod checked;
 mod environment;
 mod handle;
 mod input;
+mod many;
 mod shown;
+mod start;
 
 pub(crate) use checked::{cause, last};
 pub use handle::Handle;
+pub use many::spawn_many;
 pub use shown::{CommandArgs, CommandEnvs};
+#[cfg(any(feature = "tokio", feature = "async-io"))]
+pub(crate) use start::Starting;
 
 use crate::child::{OnDrop, Whose};
 use crate::input::Input;
 use crate::output::{self, Capture, Captured};
-use crate::remains::with_room;
-use crate::{Child, ExitStatus, Output, Process, Stdio, System};
+use crate::{Child, ExitStatus, Output, Stdio, System};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -240,8 +244,8 @@ impl Command {
     /// # Errors
     /// As [`spawn`](Command::spawn) and [`Child::wait_with_output`].
     pub fn output(&self) -> Result<Output> {
-        let child = self.spawn_captured()?;
-        let captured = child.capture_for(&Capture::new().to_the_end(), Whose::OneCall, self.input.as_ref())?;
+        let child = self.spawn_with(&System::current()?, self.streams_for_capture())?;
+        let captured = child.capture_for(&Capture::new().to_the_end(), None, Whose::OneCall, self.input.as_ref())?;
         self.check_output(captured.into_output().ok_or(Error::NoChild { pid: child.pid() })?)
     }
 
@@ -268,7 +272,14 @@ impl Command {
     /// # Errors
     /// As [`spawn`](Command::spawn) and [`Child::capture`].
     pub fn capture(&self, options: &Capture) -> Result<Captured> {
-        self.check(self.spawn_captured()?.capture_for(options, Whose::OneCall, self.input.as_ref())?)
+        let system = System::current()?;
+        let within = options.begin(&system);
+        let captured = match self.spawn_within(&system, self.streams_for_capture(), within) {
+            Ok(child) => child.capture_for(options, within, Whose::OneCall, self.input.as_ref())?,
+            Err(Error::SpawnTimedOut { .. }) => Captured::not_started(),
+            Err(error) => return Err(error),
+        };
+        self.check(captured)
     }
 
     /// Replaces this process by the program, as `std::os::unix::process::CommandExt::exec`. Returns only if that fails.
@@ -306,27 +317,6 @@ impl Command {
     /// This process's, but for its input.
     pub(crate) fn streams_for_status(&self) -> [PlanStdio; 3] {
         [self.stdin_or(PlanStdio::Inherit), PlanStdio::Inherit, PlanStdio::Inherit]
-    }
-
-    pub(crate) fn spawn_captured(&self) -> Result<Child> {
-        self.spawn_with(&System::current()?, [self.stdin_or(PlanStdio::Null), PlanStdio::Piped, PlanStdio::Piped])
-    }
-
-    pub(crate) fn spawn_with(&self, system: &System, defaults: [PlanStdio; 3]) -> Result<Child> {
-        let plan = self.plan(system, defaults)?;
-        let by_number = || steadfast_core::Process::spawn(system.by_number().backend(), &plan);
-        let spawned = match self.is_short(system) {
-            true => with_room(by_number),
-            false => with_room(|| steadfast_core::Process::spawn(system.backend(), &plan)),
-        };
-        let (process, pipes, pidfd) = match spawned {
-            Err(error) if self.may_do_without(system, &error) => {
-                // If it was a pipe for which there was no descriptor, this fails for the same reason.
-                by_number()?
-            }
-            spawned => spawned?,
-        };
-        Ok(Child::new(Process::from(process), pipes, pidfd, self.on_drop))
     }
 
     fn plan(&self, system: &System, defaults: [PlanStdio; 3]) -> Result<Plan> {

@@ -8,10 +8,12 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Captured {
-    /// How it ended; `None` if the timeout has passed and it is still running.
+    /// How it ended; `None` if the timeout has passed and it is still running, or it was not [started](Self::started).
     pub status: Option<ExitStatus>,
     /// Whether the timeout passed before it exited. (If it was killed for that, there is a status.)
     pub timed_out: bool,
+    /// Whether it ran its program. `false`: the timeout passed before, and the child was killed.
+    pub started: bool,
     /// Whether it wrote more than the limit and was to be killed for that
     /// ([`Capture::kill_on_limit`](super::Capture::kill_on_limit)). The status says whether it was; it may have ended by itself just before.
     pub over_limit: bool,
@@ -22,6 +24,12 @@ pub struct Captured {
 }
 
 impl Captured {
+    /// Of a child whose time was up before it ran its program.
+    pub(crate) fn not_started() -> Captured {
+        let (stdout, stderr) = Default::default();
+        Captured { status: None, timed_out: true, started: false, over_limit: false, stdout, stderr }
+    }
+
     /// Whether both streams were read to their ends, or are not piped.
     pub fn is_complete(&self) -> bool {
         self.stdout.is_complete() && self.stderr.is_complete()

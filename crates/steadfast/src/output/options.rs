@@ -1,5 +1,7 @@
 //! [`Capture`]: how to read what a child writes.
 
+use crate::System;
+use crate::within::Within;
 use std::time::Duration;
 
 /// How to read the output of a child: for how long, how much of it, and what to do at the limit.
@@ -39,6 +41,11 @@ impl Default for Capture {
 }
 
 impl Capture {
+    /// The time of a call on this system, which begins now.
+    pub(crate) fn begin(&self, system: &System) -> Option<Within> {
+        Within::from(system.now(), self.timeout)
+    }
+
     /// No timeout, no limit, and a [`wait_delay`](Self::wait_delay) of a quarter of a second.
     pub fn new() -> Capture {
         Capture {
@@ -52,7 +59,8 @@ impl Capture {
     }
 
     /// Returns after this time, with what was read so far. The time begins with the call, even if the call first has to wait for another thread
-    /// that reads the same child.
+    /// that reads the same child. It includes the start of the child, where the call starts it: a child that does not run its
+    /// program by then is killed in any case ([`Captured::started`](super::Captured::started)).
     pub fn timeout(mut self, timeout: Duration) -> Capture {
         self.timeout = Some(timeout);
         self

@@ -5,7 +5,7 @@ use crate::command::{cause, last};
 use crate::output::{self, Capture, CapturedStream, Readers, Reading, Stop, Together};
 use crate::{ChildStderr, ChildStdout, Command, ExitStatus, Process, System};
 use std::time::{Duration, Instant};
-use steadfast_core::{PlanStdio, Result};
+use steadfast_core::{Error, PlanStdio, Result};
 
 impl Pipeline {
     /// Starts all of them, reads the last one's stdout to its end, and waits for all. The first one's stdin is empty, unless it
@@ -52,9 +52,16 @@ impl Pipeline {
 
     fn capture_with(&self, options: &Capture, stderr: PlanStdio) -> Result<PipelineCaptured> {
         let system = System::current()?;
-        // Later than the clock can say is as good as never.
-        let deadline = options.timeout.and_then(|timeout| system.now().checked_add(timeout));
-        let running = self.spawn_with(&system, [PlanStdio::Null, PlanStdio::Piped, stderr], Feeds::Yes)?;
+        let within = options.begin(&system);
+        let running = match self.spawn_within(&system, [PlanStdio::Null, PlanStdio::Piped, stderr], Feeds::Yes, within) {
+            Err(Error::SpawnTimedOut { .. }) => {
+                let captured = self.not_started();
+                self.check(&captured)?;
+                return Ok(captured);
+            }
+            running => running?,
+        };
+        let deadline = within.map(|within| within.deadline);
         // Nobody would wait for those that go on without a reader.
         let captured = running.read(self, &system, options, deadline).inspect_err(|_| running.end())?;
         self.check(&captured)?;
@@ -74,7 +81,7 @@ impl Pipeline {
     /// As [`output`](Self::output).
     pub fn status(&self) -> Result<Vec<ExitStatus>> {
         let system = System::current()?;
-        let mut running = self.spawn_with(&system, Default::default(), Feeds::Yes)?;
+        let mut running = self.spawn_within(&system, Default::default(), Feeds::Yes, None)?;
         if let Some(input) = self.commands.first().and_then(Command::own_input) {
             // What is piped all the same is nobody's here.
             running.children.iter_mut().for_each(|child| drop((child.stdout.take(), child.stderr.take())));
@@ -88,10 +95,23 @@ impl Pipeline {
             statuses: statuses.iter().copied().map(Some).collect(),
             stderr: vec![CapturedStream::default(); statuses.len()],
             timed_out: false,
+            started: true,
             over_limit: false,
             stdout: CapturedStream::default(),
         })?;
         Ok(statuses)
+    }
+
+    /// Its time was up before all of them ran.
+    fn not_started(&self) -> PipelineCaptured {
+        PipelineCaptured {
+            statuses: vec![None; self.commands.len()],
+            timed_out: true,
+            started: false,
+            over_limit: false,
+            stdout: CapturedStream::default(),
+            stderr: vec![CapturedStream::default(); self.commands.len()],
+        }
     }
 
     /// Of the last that had to succeed and did not, as a shell's `pipefail` has it.
@@ -129,7 +149,7 @@ impl RunningPipeline {
         // All were waited for, or looked at.
         let statuses = self.children.iter().map(|child| child.try_wait()).collect::<Result<_>>()?;
         let (timed_out, over_limit) = (stop == Stop::TimeIsUp, stop == Stop::OverLimit);
-        Ok(PipelineCaptured { statuses, timed_out, over_limit, stdout, stderr })
+        Ok(PipelineCaptured { statuses, timed_out, started: true, over_limit, stdout, stderr })
     }
 }
 
@@ -154,10 +174,12 @@ impl PipelineOutput {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PipelineCaptured {
-    /// How each ended, first to last; `None` of one that still runs.
+    /// How each ended, first to last; `None` of one that still runs, and of all if they were not [started](Self::started).
     pub statuses: Vec<Option<ExitStatus>>,
     /// Whether the timeout passed before all of them had exited. (If they were killed for that, there are statuses.)
     pub timed_out: bool,
+    /// Whether all of them ran their programs. `false`: the timeout passed before, and those that were there were killed.
+    pub started: bool,
     /// Whether a stream had more than the limit, and all of them were to be killed for that.
     pub over_limit: bool,
     /// The last one's stdout, if that is piped.

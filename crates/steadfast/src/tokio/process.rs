@@ -35,7 +35,7 @@
 pub use super::{ChildStderr, ChildStdout};
 
 use super::Tokio;
-use crate::asynchronous::{Begun, Run, TwinStdin};
+use crate::asynchronous::{Begun, Launch, Run, TwinStdin};
 use crate::twin::{self, killed, std_error};
 use crate::{ExitStatus, Output, Process, Stdio};
 use ::tokio::io::AsyncWrite;
@@ -80,12 +80,13 @@ impl Command {
     pub fn status(&mut self) -> impl Future<Output = io::Result<ExitStatus>> + Send + use<> {
         let begun = match self.as_native().is_looked_after() {
             true => self.checked(Run::<Tokio>::status).map(Box::new).map(Begun::Whole),
-            false => self.spawn().map(Begun::Plain),
+            false => self.checked(|command| Launch::begin(command, Default::default(), None)).map(Box::new).map(Begun::Plain),
         };
         async move {
             match begun? {
                 Begun::Whole(run) => run.wait().await.map_err(std_error),
-                Begun::Plain(mut child) => {
+                Begun::Plain(launch) => {
+                    let mut child = Child::from(launch.await.map_err(std_error)?);
                     drop((child.stdin.take(), child.stdout.take(), child.stderr.take()));
                     child.wait().await
                 }
@@ -100,12 +101,12 @@ impl Command {
     pub fn output(&mut self) -> impl Future<Output = io::Result<Output>> + Send + use<> {
         let begun = match self.stdout(Stdio::piped()).stderr(Stdio::piped()).as_native().is_looked_after() {
             true => self.checked(Run::<Tokio>::captured).map(Box::new).map(Begun::Whole),
-            false => self.spawn().map(Begun::Plain),
+            false => self.checked(|command| Launch::begin(command, Default::default(), None)).map(Box::new).map(Begun::Plain),
         };
         async move {
             match begun? {
                 Begun::Whole(run) => run.output().await.map_err(std_error),
-                Begun::Plain(child) => child.wait_with_output().await,
+                Begun::Plain(launch) => Child::from(launch.await.map_err(std_error)?).wait_with_output().await,
             }
         }
     }

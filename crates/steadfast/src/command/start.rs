@@ -1,0 +1,111 @@
+//! From a command to its child: at once, within a limit, and begun by one and awaited by another.
+
+use super::Command;
+use crate::child::OnDrop;
+use crate::remains::with_room;
+use crate::within::Within;
+use crate::{Child, Process, System};
+use std::time::{Duration, Instant};
+use steadfast_core::{Error, PlanStdio, Result, Started};
+
+/// A child that was made, and may not have come to its program. Dropped before that, it is killed, and reaped in the background.
+pub(crate) struct Starting {
+    starting: steadfast_core::Starting,
+    on_drop: OnDrop,
+}
+
+impl Starting {
+    /// The child, once it runs its program; `None` if the deadline passes first.
+    pub(crate) fn wait(&mut self, deadline: Option<Instant>) -> Result<Option<Child>> {
+        let on_drop = self.on_drop;
+        let child = |(process, pipes, pidfd): Started| Child::new(Process::from(process), pipes, pidfd, on_drop);
+        Ok(self.starting.wait(deadline)?.map(child))
+    }
+
+    /// The child, if it runs its program by now.
+    #[cfg(any(feature = "tokio", feature = "async-io"))]
+    pub(crate) fn look(&mut self) -> Result<Option<Child>> {
+        let now = self.starting.backend().clock().now();
+        self.wait(Some(now))
+    }
+
+    /// Waits for it, however long that takes.
+    pub(crate) fn finish(mut self) -> Result<Child> {
+        loop {
+            if let Some(child) = self.wait(None)? {
+                return Ok(child);
+            }
+        }
+    }
+
+    #[cfg(any(feature = "tokio", feature = "async-io"))]
+    pub(crate) fn as_core(&mut self) -> &mut steadfast_core::Starting {
+        &mut self.starting
+    }
+}
+
+impl Command {
+    /// As [`spawn`](Command::spawn), for at most `timeout`: if the program does not run by then, the child is killed, and the call returns.
+    ///
+    /// A spawn takes as long as the steps before the program and the exec itself: a file system that does not answer (FUSE, NFS), an
+    /// interpreter that is a pipe, a child that somebody stops. All calls with a limit begin it here: [`output_timeout`](Command::output_timeout),
+    /// [`capture`](Command::capture), [`lines`](Command::lines), those of [`Pipeline`](crate::Pipeline), and their async counterparts.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use steadfast::Command;
+    /// let child = Command::new("true").spawn_timeout(Duration::from_secs(10))?;
+    /// assert!(child.wait()?.success());
+    /// # Ok::<(), steadfast::Error>(())
+    /// ```
+    ///
+    /// A killed child may still be held up where no signal ends it, until the file system answers. What it uses of this process's memory is kept
+    /// until then, and it is reaped, in the background.
+    ///
+    /// Before the child is born nothing waits, but for a [`pre_exec`](crate::CommandExt::pre_exec), whose child is made by fork(2): that is not ended
+    /// by the limit.
+    ///
+    /// # Errors
+    /// [`Error::SpawnTimedOut`] with the program and the limit; else as [`spawn`](Command::spawn).
+    pub fn spawn_timeout(&self, timeout: Duration) -> Result<Child> {
+        let system = System::current()?;
+        self.spawn_within(&system, Default::default(), Within::from(system.now(), Some(timeout)))
+    }
+
+    pub(crate) fn spawn_with(&self, system: &System, defaults: [PlanStdio; 3]) -> Result<Child> {
+        self.start_with(system, defaults)?.finish()
+    }
+
+    /// With its output piped.
+    pub(crate) fn streams_for_capture(&self) -> [PlanStdio; 3] {
+        [self.stdin_or(PlanStdio::Null), PlanStdio::Piped, PlanStdio::Piped]
+    }
+
+    pub(crate) fn spawn_within(&self, system: &System, defaults: [PlanStdio; 3], within: Option<Within>) -> Result<Child> {
+        let mut starting = self.start_with(system, defaults)?;
+        let Some(Within { limit, deadline }) = within else { return starting.finish() };
+        starting.wait(Some(deadline))?.ok_or_else(|| self.too_late(limit))
+    }
+
+    pub(crate) fn too_late(&self, limit: Duration) -> Error {
+        Error::SpawnTimedOut { program: self.program.clone(), limit }
+    }
+
+    /// Begins, and returns.
+    pub(crate) fn start_with(&self, system: &System, defaults: [PlanStdio; 3]) -> Result<Starting> {
+        let plan = self.plan(system, defaults)?;
+        let by_number = || steadfast_core::Process::start(system.by_number().backend(), &plan);
+        let starting = match self.is_short(system) {
+            true => with_room(by_number),
+            false => with_room(|| steadfast_core::Process::start(system.backend(), &plan)),
+        };
+        let starting = match starting {
+            Err(error) if self.may_do_without(system, &error) => {
+                // If it was a pipe for which there was no descriptor, this fails for the same reason.
+                by_number()?
+            }
+            starting => starting?,
+        };
+        Ok(Starting { starting, on_drop: self.on_drop })
+    }
+}
