@@ -38,6 +38,7 @@ mod promise;
 mod races;
 mod report;
 mod sequences;
+mod starts;
 mod subject;
 mod watching;
 

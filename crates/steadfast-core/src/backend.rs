@@ -9,6 +9,7 @@
 //! | [`ProcessBackend::clock`] | timeouts would not hold in virtual time |
 //! | [`ProcessBackend::generation`] | the child of a fork(2) would reap and signal its parent's children |
 //! | [`ProcessBackend::start`], [`ProcessBackend::find`] | there would be no processes |
+//! | [`BackendStart::pid`] | of a start that hangs nobody could say which process it is |
 //! | [`BackendStart::wait`] | a program that cannot be opened at once would hold up its spawner, beyond any limit |
 //! | [`BackendStart::on_ready`] | a task would block its executor while a program is being executed |
 //! | [`BackendProcess::signal`] | "a signal is delivered, or it is `ProcessDone`" |
@@ -77,6 +78,9 @@ pub trait ProcessBackend: Send + Sync {
 /// a descriptor, nor memory is left. A backend whose processes are there at once returns [`Spawned::at_once`]; one around another backend uses
 /// [`and_then`].
 pub trait BackendStart: Send {
+    /// The PID of the process, which it has from its birth on.
+    fn pid(&self) -> Pid;
+
     /// Blocks until the program runs, or a step before that has failed. `Ok(None)` when `deadline` passed first. With a deadline in the past it only
     /// checks; without one it waits for ever. It is not called again once it has returned something else.
     ///
@@ -106,6 +110,10 @@ struct Then<F> {
 }
 
 impl<F: FnOnce(Result<Spawned>) -> Result<Spawned> + Send> BackendStart for Then<F> {
+    fn pid(&self) -> Pid {
+        self.start.pid()
+    }
+
     fn wait(&mut self, deadline: Option<Instant>) -> Result<Option<Spawned>> {
         let outcome = match self.start.wait(deadline) {
             Ok(None) => return Ok(None),
@@ -121,11 +129,18 @@ impl<F: FnOnce(Result<Spawned>) -> Result<Spawned> + Send> BackendStart for Then
 }
 
 /// One that is over.
-struct AtOnce(Option<Spawned>);
+struct AtOnce {
+    pid: Pid,
+    spawned: Option<Spawned>,
+}
 
 impl BackendStart for AtOnce {
+    fn pid(&self) -> Pid {
+        self.pid
+    }
+
     fn wait(&mut self, _: Option<Instant>) -> Result<Option<Spawned>> {
-        Ok(self.0.take())
+        Ok(self.spawned.take())
     }
 
     fn on_ready(&mut self, tell: OnExit) -> Result<()> {
@@ -137,7 +152,7 @@ impl BackendStart for AtOnce {
 /// Given up: nobody has asked for it.
 impl Drop for AtOnce {
     fn drop(&mut self) {
-        if let Some(spawned) = self.0.take() {
+        if let Some(spawned) = self.spawned.take() {
             // Fails if it is gone, which is what was wanted.
             drop(spawned.process.signal(Signal::KILL));
             spawned.process.abandon();
@@ -249,7 +264,7 @@ pub struct Spawned {
 impl Spawned {
     /// As the start of a backend whose processes run from the moment on in which they are made.
     pub fn at_once(self) -> Box<dyn BackendStart> {
-        Box::new(AtOnce(Some(self)))
+        Box::new(AtOnce { pid: self.pid, spawned: Some(self) })
     }
 }
 

@@ -5,10 +5,11 @@ use crate::calls::WaitCall;
 use crate::process::{Identity, LegacyProcess};
 use crate::start_time::StartTime;
 use std::time::Instant;
-use steadfast_core::{BackendProcess, BackendStart, OnExit, PipeEnd, Result, Signal, Spawned};
+use steadfast_core::{BackendProcess, BackendStart, OnExit, Pid, PipeEnd, Result, Signal, Spawned};
 use steadfast_linux::Start;
 
 pub(crate) struct LegacyStart {
+    pid: Pid,
     /// Until it is known how it went.
     start: Option<Start>,
     /// Looked at while it has no exit signal, and so is nobody's to reap but ours.
@@ -19,12 +20,16 @@ pub(crate) struct LegacyStart {
 impl LegacyStart {
     /// Of a child that was born just now, not before `earliest`.
     pub(crate) fn new(start: Start, earliest: StartTime, wait_call: WaitCall) -> LegacyStart {
-        let birth = start.pid().map(|pid| Birth::of(pid, earliest));
-        LegacyStart { start: Some(start), birth, wait_call }
+        let pid = start.pid();
+        LegacyStart { pid, start: Some(start), birth: Some(Birth::of(pid, earliest)), wait_call }
     }
 }
 
 impl BackendStart for LegacyStart {
+    fn pid(&self) -> Pid {
+        self.pid
+    }
+
     fn wait(&mut self, deadline: Option<Instant>) -> Result<Option<Spawned>> {
         let Some(answer) = self.start.as_mut().and_then(|start| start.wait(deadline)) else { return Ok(None) };
         self.start = None;
@@ -43,8 +48,8 @@ impl BackendStart for LegacyStart {
 impl Drop for LegacyStart {
     fn drop(&mut self) {
         let given_up = self.start.take().and_then(Start::give_up);
-        if let (Some((pid, _)), Some(birth)) = (given_up, self.birth.take()) {
-            let process = LegacyProcess::held(pid, Identity::Child(birth), self.wait_call);
+        if let (Some(_), Some(birth)) = (given_up, self.birth.take()) {
+            let process = LegacyProcess::held(self.pid, Identity::Child(birth), self.wait_call);
             // Fails if it is gone, which is what was wanted; or if it has changed its user (EPERM), and then nothing can be done.
             drop(process.signal(Signal::KILL));
             // In the background: it may be held up where no signal ends it.

@@ -4,12 +4,13 @@ use crate::process::PidfdProcess;
 use crate::reactor;
 use std::sync::Arc;
 use std::time::Instant;
-use steadfast_core::{BackendStart, Errno, Error, OnExit, PipeEnd, Plan, Result, Signal, Spawned, Stage};
+use steadfast_core::{BackendStart, Errno, Error, OnExit, Pid, PipeEnd, Plan, Result, Signal, Spawned, Stage};
 use steadfast_linux::{Child, Start, pidfd_send_signal};
 
 pub(crate) struct PidfdStart {
     /// Until it is known how it went.
     pub(crate) start: Option<Start>,
+    pub(crate) pid: Pid,
     pub(crate) plan: Plan,
 }
 
@@ -33,6 +34,10 @@ impl PidfdStart {
 }
 
 impl BackendStart for PidfdStart {
+    fn pid(&self) -> Pid {
+        self.pid
+    }
+
     fn wait(&mut self, deadline: Option<Instant>) -> Result<Option<Spawned>> {
         let Some(answer) = self.start.as_mut().and_then(|start| start.wait(deadline)) else { return Ok(None) };
         self.start = None;
@@ -48,8 +53,8 @@ impl BackendStart for PidfdStart {
 impl Drop for PidfdStart {
     fn drop(&mut self) {
         // Without a pidfd it had not come so far that it could run a program, and ends by itself.
-        if let Some((pid, Some(pidfd))) = self.start.take().and_then(Start::give_up) {
-            let process = Arc::new(PidfdProcess::child(pid, pidfd));
+        if let Some(Some(pidfd)) = self.start.take().and_then(Start::give_up) {
+            let process = Arc::new(PidfdProcess::child(self.pid, pidfd));
             // Fails if it is gone, which is what was wanted; or if it has changed its user (EPERM), and then nothing can be done.
             _ = pidfd_send_signal(process.pidfd(), Signal::KILL);
             // In the background: it may be held up where no signal ends it.

@@ -62,6 +62,10 @@ struct TracedStart {
 }
 
 impl BackendStart for TracedStart {
+    fn pid(&self) -> Pid {
+        self.start.pid()
+    }
+
     fn wait(&mut self, deadline: Option<Instant>) -> Result<Option<Spawned>> {
         let spawned = match self.start.wait(deadline) {
             Ok(None) => return Ok(None),

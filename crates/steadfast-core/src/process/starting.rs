@@ -2,7 +2,7 @@
 
 use super::Process;
 use super::state::Origin;
-use crate::{BackendStart, PipeEnd, ProcessBackend, Result, contain};
+use crate::{BackendStart, Pid, PipeEnd, ProcessBackend, Result, contain};
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -28,6 +28,11 @@ impl Starting {
         &self.backend
     }
 
+    /// Its PID.
+    pub fn pid(&self) -> Pid {
+        self.start.pid()
+    }
+
     /// Waits until the program runs, or a step before that has failed; `None` if the deadline, on the backend's clock, passes first. With one in the
     /// past, it only looks. Not to be asked again once it has returned something else.
     ///
@@ -50,6 +55,6 @@ impl Starting {
 
 impl fmt::Debug for Starting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Starting").field("backend", &self.backend.info().name).finish_non_exhaustive()
+        f.debug_struct("Starting").field("pid", &self.pid()).field("backend", &self.backend.info().name).finish_non_exhaustive()
     }
 }

@@ -178,7 +178,8 @@ pub fn start(plan: &Plan, want: WantPidfd, door: Door) -> Result<Start, Error> {
         // Closing our end without a word sends the child away.
         maps::write(&born, a, &ours.into()).err()
     });
-    Ok(Start::new(hold, born, want, streams.into_ours(), unmapped, learns))
+    let pid = Pid::new(born.pid).map_err(|_| clone_failed(Errno::RANGE))?;
+    Ok(Start::new(pid, hold, born, want, streams.into_ours(), unmapped, learns))
 }
 
 /// Children in our memory may be allowed only if we are suspended: by a filter, to which those of posix_spawn(3) and vfork(2) are known; by the

@@ -25,6 +25,7 @@ pub struct Child {
 
 /// A child that was made, and may not have come to its program. What it uses of our memory stays until it has left it, whatever becomes of this.
 pub struct Start {
+    pid: Pid,
     hold: Arc<Hold>,
     /// `None`: it was handed out, or has failed and is reaped.
     born: Option<Born>,
@@ -41,6 +42,7 @@ pub struct Start {
 
 impl Start {
     pub(super) fn new(
+        pid: Pid,
         hold: Hold,
         born: Born,
         want: WantPidfd,
@@ -49,12 +51,12 @@ impl Start {
         learns: bool,
     ) -> Start {
         let (hold, generation) = (Arc::new(hold), generation());
-        Start { hold, born: Some(born), want, pipes, unmapped, learns, error: None, generation }
+        Start { pid, hold, born: Some(born), want, pipes, unmapped, learns, error: None, generation }
     }
 
-    /// Its PID, as long as it was not handed out.
-    pub fn pid(&self) -> Option<Pid> {
-        self.born.as_ref().and_then(|born| Pid::new(born.pid).ok())
+    /// Its PID.
+    pub fn pid(&self) -> Pid {
+        self.pid
     }
 
     /// Waits until it runs its program, or a step has failed, and then it is reaped. `None`: not before the deadline; in the past, it only looks.
@@ -96,15 +98,14 @@ impl Start {
             }
             self.hold.has_ended();
         }
-        let child = |pid| Child {
-            pid,
-            pidfd: born.pidfd,
-            pipes: std::mem::take(&mut self.pipes),
-            spawner_peak: crate::wait::own_peak(),
-        };
         Some(match self.error.take() {
             Some(error) => Err(error),
-            None => Pid::new(born.pid).map(child).map_err(|_| failed(Stage::Clone, Errno::RANGE)),
+            None => Ok(Child {
+                pid: self.pid,
+                pidfd: born.pidfd,
+                pipes: std::mem::take(&mut self.pipes),
+                spawner_peak: crate::wait::own_peak(),
+            }),
         })
     }
 
@@ -129,11 +130,10 @@ impl Start {
         })
     }
 
-    /// The child as it is, to be killed and reaped by the caller: its PID, and its pidfd if it has one. `None` if it was handed out, or has
-    /// failed and is reaped. What it uses of our memory is kept until it has left it.
-    pub fn give_up(mut self) -> Option<(Pid, Option<OwnedFd>)> {
-        let born = self.born.take()?;
-        Some((Pid::new(born.pid).ok()?, born.pidfd))
+    /// The child as it is, to be killed and reaped by the caller: its pidfd, if it has one. `None` if it was handed out, or has failed and is
+    /// reaped. What it uses of our memory is kept until it has left it.
+    pub fn give_up(mut self) -> Option<Option<OwnedFd>> {
+        self.born.take().map(|born| born.pidfd)
     }
 }
 

@@ -50,6 +50,7 @@ struct MockProcess {
 /// One on its way to its program.
 struct MockStart {
     kernel: Kernel,
+    pid: Pid,
     id: Id,
     who: Who,
     /// Until it is known that it runs.
@@ -143,7 +144,7 @@ impl ProcessBackend for MockBackend {
             // No call of the program's: it has returned.
             return Ok(spawned.at_once());
         }
-        Ok(Box::new(MockStart { kernel: self.kernel.clone(), id: born.id, who: born.who, spawned: Some(spawned) }))
+        Ok(Box::new(MockStart { kernel: self.kernel.clone(), pid, id: born.id, who: born.who, spawned: Some(spawned) }))
     }
 
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
@@ -243,6 +244,10 @@ impl MockProcess {
 }
 
 impl BackendStart for MockStart {
+    fn pid(&self) -> Pid {
+        self.pid
+    }
+
     fn wait(&mut self, deadline: Option<Instant>) -> Result<Option<Spawned>> {
         let deadline = deadline.map(|deadline| self.kernel.nanos(deadline));
         let has_started = self.kernel.block(For::Process(self.id), deadline, |world| world.has_started(self.id).then_some(()));
