@@ -33,6 +33,7 @@ mod scenarios;
 mod scene;
 mod simulated;
 mod stage;
+mod starts;
 mod storm;
 mod straits;
 mod surroundings;
@@ -121,6 +122,7 @@ fn main() {
         simulated::tests(),
         twin::tests(),
         twin_tasks::tests(),
+        starts::tests(),
         storm::tests(),
         straits::tests(),
         surroundings::tests(),

@@ -25,7 +25,7 @@ fn rounds() -> u64 {
 }
 
 /// A program that does nothing, and starts faster than any other.
-fn noop() -> (tempfile::TempDir, PathBuf) {
+pub(crate) fn noop() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("noop");
     std::fs::write(&path, xtask::noop::executable(std::env::consts::ARCH).unwrap()).unwrap();

@@ -9,12 +9,15 @@ use crate::life::Life;
 use crate::start_time::StartTime;
 use std::sync::atomic::{AtomicBool, Ordering};
 use steadfast_core::{Error, Pid, Result};
-use steadfast_linux::boot_time;
+use steadfast_linux::{Loan, boot_time};
 
 #[derive(Debug)]
 pub(crate) struct Birth {
     latest: StartTime,
     life: Option<Life>,
+    /// What it has borrowed of our memory, if its start was given up. Whoever has it reaps it before he drops it.
+    #[allow(dead_code, reason = "its end is what it is for")]
+    loan: Option<Loan>,
 }
 
 /// Whether `/proc` showed the last child that we could look for, with the time that we have. It does not where it is another PID
@@ -39,7 +42,12 @@ impl Birth {
         if let Some(is_its_own) = is_its_own {
             PROC_HAS_OUR_TIME.store(is_its_own, Ordering::Relaxed);
         }
-        Birth { latest, life: life.filter(|life| is_its_own == Some(true) && life.may_stay()) }
+        Birth { latest, life: life.filter(|life| is_its_own == Some(true) && life.may_stay()), loan: None }
+    }
+
+    /// Of a child whose start was given up.
+    pub(crate) fn given_up(self, loan: Loan) -> Birth {
+        Birth { loan: Some(loan), ..self }
     }
 
     /// Whether the process of this number, which is no child of ours any more, can be the one. A number that is given away again is a later

@@ -6,7 +6,7 @@ use crate::process::{Identity, LegacyProcess};
 use crate::start_time::StartTime;
 use std::time::Instant;
 use steadfast_core::{BackendProcess, BackendStart, OnExit, Pid, PipeEnd, Result, Signal, Spawned};
-use steadfast_linux::Start;
+use steadfast_linux::{GivenUp, Start};
 
 pub(crate) struct LegacyStart {
     pid: Pid,
@@ -48,8 +48,8 @@ impl BackendStart for LegacyStart {
 impl Drop for LegacyStart {
     fn drop(&mut self) {
         let given_up = self.start.take().and_then(Start::give_up);
-        if let (Some(_), Some(birth)) = (given_up, self.birth.take()) {
-            let process = LegacyProcess::held(self.pid, Identity::Child(birth), self.wait_call);
+        if let (Some(GivenUp { loan, .. }), Some(birth)) = (given_up, self.birth.take()) {
+            let process = LegacyProcess::held(self.pid, Identity::Child(birth.given_up(loan)), self.wait_call);
             // Fails if it is gone, which is what was wanted; or if it has changed its user (EPERM), and then nothing can be done.
             drop(process.signal(Signal::KILL));
             // In the background: it may be held up where no signal ends it.

@@ -4,7 +4,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 use steadfast_core::{Clock, Errno, Exit, Pauses, Pid, Result, Until};
-use steadfast_linux::{Blocking, Reaping, SystemClock, Target, pidfd_exit_status, pidfd_is_taken, waitid};
+use steadfast_linux::{Blocking, Loan, Reaping, SystemClock, Target, pidfd_exit_status, pidfd_is_taken, waitid};
 
 /// Between two looks, where no event tells.
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -16,6 +16,9 @@ pub(crate) struct PidfdProcess {
     /// How `waitid(2)` may wait for it. Who was found may be a stranger that counts as a child while this program traces it: once that lets it
     /// go, who sleeps in that call is never woken, not by the exit either. A pidfd tells everybody.
     blocking: Blocking,
+    /// What it has borrowed of our memory, if its start was given up. Whoever has it reaps it before he drops it.
+    #[allow(dead_code, reason = "its end is what it is for")]
+    loan: Option<Loan>,
 }
 
 /// What a readable pidfd means.
@@ -43,11 +46,16 @@ impl Sight {
 
 impl PidfdProcess {
     pub(crate) fn child(pid: Pid, pidfd: OwnedFd) -> PidfdProcess {
-        PidfdProcess { pid, pidfd, blocking: Blocking::Block }
+        PidfdProcess { pid, pidfd, blocking: Blocking::Block, loan: None }
+    }
+
+    /// A child whose start was given up.
+    pub(crate) fn given_up(pid: Pid, pidfd: OwnedFd, loan: Loan) -> PidfdProcess {
+        PidfdProcess { pid, pidfd, blocking: Blocking::Block, loan: Some(loan) }
     }
 
     pub(crate) fn found(pid: Pid, pidfd: OwnedFd) -> PidfdProcess {
-        PidfdProcess { pid, pidfd, blocking: Blocking::Now }
+        PidfdProcess { pid, pidfd, blocking: Blocking::Now, loan: None }
     }
 
     pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {

@@ -5,7 +5,7 @@ use crate::reactor;
 use std::sync::Arc;
 use std::time::Instant;
 use steadfast_core::{BackendStart, Errno, Error, OnExit, Pid, PipeEnd, Plan, Result, Signal, Spawned, Stage};
-use steadfast_linux::{Child, Start, pidfd_send_signal};
+use steadfast_linux::{Child, GivenUp, Start, pidfd_send_signal};
 
 pub(crate) struct PidfdStart {
     /// Until it is known how it went.
@@ -53,8 +53,8 @@ impl BackendStart for PidfdStart {
 impl Drop for PidfdStart {
     fn drop(&mut self) {
         // Without a pidfd it had not come so far that it could run a program, and ends by itself.
-        if let Some(Some(pidfd)) = self.start.take().and_then(Start::give_up) {
-            let process = Arc::new(PidfdProcess::child(self.pid, pidfd));
+        if let Some(GivenUp { pidfd: Some(pidfd), loan }) = self.start.take().and_then(Start::give_up) {
+            let process = Arc::new(PidfdProcess::given_up(self.pid, pidfd, loan));
             // Fails if it is gone, which is what was wanted; or if it has changed its user (EPERM), and then nothing can be done.
             _ = pidfd_send_signal(process.pidfd(), Signal::KILL);
             // In the background: it may be held up where no signal ends it.

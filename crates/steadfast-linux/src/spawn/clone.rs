@@ -88,6 +88,13 @@ impl Born {
         }
     }
 
+    /// The same child, for a look by another thread.
+    pub(super) fn watched(&self) -> Result<Born, Errno> {
+        let pidfd = self.pidfd.as_ref().map(OwnedFd::try_clone).transpose();
+        let pidfd = pidfd.map_err(|error| Errno::of(&error).unwrap_or(Errno::MFILE))?;
+        Ok(Born { pid: self.pid, pidfd, is_quiet: self.is_quiet })
+    }
+
     /// Whether it is sure that this child, which has not told of a failure, has executed its program: it runs, or a program has exited.
     pub(super) fn has_executed(&self) -> bool {
         let Some(pidfd) = &self.pidfd else { return !self.has_exited() };

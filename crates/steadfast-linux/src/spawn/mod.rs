@@ -43,10 +43,10 @@ mod stdio;
 mod step;
 
 pub use clone::{Door, WantPidfd};
-pub use flight::{SpawnWait, spawn_wait};
+pub use flight::{Loan, SpawnWait, spawn_wait};
 pub(crate) use flight::learnt;
 pub use hook::{CommandExt, StdCommandExt};
-pub use start::{Child, Start};
+pub use start::{Child, GivenUp, Start};
 
 use crate::pidfd::pidfd_open;
 use crate::raw;
@@ -82,7 +82,6 @@ pub fn start(plan: &Plan, want: WantPidfd, door: Door) -> Result<Start, Error> {
     let failed = |stage, source| Error::Spawn { program: plan.program().to_owned(), stage, source };
     let clone_failed = |errno| failed(Stage::Clone, errno);
     check_terminals(plan)?;
-    flight::sweep();
     let door = if can_share_memory(a) { door } else { Door::Fork };
     let shares = door != Door::Fork;
     let known = spawn_wait();

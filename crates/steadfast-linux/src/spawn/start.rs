@@ -1,8 +1,7 @@
 //! [`Start`]: a child on its way to its program.
 
 use super::clone::{Born, WantPidfd};
-use super::flight::{self, Hold, SpawnWait};
-use crate::fork::generation;
+use super::flight::{self, Hold, Loan, SpawnWait};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
@@ -23,7 +22,8 @@ pub struct Child {
     pub spawner_peak: u64,
 }
 
-/// A child that was made, and may not have come to its program. What it uses of our memory stays until it has left it, whatever becomes of this.
+/// A child that was made, and may not have come to its program. Whoever does not wait for that gives it up ([`give_up`](Self::give_up)). Dropped,
+/// it runs on, and what it uses of our memory is never freed.
 pub struct Start {
     pid: Pid,
     hold: Arc<Hold>,
@@ -37,7 +37,17 @@ pub struct Start {
     learns: bool,
     /// It has failed, and is about to end.
     error: Option<Error>,
-    generation: u32,
+}
+
+/// A child whose start was given up, to be killed and reaped.
+#[must_use = "it runs on, and may come to its program"]
+#[derive(Debug)]
+#[allow(clippy::exhaustive_structs, reason = "it is taken apart")]
+pub struct GivenUp {
+    /// Its pidfd, if it has one.
+    pub pidfd: Option<OwnedFd>,
+    /// What it uses of our memory; to be dropped when it is reaped.
+    pub loan: Loan,
 }
 
 impl Start {
@@ -50,8 +60,7 @@ impl Start {
         unmapped: Option<(Stage, Errno)>,
         learns: bool,
     ) -> Start {
-        let (hold, generation) = (Arc::new(hold), generation());
-        Start { pid, hold, born: Some(born), want, pipes, unmapped, learns, error: None, generation }
+        Start { pid, hold: Arc::new(hold), born: Some(born), want, pipes, unmapped, learns, error: None }
     }
 
     /// Its PID.
@@ -121,19 +130,22 @@ impl Start {
     /// Calls once [`wait`](Self::wait) would not block for the exec, on a thread of ours; at once, if it would not now.
     ///
     /// # Errors
-    /// `EAGAIN`: no thread is to be had.
+    /// `EAGAIN`: no thread is to be had; `EMFILE`: no descriptor.
     pub fn on_left(&self, call: impl FnOnce() + Send + 'static) -> Result<(), Error> {
-        flight::tell(&self.hold, call).map_err(|error| Error::System {
-            call: "a thread for the exec",
-            subject: format!("`{}`", self.hold.order().plan.program().display()),
-            source: Errno::of(&error).unwrap_or(Errno::AGAIN),
-        })
+        let failed = |call, errno| Error::System {
+            call,
+            subject: format!("the exec of `{}`", self.hold.order().plan.program().display()),
+            source: errno,
+        };
+        let watched = self.born.as_ref().map(Born::watched).transpose().map_err(|errno| failed("dup", errno))?;
+        let is_over = move || watched.as_ref().is_none_or(Born::has_exited);
+        let told = flight::tell(&self.hold, is_over, call);
+        told.map_err(|error| failed("a thread for", Errno::of(&error).unwrap_or(Errno::AGAIN)))
     }
 
-    /// The child as it is, to be killed and reaped by the caller: its pidfd, if it has one. `None` if it was handed out, or has failed and is
-    /// reaped. What it uses of our memory is kept until it has left it.
-    pub fn give_up(mut self) -> Option<Option<OwnedFd>> {
-        self.born.take().map(|born| born.pidfd)
+    /// The child as it is, to be killed and reaped by the caller. `None` if it was handed out, or has failed and is reaped.
+    pub fn give_up(mut self) -> Option<GivenUp> {
+        self.born.take().map(|born| GivenUp { pidfd: born.pidfd, loan: Loan::of(&self.hold) })
     }
 }
 
@@ -144,14 +156,5 @@ fn learn(hold: &Hold, born: &Born) {
     } else if born.has_executed() {
         // So it was the exec that has cleared it: an end clears what was the program's.
         flight::learnt(SpawnWait::Word);
-    }
-}
-
-impl Drop for Start {
-    fn drop(&mut self) {
-        // In the copy that a fork(2) has made of us there is no child, and what it borrowed is the original's.
-        if self.generation == generation() {
-            flight::keep(&self.hold);
-        }
     }
 }

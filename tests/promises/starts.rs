@@ -1,0 +1,459 @@
+//! The start of a process: interrupted, limited, awaited, overlapped.
+
+use crate::Test;
+use crate::contract::ACTOR;
+use crate::errors::each_system;
+use crate::input::{PATIENCE, runtime};
+use crate::leaks::{children, descriptors, each_backend, until};
+use crate::stage::Outcome;
+use crate::storm::noop;
+use nix::sys::fanotify::{EventFFlags, Fanotify, FanotifyEvent, FanotifyResponse, InitFlags, MarkFlags, MaskFlags, Response};
+use nix::sys::signal::{Signal as Number, kill, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid as Raw, setpgid};
+use signal_hook::consts::{SIGALRM, SIGTSTP, SIGUSR1};
+use std::fs;
+use std::io::ErrorKind as IoErrorKind;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+use steadfast::tokio::AsyncCommand;
+use steadfast::{Capture, Command, Errno, Error, ErrorKind, Pipeline, Stdio, System, spawn_many};
+use steadfast_linux::{SpawnWait, bare, spawn_wait};
+
+pub(crate) fn tests() -> Vec<Test> {
+    let mut tests = vec![
+        Test::new("start: Ctrl-Z while processes are being started, 400 times through each door", || each_system(ctrl_z)),
+        Test::new("start: it is learnt how the spawner hears of an exec", learnt),
+        Test::new("start: the score for the OOM killer is the child's alone", || each_system(oom_score)),
+        Test::new("start: limits that pass at random, from 8 threads, among signals", storm),
+        Test::new("start: a child that stops between its birth and its program is within the limit", || each_system(stopped)),
+        Test::new("spawn_many: in order, and one that fails spoils no other", || each_system(many)),
+        Test::new("spawn_many: more than there is room for", || each_backend(more_than_room)),
+        Test::that_may_skip("start: in a frozen cgroup, where no signal ends it: the limit holds, and what is lent comes back", frozen),
+    ];
+    type Check = fn(&System, &Gate, &Path);
+    let gated: [(&str, Check); 6] = [
+        ("spawn_timeout returns, and nothing is left", limited),
+        ("every call with a limit returns", all_limited),
+        ("in a task: timers are on time, and a future that is dropped ends the child", in_a_task),
+        ("in a task: spawned, once its file can be opened", in_a_task_in_the_end),
+        ("other starts are not held up", others),
+        ("a signal handler runs meanwhile", handled),
+    ];
+    tests.extend(gated.into_iter().map(|(name, check)| {
+        Test::that_may_skip(format!("start: held at its exec: {name}"), move || match Gate::check() {
+            Err(why) => Outcome::Skipped(why),
+            Ok(()) => {
+                each_system(|system| {
+                    let (_dir, program) = noop();
+                    let before = descriptors();
+                    let gate = Gate::on(&program);
+                    let _here = system.enter();
+                    check(system, &gate, &program);
+                    drop(gate);
+                    until("no child is left", || children().is_empty());
+                    until("no descriptor is left", || descriptors() == before);
+                });
+                Outcome::Passed
+            }
+        })
+    }));
+    tests
+}
+
+/// Holds whoever executes a file, until it is opened (fanotify(7)).
+struct Gate {
+    fanotify: Fanotify,
+}
+
+impl Gate {
+    fn check() -> Result<(), String> {
+        match Fanotify::init(InitFlags::FAN_CLASS_CONTENT | InitFlags::FAN_CLOEXEC, EventFFlags::O_RDONLY) {
+            Ok(_) => Ok(()),
+            Err(errno) => Err(format!("fanotify_init: {errno}: nobody can be held at an exec")),
+        }
+    }
+
+    fn on(path: &Path) -> Gate {
+        let fanotify =
+            Fanotify::init(InitFlags::FAN_CLASS_CONTENT | InitFlags::FAN_CLOEXEC, EventFFlags::O_RDONLY | EventFFlags::O_CLOEXEC)
+                .unwrap();
+        fanotify.mark(MarkFlags::FAN_MARK_ADD, MaskFlags::FAN_OPEN_EXEC_PERM, nix::fcntl::AT_FDCWD, Some(path)).unwrap();
+        Gate { fanotify }
+    }
+
+    /// Waits until somebody is held.
+    fn holds(&self) -> Vec<FanotifyEvent> {
+        self.fanotify.read_events().unwrap()
+    }
+
+    fn lets_through(&self, held: &[FanotifyEvent]) {
+        for event in held {
+            self.fanotify.write_response(FanotifyResponse::new(event.fd().unwrap(), Response::FAN_ALLOW)).unwrap();
+        }
+    }
+}
+
+const SHORT: Duration = Duration::from_millis(30);
+
+fn timed_out<T>(answer: steadfast::Result<T>, limit: Duration) {
+    let Err(error) = answer else { panic!("it cannot have started") };
+    assert!(matches!(&error, Error::SpawnTimedOut { limit: told, .. } if *told == limit), "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::SpawnTimedOut);
+    assert!(error.to_string().contains("30ms"), "{error}");
+    assert_eq!(std::io::Error::from(error).kind(), IoErrorKind::TimedOut);
+}
+
+fn limited(system: &System, gate: &Gate, program: &Path) {
+    for _ in 0..3 {
+        timed_out(Command::new(program).spawn_timeout(SHORT), SHORT);
+        // It was held, and is held no more, though nobody has let it through: it was killed.
+        assert!(!gate.holds().is_empty());
+        until("the child goes", || children().is_empty());
+    }
+    // In time.
+    std::thread::scope(|scope| {
+        let spawned = scope.spawn(|| spawn_within(system, program, PATIENCE).unwrap().wait().unwrap());
+        let held = gate.holds();
+        gate.lets_through(&held);
+        assert!(spawned.join().unwrap().success());
+    });
+}
+
+fn all_limited(_: &System, _: &Gate, program: &Path) {
+    let mut command = Command::new(program);
+    let options = Capture::new().timeout(SHORT);
+    for captured in [command.output_timeout(SHORT), command.capture(&options), command.input("x").output_timeout(SHORT)] {
+        let captured = captured.unwrap();
+        assert!(captured.timed_out && !captured.started && captured.status.is_none() && captured.stdout.total() == 0);
+    }
+    timed_out(command.lines(&options).map(drop), SHORT);
+    let checked = command.checked(true).capture(&options).unwrap_err();
+    assert_eq!(checked.kind(), ErrorKind::Unsuccessful);
+    let mut before = Command::new(ACTOR);
+    before.arg("forever");
+    let pipeline = Pipeline::new([before, Command::new(program)]).output_timeout(SHORT).unwrap();
+    assert!(pipeline.timed_out && !pipeline.started && pipeline.statuses == [None, None]);
+    runtime().block_on(async {
+        let captured = Command::new(program).output_timeout_async(SHORT).await.unwrap();
+        assert!(captured.timed_out && !captured.started && captured.status.is_none());
+        timed_out(Command::new(program).spawn_timeout_async(SHORT).await.map(drop), SHORT);
+        timed_out(Command::new(program).lines_async(Capture::new().timeout(SHORT)).await.map(drop), SHORT);
+    });
+    async_io::block_on(async {
+        use steadfast::async_io::AsyncCommand;
+        timed_out(AsyncCommand::spawn_timeout_async(&Command::new(program), SHORT).await.map(drop), SHORT);
+    });
+}
+
+fn in_a_task(_: &System, gate: &Gate, program: &Path) {
+    // One thread: whoever blocked it would keep the timer from going off.
+    runtime().block_on(async {
+        let mut spawn = std::pin::pin!(Command::new(program).spawn_async());
+        let timer = tokio::time::sleep(Duration::from_millis(100));
+        tokio::select! {
+            _ = &mut spawn => panic!("it is held"),
+            () = timer => {}
+        }
+    });
+    assert!(!gate.holds().is_empty());
+    until("the child goes with its future", || children().is_empty());
+    // Not polled at all.
+    drop(Command::new(program).spawn_async());
+    drop(Command::new(program).output_async());
+}
+
+fn in_a_task_in_the_end(_: &System, gate: &Gate, program: &Path) {
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let held = gate.holds();
+            gate.lets_through(&held);
+        });
+        let status = runtime().block_on(async { Command::new(program).spawn_async().await.unwrap().wait().await.unwrap() });
+        assert!(status.success());
+    });
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let held = gate.holds();
+            gate.lets_through(&held);
+        });
+        let output = async_io::block_on(async {
+            use steadfast::async_io::AsyncCommand;
+            AsyncCommand::output_async(&Command::new(program)).await.unwrap()
+        });
+        assert!(output.status.success());
+    });
+}
+
+fn others(system: &System, gate: &Gate, program: &Path) {
+    // Those before it have taught how an exec is heard of.
+    let mut quick = Command::new(ACTOR);
+    quick.args(["exit", "3"]);
+    for _ in 0..3 {
+        assert_eq!(quick.status().unwrap().code(), Some(3));
+    }
+    std::thread::scope(|scope| {
+        let held = scope.spawn(|| system.spawn(&Command::new(program)).unwrap().wait().unwrap());
+        let events = gate.holds();
+        assert_eq!(quick.status().unwrap().code(), Some(3));
+        assert!(spawn_many(&[quick.clone(), quick.clone()]).into_iter().all(|child| child.unwrap().wait().unwrap().code() == Some(3)));
+        runtime().block_on(async { assert_eq!(quick.spawn_async().await.unwrap().wait().await.unwrap().code(), Some(3)) });
+        assert_eq!(quick.output_timeout(PATIENCE).unwrap().status.unwrap().code(), Some(3));
+        gate.lets_through(&events);
+        assert!(held.join().unwrap().success());
+    });
+}
+
+fn handled(system: &System, gate: &Gate, program: &Path) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let id = signal_hook::flag::register_usize(SIGUSR1, Arc::clone(&count), 1).unwrap();
+    std::thread::scope(|scope| {
+        let (tell, told) = std::sync::mpsc::channel();
+        let spawner = scope.spawn(move || {
+            tell.send(rustix::thread::gettid()).unwrap();
+            system.spawn(&Command::new(program)).unwrap().wait().unwrap()
+        });
+        let thread = told.recv().unwrap();
+        let events = gate.holds();
+        bare::signal_thread(thread.as_raw_nonzero().get(), steadfast::Signal::USR1).unwrap();
+        until("the handler runs while the spawner waits", || count.load(Ordering::SeqCst) == 1);
+        gate.lets_through(&events);
+        assert!(spawner.join().unwrap().success());
+    });
+    signal_hook::low_level::unregister(id);
+}
+
+/// Of a program in the foreground that starts others all the time.
+fn ctrl_z(system: &System) {
+    let (_dir, noop) = noop();
+    // In a group of its own, which is not orphaned: we are its parent, and of the same session.
+    let program = bare::fork(|| {
+        setpgid(Raw::from_raw(0), Raw::from_raw(0)).unwrap();
+        loop {
+            // One that the SIGCONT finds between its stop and its wait is waited for again.
+            assert!(system.spawn(&Command::new(&noop)).unwrap().wait().unwrap().success());
+        }
+    });
+    let program = Raw::from_raw(program.unwrap().as_raw());
+    _ = setpgid(program, program);
+    let look = |flags| waitpid(program, Some(flags | WaitPidFlag::WNOHANG)).unwrap();
+    for round in 0..400_u64 {
+        system.sleep(Duration::from_micros(round * 37 % 1000));
+        killpg(program, Number::SIGTSTP).unwrap();
+        until("it stops", || match look(WaitPidFlag::WUNTRACED) {
+            WaitStatus::Stopped(_, Number::SIGTSTP) => true,
+            WaitStatus::StillAlive => false,
+            other => panic!("{other:?}"),
+        });
+        killpg(program, Number::SIGCONT).unwrap();
+    }
+    killpg(program, Number::SIGKILL).unwrap();
+    assert!(matches!(waitpid(program, None).unwrap(), WaitStatus::Signaled(_, Number::SIGKILL, _)));
+}
+
+fn learnt() {
+    let doors = steadfast::Probe::once().unwrap().doors();
+    let shares = doors.iter().any(|door| *door != steadfast::Door::Fork);
+    let systems = [System::pidfd().ok(), Some(System::pid_legacy())];
+    until("what there is to learn is learnt", || {
+        for system in systems.iter().flatten() {
+            assert_eq!(system.spawn(Command::new(ACTOR).args(["exit", "3"])).unwrap().wait().unwrap().code(), Some(3));
+        }
+        !shares || spawn_wait() != SpawnWait::Unknown
+    });
+    // Linux clears the word; who does not has another way.
+    println!("{:?}", spawn_wait());
+}
+
+fn oom_score(system: &System) {
+    let ours = || fs::read_to_string("/proc/self/oom_score_adj").unwrap();
+    let before = ours();
+    for _ in 0..20 {
+        let output = system.spawn(Command::new("cat").arg("/proc/self/oom_score_adj").stdout(Stdio::piped()).oom_score_adj(555));
+        assert_eq!(output.unwrap().wait_with_output().unwrap().stdout, b"555\n");
+        assert_eq!(ours(), before);
+    }
+}
+
+/// In whose group SIGTSTP stops nobody but those who have no handler: children of ours, before they run their programs.
+fn stopped(system: &System) {
+    let (_dir, noop) = noop();
+    let group = bare::fork(|| {
+        setpgid(Raw::from_raw(0), Raw::from_raw(0)).unwrap();
+        let own = Raw::this();
+        let _handler = signal_hook::flag::register(SIGTSTP, Arc::default()).unwrap();
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    killpg(own, Number::SIGTSTP).unwrap();
+                    system.sleep(Duration::from_micros(100));
+                }
+            });
+            let mut late = 0;
+            while late < 3 {
+                match spawn_within(system, &noop, SHORT) {
+                    Err(Error::SpawnTimedOut { .. }) => late += 1,
+                    Ok(child) => {
+                        child.kill().unwrap();
+                        child.wait().unwrap();
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+        until("no child is left", || children().is_empty());
+        0
+    });
+    let group = Raw::from_raw(group.unwrap().as_raw());
+    assert_eq!(waitpid(group, None).unwrap(), WaitStatus::Exited(group, 0));
+}
+
+fn spawn_within(system: &System, program: &Path, limit: Duration) -> steadfast::Result<steadfast::Child> {
+    let _here = system.enter();
+    Command::new(program).spawn_timeout(limit)
+}
+
+fn storm() {
+    let before = descriptors();
+    let (_dir, noop) = noop();
+    let handled = Arc::new(AtomicUsize::new(0));
+    for signal in [SIGUSR1, SIGALRM] {
+        signal_hook::flag::register_usize(signal, Arc::clone(&handled), 1).unwrap();
+    }
+    let doors = steadfast::Probe::once().unwrap().doors().iter();
+    let systems: Vec<System> =
+        doors.flat_map(|door| [Some(System::pid_legacy_through(*door)), System::pidfd_through(*door).ok()]).flatten().collect();
+    let (done, late, over) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                kill(Raw::this(), Number::SIGUSR1).unwrap();
+                System::pid_legacy().sleep(Duration::from_micros(300));
+            }
+        });
+        let spawners: Vec<_> = (0..8)
+            .map(|number| {
+                let (systems, done, late, noop) = (&systems, &done, &late, &noop);
+                scope.spawn(move || {
+                    let mut random = fastrand::Rng::with_seed(number);
+                    while done.fetch_add(1, Ordering::Relaxed) < 20_000 {
+                        let system = &systems[random.usize(..systems.len())];
+                        let limit = Duration::from_micros(random.u64(0..1500));
+                        match spawn_within(system, noop, limit) {
+                            Ok(child) if random.bool() => assert!(child.wait().unwrap().success()),
+                            Ok(child) => drop(child),
+                            Err(Error::SpawnTimedOut { .. }) => _ = late.fetch_add(1, Ordering::Relaxed),
+                            Err(error) => panic!("{error}"),
+                        }
+                    }
+                })
+            })
+            .collect();
+        spawners.into_iter().for_each(|spawner| spawner.join().unwrap());
+        over.store(true, Ordering::Relaxed);
+    });
+    let late = late.into_inner();
+    assert!((100..20_000).contains(&late), "{late} were too late");
+    until("all are reaped", || children().is_empty());
+    until("all descriptors are closed", || descriptors().len() == before.len());
+    until("no thread waits for a word", || threads_named("steadfast-start") == 0);
+}
+
+fn threads_named(name: &str) -> usize {
+    let tasks = fs::read_dir("/proc/self/task").unwrap().flatten();
+    tasks.filter(|task| fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim() == name)).count()
+}
+
+fn many(system: &System) {
+    let exit = |code: u8| {
+        let mut command = Command::new(ACTOR);
+        command.args(["exit", &code.to_string()]);
+        command
+    };
+    let mut commands: Vec<Command> = (0..100).map(exit).collect();
+    commands[17] = Command::new("/no/such/program");
+    commands[99].current_dir("/no/such/directory");
+    for (index, child) in system.spawn_many(&commands).into_iter().enumerate() {
+        match child {
+            Ok(child) => assert_eq!(child.wait().unwrap().code(), Some(index as i32)),
+            Err(error) => {
+                assert!([17, 99].contains(&index), "{index}: {error}");
+                assert_eq!(error.errno(), Some(Errno::NOENT));
+            }
+        }
+    }
+    assert!(system.spawn_many(&[]).is_empty());
+}
+
+fn more_than_room(system: &System) {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let _here = system.enter();
+    let mut command = Command::new(ACTOR);
+    command.args(["exit", "3"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    assert_eq!(command.status().unwrap().code(), Some(3));
+    let before = descriptors();
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    // On their way they take more than those that are there.
+    setrlimit(Resource::RLIMIT_NOFILE, 40, hard).unwrap();
+    let children: Vec<_> = spawn_many(&vec![command; 30]);
+    setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+    let started: Vec<_> = children.iter().filter_map(|child| child.as_ref().ok()).collect();
+    assert!((3..30).contains(&started.len()), "{} of 30 had room", started.len());
+    for child in &children {
+        match child {
+            Ok(child) => assert_eq!(child.wait().unwrap().code(), Some(3)),
+            Err(error) => assert_eq!(error.errno(), Some(Errno::MFILE), "{error}"),
+        }
+    }
+    drop(children);
+    until("no descriptor is left", || descriptors() == before);
+}
+
+/// The freezer of cgroups version 1, where a `SIGKILL` does not end anybody.
+fn frozen() -> Outcome {
+    let root = Path::new("/sys/fs/cgroup/freezer");
+    let dir = root.join(format!("steadfast-{}", std::process::id()));
+    if let Err(error) = fs::create_dir(&dir) {
+        return Outcome::Skipped(format!("{}: {error}", dir.display()));
+    }
+    let _gone = Removed(dir.clone());
+    let state = dir.join("freezer.state");
+    each_system(|system| {
+        let before = descriptors();
+        let cgroup: OwnedFd = fs::File::open(&dir).unwrap().into();
+        fs::write(&state, "FROZEN").unwrap();
+        let mut command = Command::new(ACTOR);
+        command.args(["exit", "0"]).cgroup(cgroup);
+        {
+            let _here = system.enter();
+            timed_out(command.spawn_timeout(SHORT), SHORT);
+            runtime().block_on(async { timed_out(command.spawn_timeout_async(SHORT).await.map(drop), SHORT) });
+        }
+        // They are there, killed, and cannot end.
+        assert_eq!(fs::read_to_string(dir.join("cgroup.procs")).unwrap().lines().count(), 2);
+        // Others start and end meanwhile.
+        let mut other = Command::new(ACTOR);
+        other.args(["exit", "3"]);
+        assert_eq!(system.spawn(&other).unwrap().wait().unwrap().code(), Some(3));
+        fs::write(&state, "THAWED").unwrap();
+        drop(command);
+        until("both are reaped", || children().is_empty());
+        until("no descriptor is left", || descriptors() == before);
+        until("no thread waits for a word", || threads_named("steadfast-start") == 0);
+    });
+    Outcome::Passed
+}
+
+struct Removed(PathBuf);
+
+impl Drop for Removed {
+    fn drop(&mut self) {
+        _ = fs::write(self.0.join("freezer.state"), "THAWED");
+        until("the cgroup is empty", || fs::remove_dir(&self.0).is_ok());
+    }
+}
