@@ -34,6 +34,7 @@ mod scene;
 mod simulated;
 mod stage;
 mod starts;
+mod starts_simulated;
 mod storm;
 mod straits;
 mod surroundings;
@@ -123,6 +124,7 @@ fn main() {
         twin::tests(),
         twin_tasks::tests(),
         starts::tests(),
+        starts_simulated::tests(),
         storm::tests(),
         straits::tests(),
         surroundings::tests(),
