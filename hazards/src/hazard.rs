@@ -4,6 +4,7 @@ use crate::library::Library;
 use crate::stage::{Exit, Stage};
 use crate::subject::{Answer, Order, Refusal, Stdin};
 use crate::surroundings;
+use crate::terminal;
 use crate::verdict::{Seen, Verdict, judge_status};
 use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ pub(crate) struct Hazard {
 }
 
 /// A row each.
-pub(crate) const ALL: [Hazard; 26] = [
+pub(crate) const ALL: [Hazard; 27] = [
     Hazard {
         id: "kill-after-rogue-reap",
         name: "kill, after other code reaped the child and its PID was given away",
@@ -125,6 +126,7 @@ pub(crate) const ALL: [Hazard; 26] = [
         name: "children dropped by a user who has no thread left, and who starts another when they have ended",
         meet: surroundings::no_threads,
     },
+    Hazard { id: "ctrl-z", name: "Ctrl-Z while a process is being started (400 times)", meet: terminal::ctrl_z },
     Hazard { id: "many-children", name: "60 children at once, with room for 20 descriptors", meet: surroundings::many_children },
     Hazard {
         id: "thread-local",

@@ -13,6 +13,7 @@ mod report;
 mod stage;
 mod subject;
 mod surroundings;
+mod terminal;
 mod verdict;
 
 use clap::{Parser, Subcommand, ValueEnum};
