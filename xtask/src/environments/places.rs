@@ -37,6 +37,7 @@ pub(crate) struct Expected {
     checks: Vec<(&'static str, String)>,
     features: Features,
     broken: &'static [&'static str],
+    waits: Option<&'static str>,
     /// Why the place itself hangs now and then, whatever is asked there.
     pub(crate) hangs: Option<&'static str>,
 }
@@ -113,7 +114,8 @@ pub(crate) fn all() -> Vec<Place> {
             Expected::of("pidfd", ["works"; 4]),
         ),
     ]);
-    let gvisor = || legacy(["ENOSYS", "EINVAL", "ENOSYS", "EINVAL"]);
+    // It clears no word at an exec, and says nothing of that.
+    let gvisor = || legacy(["ENOSYS", "EINVAL", "ENOSYS", "EINVAL"]).waits("pipe");
     places.extend([
         place("gvisor 2022, ptrace".into(), Way::Gvisor(package("runsc", "bookworm"), "ptrace"), gvisor().features_only(&[])),
         place(
@@ -138,7 +140,7 @@ pub(crate) fn all() -> Vec<Place> {
         ),
     ]);
     for series in ["5.10", "6.1", "6.12", "6.16", "6.17", "6.18", "7.0", "7.3"] {
-        let expected = Expected::of("pidfd", ["works"; 4]).features_since(series);
+        let expected = Expected::of("pidfd", ["works"; 4]).features_since(series).waits("word");
         places.push(place(format!("kernel {series}"), Way::Kernel(series), expected));
     }
     places
@@ -146,12 +148,17 @@ pub(crate) fn all() -> Vec<Place> {
 
 impl Expected {
     fn anything() -> Expected {
-        Expected { backend: None, checks: Vec::new(), features: Features::Unknown, broken: &[], hangs: None }
+        Expected { backend: None, checks: Vec::new(), features: Features::Unknown, broken: &[], hangs: None, waits: None }
     }
 
     pub(crate) fn of(backend: &'static str, checks: [&str; 4]) -> Expected {
         let checks = CHECKS.into_iter().zip(checks.map(str::to_owned)).collect();
         Expected { backend: Some(backend), checks, ..Expected::anything() }
+    }
+
+    /// By what its spawns hear of an exec.
+    fn waits(self, waits: &'static str) -> Expected {
+        Expected { waits: Some(waits), ..self }
     }
 
     pub(crate) fn features_since(self, version: &'static str) -> Expected {
@@ -182,6 +189,9 @@ impl Expected {
         };
         if let Some(backend) = self.backend {
             compare("backend", backend, &seen.backend);
+        }
+        if let Some(waits) = self.waits {
+            compare("the spawner waits by", waits, &seen.waits);
         }
         for (name, expected) in &self.checks {
             compare(name, expected, seen.check(name).unwrap_or("nothing"));

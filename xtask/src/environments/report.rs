@@ -9,17 +9,18 @@ use std::fmt::Write;
 
 type All<'a> = [(&'a Place, &'a Visit)];
 
-const HEADER: [&str; 8] =
-    ["place", "kernel", "chosen", "children by", "promises on pidfd", "on pid-legacy", "had by a hostile user", "as expected"];
+const HEADER: [&str; 9] =
+    ["place", "kernel", "chosen", "children by", "the spawner waits by", "promises on pidfd", "on pid-legacy", "had by a hostile user", "as expected"];
 
-fn row(place: &Place, visit: &Visit) -> [String; 8] {
+fn row(place: &Place, visit: &Visit) -> [String; 9] {
     match visit {
-        Visit::Skipped(_) => [&place.name, "", "", "", "", "", "", "skipped"].map(str::to_owned),
+        Visit::Skipped(_) => [&place.name, "", "", "", "", "", "", "", "skipped"].map(str::to_owned),
         Visit::Made(seen, differences) => [
             place.name.clone(),
             seen.kernel.clone(),
             seen.backend.clone(),
             seen.door.to_lowercase(),
+            seen.waits.clone(),
             counts(seen, "pidfd"),
             counts(seen, "pid-legacy"),
             booty(seen),
@@ -80,6 +81,7 @@ pub(super) fn json(all: &All<'_>) -> Value {
             "backend": seen.backend,
             "reason": seen.obstacle,
             "door": seen.door,
+            "waits": seen.waits,
             "checks": seen.checks.iter().map(|(name, answer)| json!({ "name": name, "answer": answer })).collect::<Vec<_>>(),
             "features": seen.features.iter()
                 .map(|(name, since, answer)| json!({ "name": name, "since": since, "answer": answer }))

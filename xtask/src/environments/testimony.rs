@@ -16,6 +16,8 @@ pub(crate) struct Testimony {
     /// Why it is not pidfd.
     pub(crate) obstacle: Option<String>,
     pub(crate) door: String,
+    /// By what its spawns heard of an exec.
+    pub(crate) waits: String,
     /// Name and answer.
     pub(crate) checks: Vec<(String, String)>,
     /// Name, version and answer.
@@ -78,6 +80,7 @@ impl Testimony {
                     _ => self.promises.push(Promise { backend, name, outcome, why }),
                 }
             }
+            Some("waits") => self.waits = text(event, "by"),
             Some("robbery") => {
                 let number = |name: &str| event[name].as_u64().unwrap_or_default();
                 let had = ["read", "written", "taken"].map(number);
