@@ -75,12 +75,12 @@ enum Format {
 /// What was measured of one subject in one cell.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Row {
-    /// `plain`, `attributes` or `output`.
+    /// `plain`, `attributes`, `many` or `output`.
     case: String,
     subject: String,
     rss_mib: u64,
     threads: usize,
-    /// Of one spawn and wait.
+    /// Of one spawn and wait; in `many`, of a thousand.
     median_us: f64,
     /// To the median of `limit` in the same cell.
     ratio_to_limit: f64,
@@ -115,6 +115,7 @@ fn spawn(args: &Spawn) -> Result<()> {
             }
         }
     }
+    rows.extend(measure(subject::Case::Many, 0, 1, args.rounds.min(30))?);
     rows.extend(measure(subject::Case::Output, 0, 1, args.rounds.min(15))?);
     match args.format {
         Format::Text => print!("{}", render(&rows)),

@@ -17,6 +17,7 @@ use steadfast_linux::bare::{Calls, spawn_and_wait};
 pub(crate) enum Case {
     Plain,
     Attributes,
+    Many,
     Output,
 }
 
@@ -34,6 +35,7 @@ pub(crate) fn of(case: Case, noop: &Noop) -> Result<Vec<Subject<'_>>> {
     match case {
         Case::Plain => plain(path),
         Case::Attributes => attributes(path),
+        Case::Many => many(path),
         Case::Output => output(),
     }
 }
@@ -128,6 +130,46 @@ fn attributes(path: &Path) -> Result<Vec<Subject<'_>>> {
             let mut command = std::process::Command::new(path);
             command.uid(uid).gid(gid).current_dir("/");
             succeeded(async_io::block_on(async_process::Command::from(command).status())?)
+        }),
+    ])
+}
+
+/// Started together, and waited for when all are.
+const MANY: usize = 1000;
+
+fn many(path: &Path) -> Result<Vec<Subject<'_>>> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
+    let runtime = runtime()?;
+    let c_path = CString::new(path.as_os_str().as_bytes())?;
+    let ours = vec![steadfast::Command::new(path); MANY];
+    Ok(vec![
+        // One at a time, each waited for before the next.
+        subject("limit", move || (0..MANY).try_for_each(|_| bare(&c_path))),
+        subject("steadfast", move || {
+            let children = steadfast::spawn_many(&ours).into_iter().collect::<steadfast::Result<Vec<_>>>()?;
+            children.iter().try_for_each(|child| succeeded(child.wait()?))
+        }),
+        subject("steadfast, one at a time", move || {
+            let spawn = |_| steadfast::Command::new(path).spawn();
+            let children = (0..MANY).map(spawn).collect::<steadfast::Result<Vec<_>>>()?;
+            children.iter().try_for_each(|child| succeeded(child.wait()?))
+        }),
+        subject("std", move || {
+            let spawn = |_| std::process::Command::new(path).spawn();
+            let mut children = (0..MANY).map(spawn).collect::<std::io::Result<Vec<_>>>()?;
+            children.iter_mut().try_for_each(|child| succeeded(child.wait()?))
+        }),
+        subject("tokio", move || {
+            runtime.block_on(async {
+                let spawn = |_| tokio::process::Command::new(path).spawn();
+                let mut children = (0..MANY).map(spawn).collect::<std::io::Result<Vec<_>>>()?;
+                for child in &mut children {
+                    succeeded(child.wait().await?)?;
+                }
+                Ok(())
+            })
         }),
     ])
 }

@@ -20,7 +20,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
-use steadfast::backend::{BackendInfo, BackendProcess, BackendStart, Clock, OnExit, Plan, ProcessBackend, Spawned, Until, and_then};
+use steadfast::backend::{
+    BackendInfo, BackendProcess, BackendStart, Clock, OnExit, Plan, ProcessBackend, Spawned, Until, and_then,
+};
 use steadfast::{Errno, Exit, Pid, Result, Signal};
 use steadfast_conformance::{Act, Outcome};
 

@@ -34,6 +34,7 @@ mod scene;
 mod simulated;
 mod stage;
 mod starts;
+mod starts_held;
 mod starts_simulated;
 mod storm;
 mod straits;
@@ -124,6 +125,7 @@ fn main() {
         twin::tests(),
         twin_tasks::tests(),
         starts::tests(),
+        starts_held::tests(),
         starts_simulated::tests(),
         storm::tests(),
         straits::tests(),

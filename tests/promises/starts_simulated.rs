@@ -24,7 +24,11 @@ const SECOND: Duration = Duration::from_secs(1);
 /// `slow` takes 4 s to be executed, and one more to do its work.
 fn kernel() -> Kernel {
     let slow = Script::new().exec_takes(SECOND * 4).write_stdout("here\n").sleep(SECOND).exit(3);
-    Kernel::builder().program("slow", slow).program("quick", Script::new().exit(7)).program("lasting", Script::new().run_forever()).build()
+    Kernel::builder()
+        .program("slow", slow)
+        .program("quick", Script::new().exit(7))
+        .program("lasting", Script::new().run_forever())
+        .build()
 }
 
 fn takes_time() {
@@ -169,7 +173,10 @@ fn explored() {
                         1 => {
                             let captured = slow.output_timeout(this.random_time(SECOND * 8)).unwrap();
                             assert!(captured.started || captured.timed_out);
-                            assert_eq!(captured.timed_out, captured.status.is_none_or(|status| !status.success() && status.code().is_none()));
+                            assert_eq!(
+                                captured.timed_out,
+                                captured.status.is_none_or(|status| !status.success() && status.code().is_none())
+                            );
                         }
                         2 => drop(slow.spawn()),
                         _ => spawn_many(&[slow.clone(), slow]).into_iter().for_each(|child| {

@@ -335,7 +335,8 @@ fn several_threads() {
             let _here = system.enter();
             let mut command = Command::new(ACTOR);
             command.stdin(Stdio::piped()).stdout(Stdio::piped());
-            let start = |code: u8| runtime.block_on(command.clone().args(["until-eof", &code.to_string()]).spawn_async()).unwrap();
+            let start =
+                |code: u8| runtime.block_on(command.clone().args(["until-eof", &code.to_string()]).spawn_async()).unwrap();
             (0..100).map(start).collect()
         };
         let tasks: Vec<_> = (0..)

@@ -13,7 +13,6 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::Once;
 use steadfast::{Answer, Pid, Probe, Signal, System};
 use steadfast_conformance::{Outcome, Subject, promises};
-use steadfast_linux::spawn_wait;
 use steadfast_tests::filter::{Call, Reply};
 use steadfast_tests::robbery::{self, Scene};
 use steadfast_tests::{profiles, real, tells_lost_status};
@@ -146,7 +145,7 @@ fn examine(words: &str) -> Result<(), String> {
     }
     hold(&subject(&System::pid_legacy()), words);
     // After all these starts it is known.
-    let waits = if probe.door == steadfast::Door::Fork { "pipe".into() } else { format!("{:?}", spawn_wait()).to_lowercase() };
+    let waits = format!("{:?}", probe.spawn_wait()).to_lowercase();
     say(&json!({ "event": "waits", "by": waits }));
     // Threads that wait, and orphans, take a moment to go.
     let mut after = belongings();

@@ -131,6 +131,7 @@ fn as_json(findings: &Findings) -> Value {
         "kernel": findings.kernel,
         "arch": std::env::consts::ARCH,
         "door": format!("{:?}", findings.probe.door),
+        "spawn_waits": findings.probe.spawn_wait().to_string(),
         "probe_us": findings.took.as_micros(),
         "checks": checks,
         "features": features,
@@ -167,12 +168,14 @@ fn as_text(findings: &Findings) -> String {
     };
     format!(
         "{BOLD}backend: {}{BOLD:#} ({})\n\
-         Linux {kernel}, {}; probed in {} µs; children are made through {:?}\n\n{rows}\n\
+         Linux {kernel}, {}; probed in {} µs; children are made through {:?}\n\
+         a spawn waits {}\n\n{rows}\n\
          spawned a process, signalled it, waited for it; a second signal gave ProcessDone\n{recycling}\n",
         system.backend_name(),
         reason(probe, system),
         std::env::consts::ARCH,
         took.as_micros(),
         probe.door,
+        probe.spawn_wait(),
     )
 }

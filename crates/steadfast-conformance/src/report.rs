@@ -1,7 +1,7 @@
 //! Running the promises, and the [`Report`].
 
 use crate::promise::{Outcome, Promise};
-use crate::{Subject, contract, starts, races, sequences, watching};
+use crate::{Subject, contract, races, sequences, starts, watching};
 use std::fmt;
 
 /// The whole list, in the order of the contract.

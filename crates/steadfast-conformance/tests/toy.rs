@@ -14,8 +14,8 @@ use std::time::Instant;
 use steadfast_conformance::{Act, Outcome, Subject, run};
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    BackendInfo, BackendProcess, BackendStart, Clock, Errno, Error, Exit, OnExit, Pid, PipeEnd, PipeRead, PipeWrite, Plan, ProcessBackend,
-    Result, Signal, Spawned, Stage, Until,
+    BackendInfo, BackendProcess, BackendStart, Clock, Errno, Error, Exit, OnExit, Pid, PipeEnd, PipeRead, PipeWrite, Plan,
+    ProcessBackend, Result, Signal, Spawned, Stage, Until,
 };
 
 /// What a careless author might get wrong.

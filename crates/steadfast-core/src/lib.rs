@@ -30,7 +30,8 @@ mod signal;
 pub mod sync;
 
 pub use backend::{
-    BackendInfo, BackendProcess, BackendStart, Clock, OnExit, PipeEnd, PipeRead, PipeWrite, ProcessBackend, Spawned, Until, and_then,
+    BackendInfo, BackendProcess, BackendStart, Clock, OnExit, PipeEnd, PipeRead, PipeWrite, ProcessBackend, Spawned, Until,
+    and_then,
 };
 pub use contain::contain;
 pub use errno::Errno;

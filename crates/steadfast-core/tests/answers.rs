@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    BackendInfo, BackendProcess, BackendStart, Clock, Errno, Error, ErrorKind, Exit, OnExit, Pid, Plan, Process, ProcessBackend, Result,
-    Signal, Spawned, Until, Watcher,
+    BackendInfo, BackendProcess, BackendStart, Clock, Errno, Error, ErrorKind, Exit, OnExit, Pid, Plan, Process, ProcessBackend,
+    Result, Signal, Spawned, Until, Watcher,
 };
 
 /// How it answers. `None`: with what is usual, and an exit with code 7.

@@ -1,8 +1,24 @@
 //! What differs by architecture, and the only file where it may: `clone3` with a stack of its own for the child, which no C
 //! library offers; system calls that leave errno alone; and the numbers of the calls that came in a second width.
 
-use crate::raw::CloneArgs;
 use std::ffi::{c_long, c_void};
+
+/// `struct clone_args` up to Linux 5.7 (`CLONE_ARGS_SIZE_VER2`).
+#[derive(Default)]
+#[repr(C)]
+pub(crate) struct CloneArgs {
+    pub(crate) flags: u64,
+    pub(crate) pidfd: u64,
+    pub(crate) child_tid: u64,
+    pub(crate) parent_tid: u64,
+    pub(crate) exit_signal: u64,
+    pub(crate) stack: u64,
+    pub(crate) stack_size: u64,
+    pub(crate) tls: u64,
+    pub(crate) set_tid: u64,
+    pub(crate) set_tid_size: u64,
+    pub(crate) cgroup: u64,
+}
 
 cfg_if::cfg_if! {
     if #[cfg(target_arch = "x86_64")] {
@@ -155,7 +171,8 @@ cfg_if::cfg_if! {
         pub(crate) unsafe fn syscall(number: c_long, [a, b, c, d, e, f]: [usize; 6]) -> isize {
             // SAFETY: the caller vouches for it.
             match unsafe { libc::syscall(number, a, b, c, d, e, f) } {
-                -1 => -(crate::raw::errno().as_raw() as isize),
+                // SAFETY: the C library keeps this pointer valid for the thread's life, and only this thread uses what it leads to.
+                -1 => -(unsafe { *libc::__errno_location() } as isize),
                 answer => answer as isize,
             }
         }

@@ -46,7 +46,9 @@ pub use pipe::write_without_signal;
 pub use probe::{Answer, Check, Feature, Probe};
 pub use room::{has_room_for_descriptors, leaves_room};
 pub use secure::is_secure_execution;
-pub use spawn::{Child, CommandExt, Door, GivenUp, Loan, SpawnWait, Start, StdCommandExt, WantPidfd, exec, spawn, spawn_wait, start};
+pub use spawn::{
+    Child, CommandExt, Door, GivenUp, Loan, SpawnWait, Start, StdCommandExt, WantPidfd, exec, spawn, spawn_wait, start,
+};
 pub use stdio::Stdio;
 pub use thread::spawn_quiet_thread;
 pub use wait::{Blocking, Reaping, Target, wait4_now, waitid};

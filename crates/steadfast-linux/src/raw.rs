@@ -4,23 +4,6 @@
 use std::ffi::{c_int, c_long, c_void};
 use steadfast_core::Errno;
 
-/// `struct clone_args` up to Linux 5.7 (`CLONE_ARGS_SIZE_VER2`).
-#[derive(Default)]
-#[repr(C)]
-pub(crate) struct CloneArgs {
-    pub(crate) flags: u64,
-    pub(crate) pidfd: u64,
-    pub(crate) child_tid: u64,
-    pub(crate) parent_tid: u64,
-    pub(crate) exit_signal: u64,
-    pub(crate) stack: u64,
-    pub(crate) stack_size: u64,
-    pub(crate) tls: u64,
-    pub(crate) set_tid: u64,
-    pub(crate) set_tid_size: u64,
-    pub(crate) cgroup: u64,
-}
-
 pub(crate) const CLONE_CLEAR_SIGHAND: u64 = 1 << 32;
 pub(crate) const CLONE_INTO_CGROUP: u64 = 1 << 33;
 pub(crate) const CLONE_AUTOREAP: u64 = 1 << 34;
@@ -120,9 +103,8 @@ pub(crate) fn errno() -> Errno {
 pub(crate) fn set_signal_mask(mask: SignalSet) -> SignalSet {
     let mut old: SignalSet = 0;
     // SAFETY: both pointers are to 8 bytes that live through the call, which is what the size argument says.
-    let answer = unsafe {
-        syscall!(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, &raw mut old, size_of::<SignalSet>())
-    };
+    let answer =
+        unsafe { syscall!(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, &raw mut old, size_of::<SignalSet>()) };
     debug_assert!(answer.is_ok());
     old
 }

@@ -62,7 +62,6 @@ impl PidLegacyBackend {
     pub fn new(door: Door, wait_call: WaitCall, signal_call: SignalCall) -> PidLegacyBackend {
         PidLegacyBackend { door, wait_call, signal_call }
     }
-
 }
 
 impl ProcessBackend for PidLegacyBackend {

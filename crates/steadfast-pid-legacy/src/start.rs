@@ -40,8 +40,13 @@ impl BackendStart for LegacyStart {
     }
 
     fn on_ready(&mut self, tell: OnExit) -> Result<()> {
-        let Some(start) = &self.start else { return Ok(tell()) };
-        start.on_left(tell)
+        match &self.start {
+            Some(start) => start.on_left(tell),
+            None => {
+                tell();
+                Ok(())
+            }
+        }
     }
 }
 

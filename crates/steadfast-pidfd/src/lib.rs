@@ -17,9 +17,7 @@ use process::PidfdProcess;
 use start::PidfdStart;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use steadfast_core::{
-    BackendInfo, BackendProcess, BackendStart, Clock, Errno, Error, Pid, Plan, ProcessBackend, Result,
-};
+use steadfast_core::{BackendInfo, BackendProcess, BackendStart, Clock, Errno, Error, Pid, Plan, ProcessBackend, Result};
 use steadfast_linux::{Door, SystemClock, WantPidfd};
 
 /// Processes by pidfd: needs `pidfd_open` (Linux 5.3), `waitid(P_PIDFD)` (5.4), `pidfd_send_signal` (5.1) and

@@ -45,8 +45,13 @@ impl BackendStart for PidfdStart {
     }
 
     fn on_ready(&mut self, tell: OnExit) -> Result<()> {
-        let Some(start) = &self.start else { return Ok(tell()) };
-        start.on_left(tell)
+        match &self.start {
+            Some(start) => start.on_left(tell),
+            None => {
+                tell();
+                Ok(())
+            }
+        }
     }
 }
 

@@ -25,6 +25,7 @@
 //! | start a process | [`Command`], which has std's methods, and [`Child`] |
 //! | keep a program as it is, and change its `use` lines | [`mod@process`], std's names with std's signatures |
 //! | run a command to its end: give it input, read its output or its lines, insist on success | [`Command::input`], [`capture`](Command::capture), [`lines`](Command::lines), [`checked`](Command::checked); [`Pipeline`] |
+//! | start one in time, or many at once | [`Command::spawn_timeout`], [`spawn_many`] |
 //! | take hold of one that exists | [`Process::find`], [`Process::try_from`] a `std::process::Child` |
 //! | signal it, wait for it | [`Process`], which `Child` derefs to |
 //! | wait for several, or thousands | [`wait_any`], [`WaitSet`] |
@@ -121,7 +122,7 @@ pub use steadfast_core::{
     BackendInfo, Capability, Disposition, Ended, Errno, Error, ErrorKind, Exit, IdMap, Limit, MaxRss, Missing, MountPropagation,
     Namespaces, Pid, Resource, Result, Rusage, Scheduling, Signal, SignalSet, Stage,
 };
-pub use steadfast_linux::{Answer, Check, CommandExt, Door, Feature, Probe, Stdio};
+pub use steadfast_linux::{Answer, Check, CommandExt, Door, Feature, Probe, SpawnWait, Stdio};
 pub use system::{Entered, System};
 pub use wait::{Exited, Interrupter, Member, Next, Ready, WaitSet, wait_any};
 

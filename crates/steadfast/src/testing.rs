@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use steadfast_core::{
-    BackendInfo, BackendProcess, BackendStart, Clock, Error, Pauses, Pid, PipeEnd, Plan, ProcessBackend, Result, Signal, Spawned, and_then,
+    BackendInfo, BackendProcess, BackendStart, Clock, Error, Pauses, Pid, PipeEnd, Plan, ProcessBackend, Result, Signal, Spawned,
+    and_then,
 };
 use steadfast_linux::{Blocking, Reaping, Target, waitid};
 

@@ -7,7 +7,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::time::Instant;
 use steadfast_core::{
-    BackendInfo, BackendProcess, BackendStart, Clock, Error, Exit, OnExit, Pid, Plan, ProcessBackend, Result, Signal, Spawned, Until,
+    BackendInfo, BackendProcess, BackendStart, Clock, Error, Exit, OnExit, Pid, Plan, ProcessBackend, Result, Signal, Spawned,
+    Until,
 };
 use tracing::{Level, Span, debug, debug_span, enabled, field, warn};
 

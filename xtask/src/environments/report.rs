@@ -9,8 +9,17 @@ use std::fmt::Write;
 
 type All<'a> = [(&'a Place, &'a Visit)];
 
-const HEADER: [&str; 9] =
-    ["place", "kernel", "chosen", "children by", "the spawner waits by", "promises on pidfd", "on pid-legacy", "had by a hostile user", "as expected"];
+const HEADER: [&str; 9] = [
+    "place",
+    "kernel",
+    "chosen",
+    "children by",
+    "the spawner waits by",
+    "promises on pidfd",
+    "on pid-legacy",
+    "had by a hostile user",
+    "as expected",
+];
 
 fn row(place: &Place, visit: &Visit) -> [String; 9] {
     match visit {

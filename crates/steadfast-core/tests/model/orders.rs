@@ -12,7 +12,9 @@ use std::fmt::Debug;
 use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::time::Duration;
-use steadfast_core::{BackendInfo, BackendProcess, BackendStart, Clock, Error, ErrorKind, Pid, Plan, ProcessBackend, Result, Spawned};
+use steadfast_core::{
+    BackendInfo, BackendProcess, BackendStart, Clock, Error, ErrorKind, Pid, Plan, ProcessBackend, Result, Spawned,
+};
 
 /// A kernel with one process. It gives a number to a stranger in the moment in which it is free, and panics when one is hit.
 pub(crate) trait Machine: Copy + Debug + Send + Sync + 'static {

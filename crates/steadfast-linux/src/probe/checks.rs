@@ -2,9 +2,9 @@
 
 use super::Answer;
 use super::sacrifice::{Question, Surroundings};
-use crate::arch;
+use crate::arch::{self, CloneArgs};
 use crate::pidfd::{PIDFD_INFO_EXIT, pidfd_info};
-use crate::raw::{self, CloneArgs, call};
+use crate::raw::{self, call};
 use crate::wait::reap_whoever_wins;
 use std::ffi::{c_int, c_long, c_void};
 use std::ptr;

@@ -7,7 +7,7 @@ mod checks;
 mod sacrifice;
 
 use crate::fork::PerProcess;
-use crate::spawn::{Door, SpawnWait, learnt};
+use crate::spawn::{Door, SpawnWait, learnt, spawn_wait};
 use once_cell::race::OnceBox;
 use sacrifice::{Question, Verdict};
 use std::fmt;
@@ -212,6 +212,12 @@ impl Probe {
             None => "all that pidfd needs works here".into(),
             Some(check) => format!("pidfd needs {}: {}", check.name, check.answer),
         }
+    }
+
+    /// How a spawn through [`door`](Self::door) hears that its child runs the program, as far as this process knows by now: its first spawns
+    /// find out.
+    pub fn spawn_wait(&self) -> SpawnWait {
+        if self.door == Door::Fork { SpawnWait::Pipe } else { spawn_wait() }
     }
 
     /// The doors that work here, the preferred one first.

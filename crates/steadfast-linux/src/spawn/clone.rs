@@ -4,10 +4,12 @@ use super::child;
 use super::flight::Flight;
 use super::handover;
 use super::step::What;
-use crate::arch;
+use crate::arch::{self, CloneArgs};
 use crate::clock::SystemClock;
-use crate::raw::{self, CloneArgs};
-use crate::wait::{Blocking, Reaping, Target, is_quiet_child, is_readable, reap_by, reap_quiet, reap_whoever_wins, wait4, waitid};
+use crate::raw;
+use crate::wait::{
+    Blocking, Reaping, Target, is_quiet_child, is_readable, reap_by, reap_quiet, reap_whoever_wins, wait4, waitid,
+};
 use std::ffi::{c_int, c_void};
 use std::fs;
 use std::io::ErrorKind;

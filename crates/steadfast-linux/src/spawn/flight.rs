@@ -75,10 +75,10 @@ pub enum SpawnWait {
 impl fmt::Display for SpawnWait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            SpawnWait::Unknown => "not known yet: by the first child's pipe",
-            SpawnWait::Word => "by a word that the kernel clears (CLONE_CHILD_CLEARTID)",
-            SpawnWait::Pipe => "by the end of a pipe",
-            SpawnWait::Suspended => "suspended (CLONE_VFORK)",
+            SpawnWait::Unknown => "for the end of a pipe, until it is known whether the kernel clears a word at an exec",
+            SpawnWait::Word => "for a word that the kernel clears (CLONE_CHILD_CLEARTID)",
+            SpawnWait::Pipe => "for the end of a pipe",
+            SpawnWait::Suspended => "suspended by the kernel (CLONE_VFORK)",
         })
     }
 }

@@ -43,8 +43,8 @@ mod stdio;
 mod step;
 
 pub use clone::{Door, WantPidfd};
-pub use flight::{Loan, SpawnWait, spawn_wait};
 pub(crate) use flight::learnt;
+pub use flight::{Loan, SpawnWait, spawn_wait};
 pub use hook::{CommandExt, StdCommandExt};
 pub use start::{Child, GivenUp, Start};
 
@@ -157,7 +157,11 @@ pub fn start(plan: &Plan, want: WantPidfd, door: Door) -> Result<Start, Error> {
     {
         let is_a_filters = known == SpawnWait::Unknown && *errno != Errno::INVAL;
         pace = Pace::Suspended;
-        made = make(pace).inspect(|_| if is_a_filters { flight::learnt(SpawnWait::Suspended) });
+        made = make(pace).inspect(|_| {
+            if is_a_filters {
+                flight::learnt(SpawnWait::Suspended)
+            }
+        });
     }
     before.map(raw::set_signal_mask);
 

@@ -2,6 +2,7 @@
 
 use super::shared::Kernel;
 use super::sim::Turns;
+use super::start::MockStart;
 use super::stream::{ReadEnd, Stream, WriteEnd};
 use crate::model::host::Call;
 use crate::model::ids::{CALLER, End, Id, Slot};
@@ -15,8 +16,8 @@ use std::sync::Arc;
 use std::time::Instant;
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    BackendInfo, BackendProcess, BackendStart, Clock, Errno, Error, Exit, OnExit, Pid, PipeEnd, Plan, PlanStdio, ProcessBackend, Result,
-    Signal, Spawned,
+    BackendInfo, BackendProcess, BackendStart, Clock, Errno, Error, Exit, OnExit, Pid, PipeEnd, Plan, PlanStdio, ProcessBackend,
+    Result, Signal, Spawned,
 };
 
 /// What a handle holds.
@@ -45,16 +46,6 @@ struct MockProcess {
     who: Who,
     /// The tick in which it was started, if it was found by its number.
     start: Option<u64>,
-}
-
-/// One on its way to its program.
-struct MockStart {
-    kernel: Kernel,
-    pid: Pid,
-    id: Id,
-    who: Who,
-    /// Until it is known that it runs.
-    spawned: Option<Spawned>,
 }
 
 /// A start time in `/proc` is this coarse: 10 ms.
@@ -243,38 +234,6 @@ impl MockProcess {
     }
 }
 
-impl BackendStart for MockStart {
-    fn pid(&self) -> Pid {
-        self.pid
-    }
-
-    fn wait(&mut self, deadline: Option<Instant>) -> Result<Option<Spawned>> {
-        let deadline = deadline.map(|deadline| self.kernel.nanos(deadline));
-        let has_started = self.kernel.block(For::Process(self.id), deadline, |world| world.has_started(self.id).then_some(()));
-        if has_started.is_none() && deadline.is_some_and(|deadline| deadline > 0) {
-            self.kernel.note_time_out(self.who);
-        }
-        Ok(has_started.and_then(|()| self.spawned.take()))
-    }
-
-    fn on_ready(&mut self, tell: OnExit) -> Result<()> {
-        self.kernel.call(|world| world.tell_start(self.id, tell));
-        Ok(())
-    }
-}
-
-impl Drop for MockStart {
-    fn drop(&mut self) {
-        if self.spawned.is_some() {
-            self.kernel.call(|world| {
-                if let Some(slot) = world.table.by_id(self.id) {
-                    world.give_up(slot);
-                }
-            });
-        }
-    }
-}
-
 impl BackendProcess for MockProcess {
     fn signal(&self, signal: Signal) -> Result<()> {
         let sent = self.kernel.call(|world| {
@@ -393,11 +352,5 @@ impl Clock for MockClock {
 
     fn scheduler(&self) -> Option<Arc<dyn Scheduler>> {
         Some(Arc::new(Turns(self.0.clone())))
-    }
-}
-
-impl Kernel {
-    fn note_time_out(&self, who: Who) {
-        self.lock().note_call(What::TimesOut(who));
     }
 }

@@ -9,5 +9,6 @@ mod follow;
 pub(crate) mod kernel;
 pub(crate) mod shared;
 pub(crate) mod sim;
+mod start;
 pub(crate) mod stream;
 pub(crate) mod turn;

@@ -45,7 +45,15 @@ impl<R: Engine> Over<R> {
     pub(super) fn of(process: &Process, end: Until) -> Over<R> {
         let ear: Arc<Ear> = Arc::default();
         let watcher = Arc::clone(&ear) as Arc<dyn Watcher>;
-        Over { process: process.clone(), end, stage: Stage::Begin, ear, watcher, time: VirtualTime::of(process.backend()), pause: SHORTEST }
+        Over {
+            process: process.clone(),
+            end,
+            stage: Stage::Begin,
+            ear,
+            watcher,
+            time: VirtualTime::of(process.backend()),
+            pause: SHORTEST,
+        }
     }
 
     /// Asks the backend, for the ear has to hear everything now.

@@ -75,7 +75,10 @@ macro_rules! extend_for {
             ///
             /// # Errors
             /// As [`Command::spawn_timeout`](crate::Command::spawn_timeout).
-            fn spawn_timeout_async(&self, timeout: std::time::Duration) -> impl Future<Output = crate::Result<Child>> + Send + 'static;
+            fn spawn_timeout_async(
+                &self,
+                timeout: std::time::Duration,
+            ) -> impl Future<Output = crate::Result<Child>> + Send + 'static;
 
             /// Starts it, waits for it and gives its status.
             ///
@@ -122,7 +125,10 @@ macro_rules! extend_for {
                 async move { launch?.await.map(Child::from) }
             }
 
-            fn spawn_timeout_async(&self, timeout: std::time::Duration) -> impl Future<Output = crate::Result<Child>> + Send + 'static {
+            fn spawn_timeout_async(
+                &self,
+                timeout: std::time::Duration,
+            ) -> impl Future<Output = crate::Result<Child>> + Send + 'static {
                 let within = crate::asynchronous::within::<$runtime>(Some(timeout));
                 let launch = crate::asynchronous::Launch::<$runtime>::begin(self, Default::default(), within);
                 async move { launch?.await.map(Child::from) }

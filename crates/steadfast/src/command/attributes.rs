@@ -308,7 +308,8 @@ impl Command {
     }
 
     /// Sets how likely the kernel is to kill it when memory runs out: -1000 (never) to 1000 (proc_pid_oom_score_adj(5)). `EACCES` below
-    /// the caller's without `CAP_SYS_RESOURCE`; `ENOENT` without `/proc`.
+    /// the caller's without `CAP_SYS_RESOURCE`; `ENOENT` without `/proc`. The child gets a copy of this process's memory, as for a fork(2): the
+    /// kernel sets the score of all processes that share one.
     pub fn oom_score_adj(&mut self, score: i32) -> &mut Command {
         self.changed().oom_score_adj = Some(score);
         self
