@@ -29,6 +29,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("start: the score for the OOM killer is the child's alone", || each_system(oom_score)),
         Test::new("start: limits that pass at random, from 8 threads, among signals", storm),
         Test::new("start: a child that stops between its birth and its program is within the limit", || each_system(stopped)),
+        Test::new("start: in a task: a program that is missing, 1,000 times", || each_system(missing_in_a_task)),
         Test::new("spawn_many: in order, and one that fails spoils no other", || each_system(many)),
         Test::new("spawn_many: more than there is room for", || each_backend(more_than_room)),
         Test::that_may_skip(
@@ -184,6 +185,18 @@ fn storm() {
     until("all are reaped", || children().is_empty());
     until("all descriptors are closed", || descriptors().len() == before.len());
     until("no thread waits for a word", || threads_named("steadfast-start") == 0);
+}
+
+/// Whoever has failed leaves our memory a moment before it can be reaped.
+fn missing_in_a_task(system: &System) {
+    let _here = system.enter();
+    runtime().block_on(async {
+        for _ in 0..1000 {
+            let error = Command::new("/no/such/program").spawn_async().await.map(drop).unwrap_err();
+            assert_eq!(error.errno(), Some(Errno::NOENT), "{error}");
+        }
+    });
+    assert_eq!(children(), Vec::<String>::new());
 }
 
 fn threads_named(name: &str) -> usize {

@@ -20,13 +20,14 @@ use steadfast_linux::bare;
 
 pub(crate) fn tests() -> Vec<Test> {
     type Check = fn(&System, &Gate, &Path);
-    let gated: [(&str, Check); 6] = [
+    let gated: [(&str, Check); 7] = [
         ("spawn_timeout returns, and nothing is left", limited),
         ("every call with a limit returns", all_limited),
         ("in a task: timers are on time, and a future that is dropped ends the child", in_a_task),
         ("in a task: spawned, once its file can be opened", in_a_task_in_the_end),
         ("other starts are not held up", others),
         ("a signal handler runs meanwhile", handled),
+        ("dropped in the child of a fork(2), it goes on in its parent", forked),
     ];
     let test = |(name, check): (&str, Check)| {
         Test::that_may_skip(format!("start: held at its exec: {name}"), move || match Gate::check() {
@@ -182,6 +183,23 @@ fn others(system: &System, gate: &Gate, program: &Path) {
         gate.lets_through(&events);
         assert!(held.join().unwrap().success());
     });
+}
+
+fn forked(_: &System, gate: &Gate, program: &Path) {
+    use std::future::Future;
+    use std::task::{Context, Waker};
+    let mut spawn = Some(Box::pin(Command::new(program).spawn_async()));
+    let events = gate.holds();
+    assert!(spawn.as_mut().unwrap().as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    let copy = bare::fork(|| {
+        drop(spawn.take());
+        0
+    });
+    let copy = nix::unistd::Pid::from_raw(copy.unwrap().as_raw());
+    assert_eq!(nix::sys::wait::waitpid(copy, None).unwrap(), nix::sys::wait::WaitStatus::Exited(copy, 0));
+    gate.lets_through(&events);
+    let status = runtime().block_on(async { spawn.take().unwrap().await.unwrap().wait().await.unwrap() });
+    assert!(status.success());
 }
 
 fn handled(system: &System, gate: &Gate, program: &Path) {

@@ -12,9 +12,7 @@ use crate::wait::{
 };
 use std::ffi::{c_int, c_void};
 use std::fs;
-use std::io::ErrorKind;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::path::Path;
 use std::ptr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -82,12 +80,21 @@ impl Born {
     pub(super) fn has_exited(&self) -> bool {
         match &self.pidfd {
             Some(pidfd) => is_readable(pidfd.as_fd()),
-            None => match fs::read(format!("/proc/{}/stat", self.pid)) {
-                // The state stands behind the name (proc_pid_stat(5)).
-                Ok(stat) => stat.rsplit(|byte| *byte == b')').next().is_some_and(|rest| matches!(rest, [b' ', b'Z' | b'X', ..])),
-                Err(error) => error.kind() == ErrorKind::NotFound && Path::new("/proc/self").exists(),
-            },
+            None => self.is_zombie() == Some(true),
         }
+    }
+
+    /// As `/proc` has it; `None` if it does not show our child: it may be another PID namespace's, where the number is another process's.
+    fn is_zombie(&self) -> Option<bool> {
+        let own = std::process::id().to_string();
+        if fs::read_link("/proc/self").ok()?.as_os_str() != own.as_str() {
+            return None;
+        }
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
+        // The state stands behind the name, and then the parent (proc_pid_stat(5)).
+        let mut fields = stat.rsplit(')').next()?.split_ascii_whitespace();
+        let (state, parent) = (fields.next()?, fields.next()?);
+        (parent == own).then_some(matches!(state, "Z" | "X"))
     }
 
     /// The same child, for a look by another thread.
@@ -99,7 +106,7 @@ impl Born {
 
     /// Whether it is sure that this child, which has not told of a failure, has executed its program: it runs, or a program has exited.
     pub(super) fn has_executed(&self) -> bool {
-        let Some(pidfd) = &self.pidfd else { return !self.has_exited() };
+        let Some(pidfd) = &self.pidfd else { return self.is_zombie() == Some(false) };
         let seen = waitid(Target::Pidfd(pidfd.as_fd()), Blocking::Now, Reaping::Leave);
         // Who was killed may have been on its way.
         seen.is_ok_and(|exit| exit.is_none_or(|exit| exit.status.code().is_some()))

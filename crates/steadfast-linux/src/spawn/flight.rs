@@ -146,7 +146,9 @@ pub(super) struct Hold {
     flight: NonNull<Flight>,
     way: Way,
     channel: Option<OwnedFd>,
-    /// The child borrows nothing: it has a copy, or is known to have ended.
+    /// The child has a copy of our memory, and none of the word.
+    is_copy: bool,
+    /// The child borrows nothing: it has a copy, was never made, or is known to have ended.
     is_free: AtomicBool,
     /// There may be two who sleep on the word, and the kernel wakes one.
     is_watched: AtomicBool,
@@ -160,11 +162,13 @@ unsafe impl Sync for Hold {}
 
 /// For so long at a time on the word.
 const SLICE: Duration = Duration::from_millis(100);
+/// And on the channel, beside which the word may be cleared.
+const SHORT_SLICE: Duration = Duration::from_millis(10);
 
 impl Hold {
     /// Takes over a flight, which came from [`Flight::new`] and has a child by now, unless it `is_free`.
-    pub(super) fn new(flight: NonNull<Flight>, way: Way, channel: Option<OwnedFd>, is_free: bool) -> Hold {
-        Hold { flight, way, channel, is_free: is_free.into(), is_watched: false.into() }
+    pub(super) fn new(flight: NonNull<Flight>, way: Way, channel: Option<OwnedFd>, is_copy: bool, is_free: bool) -> Hold {
+        Hold { flight, way, channel, is_copy, is_free: is_free.into(), is_watched: false.into() }
     }
 
     fn flight(&self) -> &Flight {
@@ -202,7 +206,7 @@ impl Hold {
                 let slice = left.map_or(SLICE, |left| left.min(SLICE));
                 match self.way {
                     Way::Left => {}
-                    Way::Channel => _ = self.channel_events(slice),
+                    Way::Channel => _ = self.channel_events(slice.min(SHORT_SLICE)),
                     Way::Word => self.sleep_on_word(slice),
                 }
             }
@@ -221,7 +225,8 @@ impl Hold {
         match self.way {
             Way::Left => true,
             Way::Word => self.word_is_clear(),
-            Way::Channel => self.channel_events(Duration::ZERO) != 0,
+            // Other code's children may keep the channel from its end: a fork(2) without an exec has a copy. A word that is clear says enough.
+            Way::Channel => self.word_is_clear() || self.channel_events(Duration::ZERO) != 0,
         }
     }
 
@@ -239,9 +244,8 @@ impl Hold {
     /// Why the child has failed, if it has. Of one that has left.
     pub(super) fn failure(&self) -> Option<Failure> {
         match &self.channel {
-            // It may have a copy of our memory.
-            Some(channel) => read_failure(channel),
-            None => self.order().report.failure(),
+            Some(channel) if self.is_copy => read_failure(channel),
+            _ => self.order().report.failure(),
         }
     }
 

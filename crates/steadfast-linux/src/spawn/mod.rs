@@ -173,7 +173,7 @@ pub fn start(plan: &Plan, want: WantPidfd, door: Door) -> Result<Start, Error> {
     let learns = shares && way == Way::Channel && known == SpawnWait::Unknown;
     // The child has its own copy of what is ours of these.
     let channel = channel.filter(|_| way == Way::Channel).map(|(theirs, _ours)| theirs);
-    let hold = Hold::new(flight, way, channel, !shares || made.is_err());
+    let hold = Hold::new(flight, way, channel, !shares, !shares || made.is_err());
     drop((hooks, own_pidfd));
     let born = made.map_err(|errno| failed(clone_stage(plan), errno))?;
     let unmapped = go.and_then(|(theirs, ours)| {

@@ -2,6 +2,7 @@
 
 use super::clone::{Born, WantPidfd};
 use super::flight::{self, Hold, Loan, SpawnWait};
+use crate::fork::generation;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
@@ -37,6 +38,7 @@ pub struct Start {
     learns: bool,
     /// It has failed, and is about to end.
     error: Option<Error>,
+    generation: u32,
 }
 
 /// A child whose start was given up, to be killed and reaped.
@@ -60,7 +62,17 @@ impl Start {
         unmapped: Option<(Stage, Errno)>,
         learns: bool,
     ) -> Start {
-        Start { pid, hold: Arc::new(hold), born: Some(born), want, pipes, unmapped, learns, error: None }
+        Start {
+            pid,
+            hold: Arc::new(hold),
+            born: Some(born),
+            want,
+            pipes,
+            unmapped,
+            learns,
+            error: None,
+            generation: generation(),
+        }
     }
 
     /// Its PID.
@@ -143,9 +155,11 @@ impl Start {
         told.map_err(|error| failed("a thread for", Errno::of(&error).unwrap_or(Errno::AGAIN)))
     }
 
-    /// The child as it is, to be killed and reaped by the caller. `None` if it was handed out, or has failed and is reaped.
+    /// The child as it is, to be killed and reaped by the caller. `None` if it was handed out, or has failed and is reaped; and in the copy that
+    /// a fork(2) has made of us, where it is the original's.
     pub fn give_up(mut self) -> Option<GivenUp> {
-        self.born.take().map(|born| GivenUp { pidfd: born.pidfd, loan: Loan::of(&self.hold) })
+        let is_ours = self.generation == generation();
+        self.born.take().filter(|_| is_ours).map(|born| GivenUp { pidfd: born.pidfd, loan: Loan::of(&self.hold) })
     }
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct Launch<R: Engine> {
     alarm: Alarm<R>,
     ear: Arc<Ear>,
     is_heard: bool,
+    /// Since the last look.
+    was_told: bool,
     time: Option<VirtualTime<R>>,
     /// Before the next look, where the system has refused to tell.
     pause: Duration,
@@ -44,6 +46,7 @@ impl<R: Engine> Launch<R> {
             alarm: Alarm::default(),
             ear: Arc::default(),
             is_heard: false,
+            was_told: false,
             time,
             pause: SHORTEST,
         })
@@ -51,6 +54,7 @@ impl<R: Engine> Launch<R> {
 
     fn poll_start(&mut self, cx: &mut Context<'_>) -> Poll<Result<Child>> {
         let Some(starting) = &mut self.starting else { return Poll::Pending };
+        self.was_told |= self.ear.has_heard();
         loop {
             match starting.look() {
                 Ok(None) => {}
@@ -59,23 +63,26 @@ impl<R: Engine> Launch<R> {
                     return Poll::Ready(outcome.transpose().unwrap_or_else(|| Err(too_late(&self.program, Duration::ZERO))));
                 }
             }
-            if !self.is_heard {
-                self.is_heard = true;
-                let ear = Arc::downgrade(&self.ear);
-                let tell = move || ear.upgrade().into_iter().for_each(|ear| ear.notify(0));
-                if starting.as_core().on_ready(tell).is_err() {
-                    // No thread is to be had, now, and there is no other event.
-                    self.is_heard = false;
-                    let ear = Arc::downgrade(&self.ear);
-                    soon(self.pause, move || ear.upgrade().into_iter().for_each(|ear| ear.notify(0)));
-                    self.pause = longer(self.pause);
-                }
+            let ear = Arc::downgrade(&self.ear);
+            let tell = move || ear.upgrade().into_iter().for_each(|ear| ear.notify(0));
+            let again = match self.is_heard {
+                // Told, and yet there is nothing to see: one that has failed is about to end, and has to be reaped. There is no event for it.
+                true => self.was_told,
+                // No thread is to be had, now, and there is no other event.
+                false => starting.as_core().on_ready(tell.clone()).is_err(),
+            };
+            self.is_heard |= !again;
+            if again {
+                self.was_told = false;
+                soon(self.pause, tell);
+                self.pause = longer(self.pause);
             }
             self.ear.wake_later(cx);
             // It may have been told before it had a waker.
             if !self.ear.has_heard() {
                 break;
             }
+            self.was_told = true;
         }
         if let Some(within) = self.within
             && self.alarm.poll(cx, Some(within.deadline)).is_ready()
