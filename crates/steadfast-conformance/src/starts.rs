@@ -39,7 +39,7 @@ fn waited_for(subject: &Subject) {
 }
 
 fn several(subject: &Subject) {
-    let mut starting: Vec<Starting> = (0..20).map(|code| start(subject, Act::Exit(code))).collect();
+    let mut starting: Vec<Starting> = (0..5).map(|code| start(subject, Act::Exit(code))).collect();
     // The last first.
     for (code, starting) in starting.iter_mut().enumerate().rev() {
         let (process, ..) = finish(starting).unwrap();
