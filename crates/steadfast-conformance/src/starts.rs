@@ -5,7 +5,7 @@ use crate::{Act, Subject};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use steadfast_core::{Errno, Error, Plan, PlanStdio, Process, Result, Stage, Started, Starting};
+use steadfast_core::{Errno, Error, Plan, PlanStdio, Process, Stage, Starting};
 
 pub(crate) const PROMISES: &[Promise] = &[
     promise("start: waited for, it is as spawned", waited_for),
@@ -20,29 +20,20 @@ fn start(subject: &Subject, act: Act) -> Starting {
     Process::start(&subject.backend, &plan.build().unwrap()).expect("the actor can be started")
 }
 
-fn finish(starting: &mut Starting) -> Result<Started> {
-    loop {
-        if let Some(started) = starting.wait(None)? {
-            return Ok(started);
-        }
-    }
-}
-
 fn waited_for(subject: &Subject) {
-    let mut starting = start(subject, Act::Exit(7));
+    let starting = start(subject, Act::Exit(7));
     let pid = starting.pid();
-    let (process, [stdin, stdout, stderr], pidfd) = finish(&mut starting).unwrap();
+    // What is handed out is not given up with the start, which ends here.
+    let (process, [stdin, stdout, stderr], pidfd) = starting.finish().unwrap();
     assert!(stdin.is_some() && stdout.is_some() && stderr.is_none() && pidfd.is_none());
-    // What was handed out is not given up with the start.
-    drop(starting);
     assert_eq!((process.pid(), process.wait().unwrap().code()), (pid, Some(7)));
 }
 
 fn several(subject: &Subject) {
-    let mut starting: Vec<Starting> = (0..5).map(|code| start(subject, Act::Exit(code))).collect();
+    let starting: Vec<Starting> = (0..5).map(|code| start(subject, Act::Exit(code))).collect();
     // The last first.
-    for (code, starting) in starting.iter_mut().enumerate().rev() {
-        let (process, ..) = finish(starting).unwrap();
+    for (code, starting) in starting.into_iter().enumerate().rev() {
+        let (process, ..) = starting.finish().unwrap();
         assert_eq!(process.wait().unwrap().code(), Some(code as i32));
     }
 }
@@ -72,7 +63,7 @@ fn missing(subject: &Subject) {
                     return Ok(started);
                 }
             }
-            finish(&mut starting)
+            starting.finish()
         });
         let error = started.map(|(process, ..)| process).unwrap_err();
         assert!(matches!(&error, Error::Spawn { stage: Stage::Exec { .. }, source: Errno::NOENT, .. }), "{error:?}");

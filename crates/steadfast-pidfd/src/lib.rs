@@ -54,7 +54,7 @@ impl ProcessBackend for PidfdBackend {
             Err(error) if error.errno() == Some(Errno::AGAIN) && reactor::reap_stranded() => start()?,
             start => start?,
         };
-        Ok(Box::new(PidfdStart { pid: start.pid(), start: Some(start), plan: plan.clone() }))
+        Ok(Box::new(PidfdStart { start, plan: plan.clone() }))
     }
 
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {

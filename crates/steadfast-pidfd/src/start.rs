@@ -8,9 +8,7 @@ use steadfast_core::{BackendStart, Errno, Error, OnExit, Pid, PipeEnd, Plan, Res
 use steadfast_linux::{Child, GivenUp, Start, pidfd_send_signal};
 
 pub(crate) struct PidfdStart {
-    /// Until it is known how it went.
-    pub(crate) start: Option<Start>,
-    pub(crate) pid: Pid,
+    pub(crate) start: Start,
     pub(crate) plan: Plan,
 }
 
@@ -35,31 +33,24 @@ impl PidfdStart {
 
 impl BackendStart for PidfdStart {
     fn pid(&self) -> Pid {
-        self.pid
+        self.start.pid()
     }
 
     fn wait(&mut self, deadline: Option<Instant>) -> Result<Option<Spawned>> {
-        let Some(answer) = self.start.as_mut().and_then(|start| start.wait(deadline)) else { return Ok(None) };
-        self.start = None;
+        let Some(answer) = self.start.wait(deadline) else { return Ok(None) };
         self.spawned(answer?).map(Some)
     }
 
     fn on_ready(&mut self, tell: OnExit) -> Result<()> {
-        match &self.start {
-            Some(start) => start.on_left(tell),
-            None => {
-                tell();
-                Ok(())
-            }
-        }
+        self.start.on_left(tell)
     }
 }
 
 impl Drop for PidfdStart {
     fn drop(&mut self) {
         // Without a pidfd it had not come so far that it could run a program, and ends by itself.
-        if let Some(GivenUp { pidfd: Some(pidfd), loan }) = self.start.take().and_then(Start::give_up) {
-            let process = Arc::new(PidfdProcess::given_up(self.pid, pidfd, loan));
+        if let Some(GivenUp { pidfd: Some(pidfd), loan }) = self.start.give_up() {
+            let process = Arc::new(PidfdProcess::given_up(self.start.pid(), pidfd, loan));
             // Fails if it is gone, which is what was wanted; or if it has changed its user (EPERM), and then nothing can be done.
             _ = pidfd_send_signal(process.pidfd(), Signal::KILL);
             // In the background: it may be held up where no signal ends it.

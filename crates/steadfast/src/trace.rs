@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use steadfast_core::{
     BackendInfo, BackendProcess, BackendStart, Clock, Error, Exit, OnExit, Pid, Plan, ProcessBackend, Result, Signal, Spawned,
-    Until,
+    Until, and_then,
 };
 use tracing::{Level, Span, debug, debug_span, enabled, field, warn};
 
@@ -48,7 +48,14 @@ impl ProcessBackend for Traced {
         let program = plan.program().display();
         let span = debug_span!(target: TARGET, "spawn", %program, backend = self.0.info().name, pid = field::Empty);
         let started = span.in_scope(|| self.0.start(plan).inspect_err(tell_failure))?;
-        Ok(Box::new(TracedStart { start: started, span: Some(span) }))
+        let on_its_way = OnItsWay(Some(span));
+        Ok(and_then(started, move |spawned| {
+            let span = on_its_way.end();
+            let _in_it = span.enter();
+            let spawned = spawned.inspect_err(tell_failure)?;
+            span.record("pid", spawned.pid.as_raw());
+            Ok(Spawned { process: traced(spawned.pid, spawned.process), ..spawned })
+        }))
     }
 
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
@@ -56,39 +63,18 @@ impl ProcessBackend for Traced {
     }
 }
 
-/// One on its way to its program, in its span until that is known.
-struct TracedStart {
-    start: Box<dyn BackendStart>,
-    span: Option<Span>,
-}
+/// The span of a start, until it is known how that went.
+struct OnItsWay(Option<Span>);
 
-impl BackendStart for TracedStart {
-    fn pid(&self) -> Pid {
-        self.start.pid()
-    }
-
-    fn wait(&mut self, deadline: Option<Instant>) -> Result<Option<Spawned>> {
-        let spawned = match self.start.wait(deadline) {
-            Ok(None) => return Ok(None),
-            Ok(Some(spawned)) => Ok(spawned),
-            Err(error) => Err(error),
-        };
-        let span = self.span.take().unwrap_or_else(Span::none);
-        let _in_it = span.enter();
-        let spawned = spawned.inspect_err(tell_failure)?;
-        span.record("pid", spawned.pid.as_raw());
-        let process = traced(spawned.pid, spawned.process);
-        Ok(Some(Spawned { process, ..spawned }))
-    }
-
-    fn on_ready(&mut self, tell: OnExit) -> Result<()> {
-        self.start.on_ready(tell)
+impl OnItsWay {
+    fn end(mut self) -> Span {
+        self.0.take().unwrap_or_else(Span::none)
     }
 }
 
-impl Drop for TracedStart {
+impl Drop for OnItsWay {
     fn drop(&mut self) {
-        if let Some(span) = self.span.take() {
+        if let Some(span) = self.0.take() {
             span.in_scope(|| warn!(target: TARGET, "spawn given up"));
         }
     }

@@ -78,12 +78,7 @@ impl Process {
     /// # Errors
     /// As [`ProcessBackend::start`] and [`BackendStart::wait`](crate::BackendStart::wait).
     pub fn spawn(backend: &Arc<dyn ProcessBackend>, plan: &Plan) -> Result<Started> {
-        let mut starting = Process::start(backend, plan)?;
-        loop {
-            if let Some(started) = starting.wait(None)? {
-                return Ok(started);
-            }
-        }
+        Process::start(backend, plan)?.finish()
     }
 
     /// Begins to spawn a plan, and returns.

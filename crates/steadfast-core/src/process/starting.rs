@@ -44,6 +44,18 @@ impl Starting {
         Ok(Some((process, spawned.pipes, spawned.pidfd)))
     }
 
+    /// Waits however long that takes.
+    ///
+    /// # Errors
+    /// As [`wait`](Self::wait).
+    pub fn finish(mut self) -> Result<Started> {
+        loop {
+            if let Some(started) = self.wait(None)? {
+                return Ok(started);
+            }
+        }
+    }
+
     /// Calls once [`wait`](Self::wait) has something to return, on any thread, or at once. To be called once.
     ///
     /// # Errors

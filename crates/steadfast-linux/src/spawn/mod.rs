@@ -62,8 +62,7 @@ use steadfast_core::{Attributes, Errno, Error, Namespaces, Pid, Plan, Stage};
 /// Starts the program of `plan`; returns once it runs, or a step before has failed.
 ///
 /// # Errors
-/// [`Error::Spawn`] with the stage, the path and the errno. No child, zombie or descriptor is left then.
-/// [`Error::InvalidPlan`] for a descriptor that is to be the child's terminal, and is none; for a hook of an unknown type.
+/// As [`start`] and [`Start::wait`].
 pub fn spawn(plan: &Plan, want: WantPidfd, door: Door) -> Result<Child, Error> {
     let mut start = start(plan, want, door)?;
     loop {
@@ -76,7 +75,9 @@ pub fn spawn(plan: &Plan, want: WantPidfd, door: Door) -> Result<Child, Error> {
 /// Makes the child, and returns; [`Start::wait`] says whether it has come to its program.
 ///
 /// # Errors
-/// As [`spawn`], of the steps before the child is born. The others are told by [`Start::wait`].
+/// [`Error::Spawn`] with the stage, the path and the errno, of the steps before the child is born; the others are told by [`Start::wait`]. No
+/// child, zombie or descriptor is left then. [`Error::InvalidPlan`] for a descriptor that is to be the child's terminal, and is none; for a hook of
+/// an unknown type.
 pub fn start(plan: &Plan, want: WantPidfd, door: Door) -> Result<Start, Error> {
     let a = plan.attributes();
     let failed = |stage, source| Error::Spawn { program: plan.program().to_owned(), stage, source };
@@ -204,7 +205,7 @@ fn can_share_memory(a: &Attributes) -> bool {
 /// have been taken. What belongs to a birth (`namespaces`) is entered by unshare(2).
 ///
 /// # Errors
-/// As [`spawn`].
+/// As [`start`].
 pub fn exec(plan: &Plan) -> Error {
     let failed = |stage, source| Error::Spawn { program: plan.program().to_owned(), stage, source };
     let refused = |why: &str| Error::InvalidPlan { program: plan.program().to_owned(), why: why.into() };

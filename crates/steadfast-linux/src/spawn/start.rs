@@ -86,7 +86,7 @@ impl Start {
     /// Not to be asked again after it has answered.
     ///
     /// # Errors
-    /// As [`spawn`](super::spawn).
+    /// As [`start`](super::start), of the steps of the child.
     pub fn wait(&mut self, deadline: Option<Instant>) -> Option<Result<Child, Error>> {
         let program = self.hold.order().plan.program();
         let failed = |stage, source| Error::Spawn { program: program.to_owned(), stage, source };
@@ -157,7 +157,7 @@ impl Start {
 
     /// The child as it is, to be killed and reaped by the caller. `None` if it was handed out, or has failed and is reaped; and in the copy that
     /// a fork(2) has made of us, where it is the original's.
-    pub fn give_up(mut self) -> Option<GivenUp> {
+    pub fn give_up(&mut self) -> Option<GivenUp> {
         let is_ours = self.generation == generation();
         self.born.take().filter(|_| is_ours).map(|born| GivenUp { pidfd: born.pidfd, loan: Loan::of(&self.hold) })
     }

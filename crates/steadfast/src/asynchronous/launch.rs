@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use steadfast_core::{Error, PlanStdio, Result, Watcher};
+use steadfast_core::{PlanStdio, Result, Watcher};
 
 /// Ready when the child runs its program, or has failed, or its time is up. Dropped before that, it is killed, and reaped in the background.
 pub(crate) struct Launch<R: Engine> {
@@ -58,10 +58,8 @@ impl<R: Engine> Launch<R> {
         loop {
             match starting.look() {
                 Ok(None) => {}
-                outcome => {
-                    self.starting = None;
-                    return Poll::Ready(outcome.transpose().unwrap_or_else(|| Err(too_late(&self.program, Duration::ZERO))));
-                }
+                Ok(Some(child)) => return self.end(Ok(child)),
+                Err(error) => return self.end(Err(error)),
             }
             let ear = Arc::downgrade(&self.ear);
             let tell = move || ear.upgrade().into_iter().for_each(|ear| ear.notify(0));
@@ -87,15 +85,15 @@ impl<R: Engine> Launch<R> {
         if let Some(within) = self.within
             && self.alarm.poll(cx, Some(within.deadline)).is_ready()
         {
-            self.starting = None;
-            return Poll::Ready(Err(too_late(&self.program, within.limit)));
+            return self.end(Err(within.too_late(&self.program)));
         }
         Poll::Pending
     }
-}
 
-fn too_late(program: &OsString, limit: Duration) -> Error {
-    Error::SpawnTimedOut { program: program.clone(), limit }
+    fn end(&mut self, outcome: Result<Child>) -> Poll<Result<Child>> {
+        self.starting = None;
+        Poll::Ready(outcome)
+    }
 }
 
 impl<R: Engine> Future for Launch<R> {
@@ -104,10 +102,7 @@ impl<R: Engine> Future for Launch<R> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Child>> {
         let launch = self.get_mut();
         let Some(mut time) = launch.time.take() else { return launch.poll_start(cx) };
-        let polled = time.poll(cx, |cx| match launch.poll_start(cx) {
-            Poll::Ready(outcome) => Some(outcome),
-            Poll::Pending => None,
-        });
+        let polled = time.poll(cx, |cx| launch.poll_start(cx));
         launch.time = Some(time);
         polled
     }

@@ -136,10 +136,7 @@ impl<R: Engine> Future for Over<R> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<ExitStatus>> {
         let over = self.get_mut();
         let Some(mut time) = over.time.take() else { return over.poll_stage(cx) };
-        let polled = time.poll(cx, |cx| match over.poll_stage(cx) {
-            Poll::Ready(status) => Some(status),
-            Poll::Pending => None,
-        });
+        let polled = time.poll(cx, |cx| over.poll_stage(cx));
         over.time = Some(time);
         polled
     }

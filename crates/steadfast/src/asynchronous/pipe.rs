@@ -44,7 +44,7 @@ impl<R: Engine> Pipe<R> {
         attempt: Attempt<'_, T>,
     ) -> Poll<io::Result<T>> {
         if let Some(time) = &mut self.time {
-            return time.poll(cx, |_| attempt().transpose());
+            return time.poll(cx, |_| attempt().transpose().map_or(Poll::Pending, Poll::Ready));
         }
         let here = R::id()?;
         let source = match &mut self.source {

@@ -51,16 +51,17 @@ impl<R: Runtime> Run<R> {
         Ok(Run { launch, input: command.own_input().cloned(), within, checked })
     }
 
-    async fn run(self) -> Result<(Running<R>, Option<Box<Command>>)> {
+    async fn run(self) -> Result<Running<R>> {
         // What comes after the start needs one.
         R::id().map_err(|error| no_runtime(&error))?;
         let mut child = Child::from(self.launch.await?);
         let feeding = child.feeding(self.input.as_ref());
-        Ok((Running { feeding, child, within: self.within }, self.checked))
+        Ok(Running { feeding, child, within: self.within })
     }
 
-    pub(crate) async fn wait(self) -> Result<ExitStatus> {
-        let (mut running, checked) = self.run().await?;
+    pub(crate) async fn wait(mut self) -> Result<ExitStatus> {
+        let checked = self.checked.take();
+        let mut running = self.run().await?;
         let status = match running.feeding {
             None => running.child.wait().await?,
             Some(_) => {
@@ -73,8 +74,9 @@ impl<R: Runtime> Run<R> {
         checked.map_or(Ok(status), |command| command.check_status(status))
     }
 
-    pub(crate) async fn output(self) -> Result<Output> {
-        let (mut running, checked) = self.run().await?;
+    pub(crate) async fn output(mut self) -> Result<Output> {
+        let checked = self.checked.take();
+        let mut running = self.run().await?;
         let captured = running.read(&Capture::new().to_the_end()).await?;
         let output = captured.into_output().ok_or(Error::NoChild { pid: running.child.pid() })?;
         match checked {
@@ -83,10 +85,10 @@ impl<R: Runtime> Run<R> {
         }
     }
 
-    pub(crate) async fn capture(self, options: &Capture) -> Result<Captured> {
-        let checked = self.checked.clone();
+    pub(crate) async fn capture(mut self, options: &Capture) -> Result<Captured> {
+        let checked = self.checked.take();
         let captured = match self.run().await {
-            Ok((mut running, _)) => running.read(options).await?,
+            Ok(mut running) => running.read(options).await?,
             Err(Error::SpawnTimedOut { .. }) => Captured::not_started(),
             Err(error) => return Err(error),
         };

@@ -28,10 +28,10 @@ impl<R: Engine> VirtualTime<R> {
     }
 
     /// Polls until `look` finds something: lets happen what has by now, looks, and has the task woken when the next thing happens.
-    pub(super) fn poll<T>(&mut self, cx: &mut Context<'_>, mut look: impl FnMut(&mut Context<'_>) -> Option<T>) -> Poll<T> {
+    pub(super) fn poll<T>(&mut self, cx: &mut Context<'_>, mut look: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
         loop {
             let next = self.scheduler.follow(R::clock, cx.waker());
-            if let Some(found) = look(cx) {
+            if let Poll::Ready(found) = look(cx) {
                 return Poll::Ready(found);
             }
             let Some(next) = next else { return Poll::Pending };

@@ -6,7 +6,7 @@ use crate::remains::with_room;
 use crate::within::Within;
 use crate::{Child, Process, System};
 use std::time::{Duration, Instant};
-use steadfast_core::{Error, PlanStdio, Result, Started};
+use steadfast_core::{PlanStdio, Result, Started};
 
 /// A child that was made, and may not have come to its program. Dropped before that, it is killed, and reaped in the background.
 pub(crate) struct Starting {
@@ -16,32 +16,31 @@ pub(crate) struct Starting {
 
 impl Starting {
     /// The child, once it runs its program; `None` if the deadline passes first.
-    pub(crate) fn wait(&mut self, deadline: Option<Instant>) -> Result<Option<Child>> {
-        let on_drop = self.on_drop;
-        let child = |(process, pipes, pidfd): Started| Child::new(Process::from(process), pipes, pidfd, on_drop);
-        Ok(self.starting.wait(deadline)?.map(child))
+    pub(crate) fn wait(&mut self, deadline: Instant) -> Result<Option<Child>> {
+        let started = self.starting.wait(Some(deadline))?;
+        Ok(started.map(|started| child(started, self.on_drop)))
     }
 
     /// The child, if it runs its program by now.
     #[cfg(any(feature = "tokio", feature = "async-io"))]
     pub(crate) fn look(&mut self) -> Result<Option<Child>> {
         let now = self.starting.backend().clock().now();
-        self.wait(Some(now))
+        self.wait(now)
     }
 
     /// Waits for it, however long that takes.
-    pub(crate) fn finish(mut self) -> Result<Child> {
-        loop {
-            if let Some(child) = self.wait(None)? {
-                return Ok(child);
-            }
-        }
+    pub(crate) fn finish(self) -> Result<Child> {
+        self.starting.finish().map(|started| child(started, self.on_drop))
     }
 
     #[cfg(any(feature = "tokio", feature = "async-io"))]
     pub(crate) fn as_core(&mut self) -> &mut steadfast_core::Starting {
         &mut self.starting
     }
+}
+
+fn child((process, pipes, pidfd): Started, on_drop: OnDrop) -> Child {
+    Child::new(Process::from(process), pipes, pidfd, on_drop)
 }
 
 impl Command {
@@ -83,12 +82,8 @@ impl Command {
 
     pub(crate) fn spawn_within(&self, system: &System, defaults: [PlanStdio; 3], within: Option<Within>) -> Result<Child> {
         let mut starting = self.start_with(system, defaults)?;
-        let Some(Within { limit, deadline }) = within else { return starting.finish() };
-        starting.wait(Some(deadline))?.ok_or_else(|| self.too_late(limit))
-    }
-
-    pub(crate) fn too_late(&self, limit: Duration) -> Error {
-        Error::SpawnTimedOut { program: self.program.clone(), limit }
+        let Some(within) = within else { return starting.finish() };
+        starting.wait(within.deadline)?.ok_or_else(|| within.too_late(&self.program))
     }
 
     /// Begins, and returns.
