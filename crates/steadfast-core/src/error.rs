@@ -101,7 +101,7 @@ pub enum Error {
         source: Errno,
     },
     /// The program did not run in time: the file, or the interpreter that it names, cannot be opened, a step before waits for something, or the
-    /// child was stopped. The child is killed; no child is left.
+    /// child was stopped. The child is killed, and reaped in the background; it may be held up where no signal ends it.
     #[error("spawn `{}`: it does not run after {limit:?}, and was killed: see what its file, or the interpreter that it names, waits for", std::path::Path::new(.program).display())]
     SpawnTimedOut {
         /// The program as it was given.

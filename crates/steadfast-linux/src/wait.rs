@@ -137,15 +137,19 @@ fn until_reaped(reap: impl Fn() -> Result<Option<Exit>, Errno>) -> Result<Option
     }
 }
 
-/// Reaps a child that has exited or is about to. Whether somebody else was quicker (`SIGCHLD` ignored, a `waitpid(-1)`) is all
-/// the same.
+/// Whether a child is reaped, by whomever (`SIGCHLD` ignored, a `waitpid(-1)`). A reap that is refused says nothing of its end.
+pub(crate) fn is_reaped(answer: &Result<Option<Exit>, Errno>) -> bool {
+    matches!(answer, Ok(Some(_)) | Err(Errno::CHILD))
+}
+
+/// Reaps a child that has exited or is about to. Whether somebody else was quicker is all the same.
 pub(crate) fn reap_whoever_wins(pid: i32) {
     _ = wait4_all(pid);
 }
 
-/// As [`reap_whoever_wins`], of a child without an exit signal: no other child is meant, whoever has the number now.
-pub(crate) fn reap_quiet(pid: i32) {
-    _ = until_reaped(|| wait4(pid, libc::__WCLONE));
+/// As [`wait4_all`], of a child without an exit signal: no other child is meant, whoever has the number now.
+pub(crate) fn wait4_quiet(pid: i32) -> Result<Option<Exit>, Errno> {
+    until_reaped(|| wait4(pid, libc::__WCLONE))
 }
 
 /// Whether this is a child of ours that has not executed a program: it has no exit signal, which it would have got then. It may run, or be a

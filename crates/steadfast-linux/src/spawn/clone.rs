@@ -8,7 +8,7 @@ use crate::arch::{self, CloneArgs};
 use crate::clock::SystemClock;
 use crate::raw;
 use crate::wait::{
-    Blocking, Reaping, Target, is_quiet_child, is_readable, reap_by, reap_quiet, reap_whoever_wins, wait4, waitid,
+    Blocking, Reaping, Target, is_quiet_child, is_readable, is_reaped, reap_by, wait4, wait4_all, wait4_quiet, waitid,
 };
 use std::ffi::{c_int, c_void};
 use std::fs;
@@ -50,13 +50,13 @@ pub(super) struct Born {
 }
 
 impl Born {
-    /// Reaps a child that has failed, and has exited or is about to. Whether somebody else was quicker is all the same.
-    pub(super) fn reap(&self) {
-        match &self.pidfd {
-            Some(pidfd) => _ = reap_by(pidfd.as_fd()),
-            None if self.is_quiet => reap_quiet(self.pid),
-            None => reap_whoever_wins(self.pid),
-        }
+    /// Reaps a child that has failed, and has exited or is about to; whether it is done, by whomever, and not refused.
+    pub(super) fn reap(&self) -> bool {
+        is_reaped(&match &self.pidfd {
+            Some(pidfd) => reap_by(pidfd.as_fd()),
+            None if self.is_quiet => wait4_quiet(self.pid),
+            None => wait4_all(self.pid),
+        })
     }
 
     /// As [`reap`](Self::reap), but for no longer than until the deadline; whether it is done.
@@ -68,11 +68,10 @@ impl Born {
                 None if self.is_quiet => wait4(self.pid, libc::WNOHANG | libc::__WCLONE),
                 None => wait4(self.pid, libc::WNOHANG | libc::__WALL),
             };
-            match answer {
-                Ok(Some(_)) | Err(Errno::CHILD) => return true,
-                _ if SystemClock.now() >= deadline => return false,
-                _ => pauses.sleep(&SystemClock, Some(deadline)),
+            if is_reaped(&answer) || SystemClock.now() >= deadline {
+                return is_reaped(&answer);
             }
+            pauses.sleep(&SystemClock, Some(deadline));
         }
     }
 

@@ -11,7 +11,7 @@
 //! | its stack | [`Stack`], a mapping of its own | the flight owns it |
 //! | [`Order`], with the plan, the lists for execve(2), paths and numbers | on the heap, owned by the flight | dropped with the flight |
 //! | the environment as it was inherited | memory of the kernel's, never freed | `environ.rs` |
-//! | the report and the word | atomics in the flight | the parent reads them, and writes neither after the clone |
+//! | the report and the word | atomics in the flight | owned by the flight; the parent reads them, and writes to the word only when the child has ended |
 //! | code, constants | the program's, and its libraries' | who unloads a library while its functions run has gone wrong before |
 //! | the thread pointer, and with it errno and what is thread-local | the thread's that made it | nothing reads or writes it: raw calls only (`arch.rs`) |
 //! | descriptors | copies, in a table of its own (no `CLONE_FILES`) | ours may be closed at once |
@@ -33,11 +33,12 @@
 //!   6.18, among forks without a pause; none without forks. And before Linux 5.16 a child that dumps core leaves it. So whoever sleeps on the
 //!   word looks now and then whether the child has ended.
 //! * **The channel.** A pipe whose other end is close-on-exec: its end tells of the exec or the child's end. Always true, and it takes two
-//!   descriptors; but any other child that is just being made has a copy of the other end until its own exec.
+//!   descriptors; but any other child that is just being made has a copy of the other end until its own exec, and a fork(2) of other code that does
+//!   not execute has it for ever. So where memory is shared, the word is looked at too.
 //! * **Suspended** (`CLONE_VFORK`), where system calls cannot be made without errno, or a filter allows only that.
 //!
 //! Linux clears the word at the exec; gVisor does so at the end only (its `Execve`). No call asks a kernel for that: so the first children of a
-//! process have both, and what the word says when the channel has ended is remembered ([`way`]).
+//! process have both, and what the word says when the channel has ended is remembered ([`spawn_wait`]).
 
 use super::child::{Failure, Order};
 use super::step::Step;
@@ -244,6 +245,7 @@ impl Hold {
     /// Why the child has failed, if it has. Of one that has left.
     pub(super) fn failure(&self) -> Option<Failure> {
         match &self.channel {
+            Some(_) if self.is_copy && self.channel_events(Duration::ZERO) == 0 => None,
             Some(channel) if self.is_copy => read_failure(channel),
             _ => self.order().report.failure(),
         }
@@ -291,7 +293,7 @@ impl Drop for Hold {
     }
 }
 
-/// What the child told, if it did.
+/// What the child told, if it did: to be asked only when there is something to read, or the end, for others may have the other end.
 fn read_failure(channel: &OwnedFd) -> Option<Failure> {
     let mut message = [0_u8; 8];
     loop {

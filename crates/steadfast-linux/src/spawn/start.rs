@@ -109,13 +109,11 @@ impl Start {
             }
         }
         if self.error.is_some() {
-            match deadline {
-                None => born.reap(),
-                Some(deadline) if born.reap_until(deadline) => {}
-                Some(_) => {
-                    self.born = Some(born);
-                    return None;
-                }
+            let is_reaped = deadline.map_or_else(|| born.reap(), |deadline| born.reap_until(deadline));
+            if !is_reaped {
+                self.born = Some(born);
+                // Refused, it is told all the same; whoever gives the start up then tries again.
+                return if deadline.is_none() { self.error.take().map(Err) } else { None };
             }
             self.hold.has_ended();
         }

@@ -63,8 +63,9 @@ macro_rules! extend_for {
         /// Starting a [`Command`](crate::Command) in a task. The process is started when the method is called, and not first when the
         /// future is polled; so is the time of a call with a limit.
         pub trait AsyncCommand: sealed::Sealed {
-            /// Starts it; ready once the program runs. The executor's thread is not blocked until then, as it is by
-            /// [`Command::spawn`](crate::Command::spawn). If the future is dropped before, the child is killed, and reaped in the background.
+            /// Starts it, now, and not when the future is polled; ready once the program runs. The executor's thread is not blocked until
+            /// then, as it is by [`Command::spawn`](crate::Command::spawn), but where the kernel suspends whoever starts a child
+            /// ([`SpawnWait::Suspended`](crate::SpawnWait::Suspended)). A start that takes its time has a small thread that waits for it. If the future is dropped before, the child is killed, and reaped in the background.
             ///
             /// # Errors
             /// As [`Command::spawn`](crate::Command::spawn).

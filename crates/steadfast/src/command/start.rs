@@ -61,11 +61,14 @@ impl Command {
     /// A killed child may still be held up where no signal ends it, until the file system answers. What it uses of this process's memory is kept
     /// until then, and it is reaped, in the background.
     ///
+    /// Where the kernel suspends whoever starts a child ([`SpawnWait::Suspended`](crate::SpawnWait::Suspended), PLATFORM.md), the limit ends no start:
+    /// the call returns when the program runs.
+    ///
     /// Before the child is born nothing waits, but for a [`pre_exec`](crate::CommandExt::pre_exec), whose child is made by fork(2): that is not ended
     /// by the limit.
     ///
     /// # Errors
-    /// [`Error::SpawnTimedOut`] with the program and the limit; else as [`spawn`](Command::spawn).
+    /// [`Error::SpawnTimedOut`](crate::Error::SpawnTimedOut) with the program and the limit; else as [`spawn`](Command::spawn).
     pub fn spawn_timeout(&self, timeout: Duration) -> Result<Child> {
         let system = System::current()?;
         self.spawn_within(&system, Default::default(), Within::from(system.now(), Some(timeout)))
