@@ -118,7 +118,7 @@ cfg_if::cfg_if! {
         ///
         /// # Safety
         /// As the call with these arguments.
-        pub(crate) unsafe fn syscall(number: c_long, [a, b, c, d, e, f]: [usize; 6]) -> isize {
+        pub(crate) unsafe fn syscall(number: c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> isize {
             let answer: isize;
             // SAFETY: the call clobbers rax, rcx and r11 only; the caller vouches for what it does.
             unsafe {
@@ -144,7 +144,7 @@ cfg_if::cfg_if! {
         ///
         /// # Safety
         /// As the call with these arguments.
-        pub(crate) unsafe fn syscall(number: c_long, [a, b, c, d, e, f]: [usize; 6]) -> isize {
+        pub(crate) unsafe fn syscall(number: c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> isize {
             let answer: isize;
             // SAFETY: the call clobbers x0 only; the caller vouches for what it does.
             unsafe {
@@ -168,7 +168,7 @@ cfg_if::cfg_if! {
         ///
         /// # Safety
         /// As the call with these arguments.
-        pub(crate) unsafe fn syscall(number: c_long, [a, b, c, d, e, f]: [usize; 6]) -> isize {
+        pub(crate) unsafe fn syscall(number: c_long, a: usize, b: usize, c: usize, d: usize, e: usize, f: usize) -> isize {
             // SAFETY: the caller vouches for it.
             match unsafe { libc::syscall(number, a, b, c, d, e, f) } {
                 // SAFETY: the C library keeps this pointer valid for the thread's life, and only this thread uses what it leads to.

@@ -58,21 +58,17 @@ impl<T> Word for *mut T {
     }
 }
 
-/// A system call with up to six arguments; those that are not given are zero. It touches no errno.
+/// A system call with up to six arguments; those that are not given are zero. It touches no errno, and no memory: all are in registers.
 macro_rules! syscall {
+    ($number:expr, $a:expr, $b:expr, $c:expr, $d:expr, $e:expr, $f:expr $(,)?) => {{
+        use $crate::raw::Word as _;
+        $crate::raw::answer($crate::arch::syscall($number, $a.word(), $b.word(), $c.word(), $d.word(), $e.word(), $f.word()))
+    }};
     ($number:expr $(, $argument:expr)* $(,)?) => {
-        $crate::raw::answer($crate::arch::syscall($number, $crate::raw::six([$($crate::raw::Word::word($argument)),*])))
+        $crate::raw::syscall!($number $(, $argument)*, 0_usize)
     };
 }
 pub(crate) use syscall;
-
-pub(crate) fn six<const N: usize>(given: [usize; N]) -> [usize; 6] {
-    let mut all = [0; 6];
-    for (place, word) in all.iter_mut().zip(given) {
-        *place = word;
-    }
-    all
-}
 
 /// What the kernel itself answered.
 pub(crate) fn answer(answer: isize) -> Result<c_long, Errno> {

@@ -52,6 +52,11 @@ impl Stack {
         });
     }
 
+    /// One of the usual size that is not this thread's.
+    pub(crate) fn own() -> Result<Stack, Errno> {
+        Stack::map(SIZE)
+    }
+
     /// One for code of the caller's, which is not kept.
     pub(crate) fn large() -> Result<Stack, Errno> {
         Stack::map(LARGE)

@@ -78,7 +78,8 @@ pub(super) fn ask(questions: &[Question]) -> Result<Vec<Verdict>, Errno> {
     let page = SharedPage::map()?;
     let page = page.page();
     let mark = AtomicBool::new(false);
-    let stack = Stack::take()?;
+    // Not one of those that are kept: its child ends in the middle of things, and leaves them there, for a sanitizer too.
+    let stack = Stack::own()?;
     let memory = memory_for_a_child_that_may_be_killed();
     if memory == Memory::Copied && questions.iter().any(|question| question.name == MARKS) {
         // Whether memory can be shared is a question by itself; none that is fatal is asked there.
@@ -109,7 +110,7 @@ pub(super) fn ask(questions: &[Question]) -> Result<Vec<Verdict>, Errno> {
             Err(errno) => break Err(errno),
         }
     };
-    stack.keep();
+    drop(stack);
     outcome?;
     let verdict = |(index, question): (usize, &Question)| match page.answers[index].load(Ordering::Acquire) {
         WORKS if question.name == MARKS && !mark.load(Ordering::Acquire) => Verdict::Failed(Errno::OPNOTSUPP),

@@ -130,6 +130,10 @@ pub(super) extern "C" fn run(order: *mut c_void) -> c_int {
 }
 
 /// Takes all steps. Comes back only if one fails.
+///
+/// Not inlined: the frames below it are left before a child that has failed ends, so that a sanitizer, which keeps book of the stack's
+/// variables in memory that the child shares, finds none of them when the next child has this stack.
+#[inline(never)]
 pub(super) fn become_program(order: &Order) -> Failure {
     match prepare(order) {
         // SAFETY: the lists of the image are null-terminated, as `Image` made them, and live in our parent.
@@ -269,7 +273,8 @@ fn prctl(option: c_int, value: c_long) -> Result<c_long, Errno> {
     syscall(libc::SYS_prctl, [option.into(), value, 0])
 }
 
-/// Tells a parent that does not see our memory; -1: it does.
+/// Tells a parent that does not see our memory; -1: it does. Not inlined, as [`become_program`].
+#[inline(never)]
 pub(super) fn send(channel: c_int, step: Step, errno: Errno) {
     if channel >= 0 {
         let message = [step.as_raw(), errno.as_raw() as u32];
