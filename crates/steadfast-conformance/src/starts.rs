@@ -72,8 +72,10 @@ fn missing(subject: &Subject) {
 
 fn given_up(subject: &Subject) {
     let clock = subject.backend.clock();
+    // No pipe: one without a reader would end it as well.
+    let plan = Plan::builder(&subject.actor).args(Act::Forever.to_args()).stdout(PlanStdio::Null).build().unwrap();
     for round in 0..20 {
-        let mut starting = start(subject, Act::Forever);
+        let mut starting = Process::start(&subject.backend, &plan).expect("the actor can be started");
         let pid = starting.pid();
         match starting.wait(Some(clock.now() + Duration::from_micros(round * 30))).unwrap() {
             // It was quicker.
