@@ -269,8 +269,8 @@ fn little_memory(system: &System) -> Outcome {
     let statm = fs::read_to_string("/proc/self/statm").unwrap();
     let used = statm.split(' ').next().unwrap().parse::<u64>().unwrap() * 4096;
     let (before, mut ended, mut ran) = (descriptors(), 0, 0);
-    // From next to nothing to as much as there is in use, so that this process can get no more either.
-    for part in 1..=64 {
+    // From next to nothing, past what is in use, where this process can get no more either, to an eighth more.
+    for part in 1..=72 {
         setrlimit(Resource::RLIMIT_AS, used / 64 * part, hard).unwrap();
         let spawned = system.spawn(Command::new(ACTOR).args(["exit", "3"]).stdin(Stdio::piped()).stdout(Stdio::piped()));
         setrlimit(Resource::RLIMIT_AS, soft, hard).unwrap();
