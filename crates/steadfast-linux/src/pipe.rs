@@ -50,9 +50,14 @@ mod tests {
     use std::io;
     use std::os::fd::AsFd;
 
-    /// Whose reader is gone.
+    /// Whose reader is gone: out of the copies too that the children of other tests have until they execute.
     fn broken() -> io::PipeWriter {
         let (_, writer) = io::pipe().unwrap();
+        let mut wanted = libc::pollfd { fd: writer.as_raw_fd(), events: 0, revents: 0 };
+        while wanted.revents & libc::POLLERR == 0 {
+            // SAFETY: one entry, which lives through the call.
+            unsafe { libc::poll(&raw mut wanted, 1, -1) };
+        }
         writer
     }
 
