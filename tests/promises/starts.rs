@@ -3,7 +3,7 @@
 use crate::Test;
 use crate::contract::ACTOR;
 use crate::errors::each_system;
-use crate::input::runtime;
+use crate::input::{PATIENCE, runtime};
 use crate::leaks::{children, descriptors, each_backend, until};
 use crate::stage::Outcome;
 use crate::storm::noop;
@@ -14,6 +14,7 @@ use signal_hook::consts::{SIGALRM, SIGTSTP, SIGUSR1};
 use std::fs;
 use std::io::ErrorKind as IoErrorKind;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -29,6 +30,9 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::new("start: the score for the OOM killer is the child's alone", || each_system(oom_score)),
         Test::new("start: limits that pass at random, from 8 threads, among signals", storm),
         Test::new("start: a child that stops between its birth and its program is within the limit", || each_system(stopped)),
+        Test::new("start: forks that do not execute have the other end of its pipe, and do not hold it up", || {
+            each_system(pipe_held);
+        }),
         Test::new("start: in a task: a program that is missing, 1,000 times", || each_system(missing_in_a_task)),
         Test::new("spawn_many: in order, and one that fails spoils no other", || each_system(many)),
         Test::new("spawn_many: more than there is room for", || each_backend(more_than_room)),
@@ -188,6 +192,42 @@ fn storm() {
 }
 
 /// Whoever has failed leaves our memory a moment before it can be reaped.
+/// A fork(2) between the making of the pipe and the closing of our copy has it too, and here it never closes it.
+fn pipe_held(system: &System) {
+    // Whose child has a copy of our memory, through every door, and so tells by a pipe.
+    let mut command = Command::new(ACTOR);
+    command.arg("forever").oom_score_adj(500).stdout(Stdio::null());
+    let _here = system.enter();
+    for _ in 0..5 {
+        std::thread::scope(|scope| {
+            let forks = scope.spawn(|| {
+                let fork = || {
+                    bare::fork(|| {
+                        loop {
+                            nix::unistd::pause();
+                        }
+                    })
+                };
+                (0..64).map(|_| Raw::from_raw(fork().unwrap().as_raw())).collect::<Vec<_>>()
+            });
+            // The forks live on until all of these have started; the limit is for the fault.
+            let mut outcomes = vec![];
+            while !forks.is_finished() && !matches!(outcomes.last(), Some(Err(_))) {
+                outcomes.push(command.spawn_timeout(PATIENCE));
+            }
+            for fork in forks.join().unwrap() {
+                kill(fork, Number::SIGKILL).unwrap();
+                waitpid(fork, None).unwrap();
+            }
+            for child in outcomes {
+                let child = child.unwrap();
+                child.kill().unwrap();
+                assert_eq!(child.wait().unwrap().signal(), Some(9));
+            }
+        });
+    }
+}
+
 fn missing_in_a_task(system: &System) {
     let _here = system.enter();
     runtime().block_on(async {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use steadfast::tokio::AsyncCommand;
-use steadfast::{Capture, Command, ErrorKind, Pipeline, System, spawn_many};
+use steadfast::{Capture, Command, Errno, ErrorKind, Pipeline, System, spawn_many};
 use steadfast_linux::bare;
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -27,7 +27,7 @@ pub(crate) fn tests() -> Vec<Test> {
         ("in a task: spawned, once its file can be opened", in_a_task_in_the_end),
         ("other starts are not held up", others),
         ("a signal handler runs meanwhile", handled),
-        ("dropped in the child of a fork(2), it goes on in its parent", forked),
+        ("dropped or polled in the child of a fork(2), it goes on in its parent", forked),
     ];
     let test = |(name, check): (&str, Check)| {
         Test::that_may_skip(format!("start: held at its exec: {name}"), move || match Gate::check() {
@@ -140,7 +140,12 @@ fn in_a_task(_: &System, _: &Gate, program: &Path) {
     until("the child goes with its future", || children().is_empty());
     // Not polled at all.
     drop(Command::new(program).spawn_async());
-    drop(Command::new(program).output_async());
+    drop(of_a_function(program));
+}
+
+/// It does not borrow the command.
+fn of_a_function(program: &Path) -> impl Future<Output = steadfast::Result<steadfast::Output>> + use<> {
+    Command::new(program).output_async()
 }
 
 fn in_a_task_in_the_end(_: &System, gate: &Gate, program: &Path) {
@@ -187,17 +192,25 @@ fn others(system: &System, gate: &Gate, program: &Path) {
 }
 
 fn forked(_: &System, gate: &Gate, program: &Path) {
-    use std::future::Future;
     use std::task::{Context, Waker};
-    let mut spawn = Some(Box::pin(Command::new(program).spawn_async()));
+    type Held = steadfast::tokio::CommandFuture<steadfast::tokio::Child>;
+    let mut spawn: Option<Held> = Some(Command::new(program).spawn_async());
     let events = gate.holds();
     assert!(spawn.as_mut().unwrap().as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-    let copy = bare::fork(|| {
-        drop(spawn.take());
+    let mut in_a_copy = |act: fn(Held) -> i32| {
+        let copy = bare::fork(|| act(spawn.take().unwrap()));
+        let copy = nix::unistd::Pid::from_raw(copy.unwrap().as_raw());
+        assert_eq!(nix::sys::wait::waitpid(copy, None).unwrap(), nix::sys::wait::WaitStatus::Exited(copy, 0));
+    };
+    in_a_copy(|spawn| {
+        drop(spawn);
         0
     });
-    let copy = nix::unistd::Pid::from_raw(copy.unwrap().as_raw());
-    assert_eq!(nix::sys::wait::waitpid(copy, None).unwrap(), nix::sys::wait::WaitStatus::Exited(copy, 0));
+    // It is no child there, and no handle of one.
+    in_a_copy(|mut spawn| {
+        let polled = spawn.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        i32::from(!matches!(polled, std::task::Poll::Ready(Err(error)) if error.errno() == Some(Errno::CHILD)))
+    });
     gate.lets_through(&events);
     let status = runtime().block_on(async { spawn.take().unwrap().await.unwrap().wait().await.unwrap() });
     assert!(status.success());

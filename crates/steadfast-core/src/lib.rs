@@ -11,10 +11,12 @@
 //! | `plan` | [`Plan`]: what is to be spawned, and how, checked; [`Attributes`] and their values |
 //! | [`sync`] | locks that a simulation can see |
 //! | `pid`, `signal`, `errno`, `exit` | the values at the edges |
+//! | `again` | [`once_more`]: what of a start is tried again |
 //! | `contain` | [`contain`]: a callback's panic is its own |
 //! | `error` | [`Error`]: one type for all backends |
 #![forbid(unsafe_code)]
 
+mod again;
 mod backend;
 mod contain;
 mod errno;
@@ -29,6 +31,7 @@ mod process;
 mod signal;
 pub mod sync;
 
+pub use again::once_more;
 pub use backend::{
     BackendInfo, BackendProcess, BackendStart, Clock, OnExit, PipeEnd, PipeRead, PipeWrite, ProcessBackend, Spawned, Until,
     and_then,

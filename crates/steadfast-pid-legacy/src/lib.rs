@@ -46,7 +46,9 @@ use life::Life;
 use process::{Identity, LegacyProcess};
 use start::LegacyStart;
 use std::sync::Arc;
-use steadfast_core::{BackendInfo, BackendProcess, BackendStart, Clock, Errno, Error, Pid, Plan, ProcessBackend, Result};
+use steadfast_core::{
+    BackendInfo, BackendProcess, BackendStart, Clock, Errno, Error, Pid, Plan, ProcessBackend, Result, once_more,
+};
 use steadfast_linux::{Door, SystemClock, WantPidfd};
 
 /// Processes by PID: works on every Linux.
@@ -84,11 +86,7 @@ impl ProcessBackend for PidLegacyBackend {
         }
         let earliest = birth::now();
         let start = || steadfast_linux::start(plan, WantPidfd::No, self.door);
-        // Those whom nobody could reap may be what is in the way (RLIMIT_NPROC, pids.max).
-        let start = match start() {
-            Err(error) if error.errno() == Some(Errno::AGAIN) && orphans::reap_stranded() => start()?,
-            start => start?,
-        };
+        let start = once_more(Errno::AGAIN, orphans::reap_stranded, start)?;
         Ok(Box::new(LegacyStart::new(start, earliest, self.wait_call)))
     }
 

@@ -17,7 +17,9 @@ use process::PidfdProcess;
 use start::PidfdStart;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use steadfast_core::{BackendInfo, BackendProcess, BackendStart, Clock, Errno, Error, Pid, Plan, ProcessBackend, Result};
+use steadfast_core::{
+    BackendInfo, BackendProcess, BackendStart, Clock, Errno, Error, Pid, Plan, ProcessBackend, Result, once_more,
+};
 use steadfast_linux::{Door, SystemClock, WantPidfd};
 
 /// Processes by pidfd: needs `pidfd_open` (Linux 5.3), `waitid(P_PIDFD)` (5.4), `pidfd_send_signal` (5.1) and
@@ -49,11 +51,7 @@ impl ProcessBackend for PidfdBackend {
 
     fn start(&self, plan: &Plan) -> Result<Box<dyn BackendStart>> {
         let start = || steadfast_linux::start(plan, WantPidfd::Yes, self.door);
-        // Those whom nobody could reap may be what is in the way (RLIMIT_NPROC, pids.max).
-        let start = match start() {
-            Err(error) if error.errno() == Some(Errno::AGAIN) && reactor::reap_stranded() => start()?,
-            start => start?,
-        };
+        let start = once_more(Errno::AGAIN, reactor::reap_stranded, start)?;
         Ok(Box::new(PidfdStart { start, plan: plan.clone() }))
     }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, LockResult, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
 use std::time::Duration;
-use steadfast_core::{Errno, Lent, Result};
+use steadfast_core::{Errno, Lent, Result, once_more};
 use steadfast_linux::{PerProcess, spawn_quiet_thread};
 
 /// For so many at once a thread is worth it.
@@ -80,14 +80,13 @@ fn close() {
 /// Makes a call that takes descriptors. If none were left, these are closed, and it is made once more.
 pub(crate) fn with_room<T>(call: impl Fn() -> Result<T>) -> Result<T> {
     let before = CLOSINGS.load(Ordering::Relaxed);
-    let answer = call();
-    if !answer.as_ref().is_err_and(|error| error.errno() == Some(Errno::MFILE)) {
-        return answer;
-    }
-    let list = std::mem::take(&mut lock().list);
-    finish(list, CLOSING.lock());
-    // The thread may have closed some since the call.
-    if CLOSINGS.load(Ordering::Relaxed) == before { answer } else { call() }
+    let give_back = || {
+        let list = std::mem::take(&mut lock().list);
+        finish(list, CLOSING.lock());
+        // The thread may have closed some since the call.
+        CLOSINGS.load(Ordering::Relaxed) != before
+    };
+    once_more(Errno::MFILE, give_back, call)
 }
 
 fn finish(list: Vec<Lent>, closing: LockResult<MutexGuard<'static, ()>>) {

@@ -1,7 +1,7 @@
 //! The doors: three ways to make the child.
 
 use super::child;
-use super::flight::Flight;
+use super::flight::{Flight, Seen};
 use super::handover;
 use super::step::What;
 use crate::arch::{self, CloneArgs};
@@ -75,25 +75,38 @@ impl Born {
         }
     }
 
-    /// Whether it has come to its end, by a look that takes nothing. Without a pidfd by `/proc`: waitid(2) may be what is fatal here.
-    pub(super) fn has_exited(&self) -> bool {
-        match &self.pidfd {
-            Some(pidfd) => is_readable(pidfd.as_fd()),
-            None => self.is_zombie() == Some(true),
+    /// How far it has come, by a look that takes nothing. Its end without a pidfd by `/proc`: waitid(2) may be what is fatal here.
+    pub(super) fn seen(&self) -> Seen {
+        match (&self.pidfd, self.in_proc()) {
+            (Some(pidfd), _) if is_readable(pidfd.as_fd()) => Seen::Ended,
+            // The pidfd says so too in a moment.
+            (Some(_), None | Some(Seen::Ended)) => Seen::Nothing,
+            (_, seen) => seen.unwrap_or(Seen::Unknown),
         }
     }
 
     /// As `/proc` has it; `None` if it does not show our child: it may be another PID namespace's, where the number is another process's.
-    fn is_zombie(&self) -> Option<bool> {
+    fn in_proc(&self) -> Option<Seen> {
+        // Not among the flags that Linux documents, but as old as they are, and clear from its exec on (`PF_FORKNOEXEC`, acct(5)'s `AFORK`).
+        const HAS_NOT_EXECUTED: u32 = 0x40;
         let own = std::process::id().to_string();
         if fs::read_link("/proc/self").ok()?.as_os_str() != own.as_str() {
             return None;
         }
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
-        // The state stands behind the name, and then the parent (proc_pid_stat(5)).
+        // The state stands behind the name, and then the parent; five further on the flags (proc_pid_stat(5)).
         let mut fields = stat.rsplit(')').next()?.split_ascii_whitespace();
-        let (state, parent) = (fields.next()?, fields.next()?);
-        (parent == own).then_some(matches!(state, "Z" | "X"))
+        let (state, parent, flags) = (fields.next()?, fields.next()?, fields.nth(4)?.parse::<u32>().ok()?);
+        if parent != own {
+            return None;
+        }
+        Some(match (state, flags) {
+            ("Z" | "X", _) => Seen::Ended,
+            // A kernel that does not say (gVisor).
+            (_, 0) => Seen::Nothing,
+            _ if flags & HAS_NOT_EXECUTED == 0 => Seen::Executed,
+            _ => Seen::Nothing,
+        })
     }
 
     /// The same child, for a look by another thread.
@@ -105,7 +118,7 @@ impl Born {
 
     /// Whether it is sure that this child, which has not told of a failure, has executed its program: it runs, or a program has exited.
     pub(super) fn has_executed(&self) -> bool {
-        let Some(pidfd) = &self.pidfd else { return self.is_zombie() == Some(false) };
+        let Some(pidfd) = &self.pidfd else { return self.in_proc().is_some_and(|seen| seen != Seen::Ended) };
         let seen = waitid(Target::Pidfd(pidfd.as_fd()), Blocking::Now, Reaping::Leave);
         // Who was killed may have been on its way.
         seen.is_ok_and(|exit| exit.is_none_or(|exit| exit.status.code().is_some()))

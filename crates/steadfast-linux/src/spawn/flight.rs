@@ -34,7 +34,7 @@
 //!   word looks now and then whether the child has ended.
 //! * **The channel.** A pipe whose other end is close-on-exec: its end tells of the exec or the child's end. Always true, and it takes two
 //!   descriptors; but any other child that is just being made has a copy of the other end until its own exec, and a fork(2) of other code that does
-//!   not execute has it for ever. So where memory is shared, the word is looked at too.
+//!   not execute has it for ever. So where memory is shared, the word is looked at too; and where it is not, now and then what `/proc` says.
 //! * **Suspended** (`CLONE_VFORK`), where system calls cannot be made without errno, or a filter allows only that.
 //!
 //! Linux clears the word at the exec; gVisor does so at the end only (its `Execve`). No call asks a kernel for that: so the first children of a
@@ -56,7 +56,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
-use steadfast_core::{Clock, Errno, contain};
+use steadfast_core::{Clock, Errno, Pauses, contain};
 
 /// How the spawner hears that the child has left its memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,6 +141,16 @@ pub(super) enum Way {
     Left,
 }
 
+/// How far a child has come that has told us nothing.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Seen {
+    Unknown,
+    Nothing,
+    /// It has executed its program; what it borrowed is not free by that, for the look is by its number.
+    Executed,
+    Ended,
+}
+
 /// A flight that is on, held by all who wait for its end.
 pub(super) struct Hold {
     /// From `Flight::new`; the child uses it too, so there is never more than a shared reference to it.
@@ -165,6 +175,8 @@ unsafe impl Sync for Hold {}
 const SLICE: Duration = Duration::from_millis(100);
 /// And on the channel, beside which the word may be cleared.
 const SHORT_SLICE: Duration = Duration::from_millis(10);
+/// Where nothing is to be waited for.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
 
 impl Hold {
     /// Takes over a flight, which came from [`Flight::new`] and has a child by now, unless it `is_free`.
@@ -194,9 +206,9 @@ impl Hold {
         self.wake_all();
     }
 
-    /// Waits until the child has left our memory, or has told of a failure; whether that was before the deadline. `is_over` is asked now and
-    /// then whether the child has ended.
-    pub(super) fn wait(&self, deadline: Option<Instant>, is_over: impl Fn() -> bool) -> bool {
+    /// Waits until the child has left our memory, or has told of a failure; whether that was before the deadline. Now and then the child is
+    /// `seen`.
+    pub(super) fn wait(&self, deadline: Option<Instant>, seen: impl Fn() -> Seen) -> bool {
         loop {
             if self.has_left() {
                 return true;
@@ -211,9 +223,16 @@ impl Hold {
                     Way::Word => self.sleep_on_word(slice),
                 }
             }
-            if !self.has_left() && is_over() {
-                self.has_ended();
-                return true;
+            if !self.has_left() {
+                match seen() {
+                    Seen::Ended => {
+                        self.has_ended();
+                        return true;
+                    }
+                    // Others hold the channel.
+                    Seen::Executed if self.is_copy => return true,
+                    _ => {}
+                }
             }
             if is_time_up {
                 return self.has_left();
@@ -251,12 +270,25 @@ impl Hold {
         }
     }
 
-    fn sleep_on_word(&self, time: Duration) {
+    /// Whether it has told of a failure; what it told stays.
+    fn has_failed(&self) -> bool {
+        match self.is_copy {
+            true => self.channel_events(Duration::ZERO) & libc::POLLIN != 0,
+            false => self.order().report.failure().is_some(),
+        }
+    }
+
+    fn sleep_on_word(&self, slice: Duration) {
         let word = self.flight().word();
-        let time = libc::timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos().into() };
+        let time = libc::timespec { tv_sec: slice.as_secs() as _, tv_nsec: slice.subsec_nanos().into() };
         // Whatever it answers, the word tells.
         // SAFETY: the word and the time live through the call. Not private: the kernel's wake is not.
-        _ = unsafe { raw::syscall!(libc::SYS_futex, word, libc::FUTEX_WAIT, TAKEN, &raw const time) };
+        let answer = unsafe { raw::syscall!(libc::SYS_futex, word, libc::FUTEX_WAIT, TAKEN, &raw const time) };
+        if !matches!(answer, Ok(_) | Err(Errno::AGAIN | Errno::INTR | Errno::TIMEDOUT)) {
+            // A filter's answer: then not by the word from now on, and here by looking.
+            learnt(SpawnWait::Pipe);
+            SystemClock.sleep_until(SystemClock.now() + slice.min(BETWEEN_LOOKS));
+        }
         if self.word_is_clear() {
             self.wake_all();
         }
@@ -337,20 +369,25 @@ impl Drop for Loan {
     }
 }
 
-/// Calls once the child has left, has failed, or has ended, on a thread of its own; at once, if it has.
+/// Calls once the child has left or has ended, on a thread of its own; at once, if it has. One that has failed is about to end, and to be reaped
+/// then.
 pub(super) fn tell(
     hold: &Arc<Hold>,
-    is_over: impl Fn() -> bool + Send + 'static,
+    seen: impl Fn() -> Seen + Send + 'static,
     call: impl FnOnce() + Send + 'static,
 ) -> io::Result<()> {
-    if hold.has_left() {
+    if hold.has_left() && !hold.has_failed() {
         contain(call);
         return Ok(());
     }
     hold.is_watched.store(true, Ordering::Release);
     let hold = Arc::clone(hold);
     spawn_quiet_thread("steadfast-start", move || {
-        hold.wait(None, is_over);
+        hold.wait(None, &seen);
+        let mut pauses = Pauses::new(Duration::from_micros(50), SHORT_SLICE);
+        while hold.has_failed() && seen() == Seen::Nothing {
+            pauses.sleep(&SystemClock, None);
+        }
         contain(call);
     })
 }

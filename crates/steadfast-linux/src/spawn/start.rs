@@ -1,7 +1,7 @@
 //! [`Start`]: a child on its way to its program.
 
 use super::clone::{Born, WantPidfd};
-use super::flight::{self, Hold, Loan, SpawnWait};
+use super::flight::{self, Hold, Loan, Seen, SpawnWait};
 use crate::fork::generation;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -86,16 +86,17 @@ impl Start {
     /// Not to be asked again after it has answered.
     ///
     /// # Errors
-    /// As [`start`](super::start), of the steps of the child.
+    /// As [`start`](super::start), of the steps of the child. A child that has failed, and has not ended by the deadline or is not to be reaped, is
+    /// still there for [`give_up`](Self::give_up). `ECHILD` in the copy that a fork(2) has made of us: it is the original's child.
     pub fn wait(&mut self, deadline: Option<Instant>) -> Option<Result<Child, Error>> {
         let program = self.hold.order().plan.program();
         let failed = |stage, source| Error::Spawn { program: program.to_owned(), stage, source };
         let born = match self.born.take() {
-            Some(born) => born,
-            None => return Some(Err(failed(Stage::Clone, Errno::CHILD))),
+            Some(born) if self.generation == generation() => born,
+            _ => return Some(Err(failed(Stage::Clone, Errno::CHILD))),
         };
         if self.error.is_none() {
-            if !self.hold.wait(deadline, || born.has_exited()) {
+            if !self.hold.wait(deadline, || born.seen()) {
                 self.born = Some(born);
                 return None;
             }
@@ -109,11 +110,16 @@ impl Start {
             }
         }
         if self.error.is_some() {
-            let is_reaped = deadline.map_or_else(|| born.reap(), |deadline| born.reap_until(deadline));
+            // Without the pidfd that was wanted it has not come beyond its first step, and nobody could be given it to reap.
+            let can_be_given_up = born.pidfd.is_some() || self.want == WantPidfd::No;
+            let is_reaped = match deadline {
+                Some(deadline) if can_be_given_up => born.reap_until(deadline),
+                _ => born.reap(),
+            };
             if !is_reaped {
+                // The error is known, and is told at the deadline all the same.
                 self.born = Some(born);
-                // Refused, it is told all the same; whoever gives the start up then tries again.
-                return if deadline.is_none() { self.error.take().map(Err) } else { None };
+                return self.error.take().map(Err);
             }
             self.hold.has_ended();
         }
@@ -137,7 +143,7 @@ impl Start {
         Some(failed(step.failed_stage(&order.plan, &order.prepared.image, errno), errno))
     }
 
-    /// Calls once [`wait`](Self::wait) would not block for the exec, on a thread of ours; at once, if it would not now.
+    /// Calls once [`wait`](Self::wait) would not block, on a thread of ours; at once, if it would not now.
     ///
     /// # Errors
     /// `EAGAIN`: no thread is to be had; `EMFILE`: no descriptor.
@@ -148,8 +154,8 @@ impl Start {
             source: errno,
         };
         let watched = self.born.as_ref().map(Born::watched).transpose().map_err(|errno| failed("dup", errno))?;
-        let is_over = move || watched.as_ref().is_none_or(Born::has_exited);
-        let told = flight::tell(&self.hold, is_over, call);
+        let seen = move || watched.as_ref().map_or(Seen::Ended, Born::seen);
+        let told = flight::tell(&self.hold, seen, call);
         told.map_err(|error| failed("a thread for", Errno::of(&error).unwrap_or(Errno::AGAIN)))
     }
 

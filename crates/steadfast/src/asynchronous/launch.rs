@@ -25,8 +25,6 @@ pub(crate) struct Launch<R: Engine> {
     alarm: Alarm<R>,
     ear: Arc<Ear>,
     is_heard: bool,
-    /// Since the last look.
-    was_told: bool,
     time: Option<VirtualTime<R>>,
     /// Before the next look, where the system has refused to tell.
     pause: Duration,
@@ -46,7 +44,6 @@ impl<R: Engine> Launch<R> {
             alarm: Alarm::default(),
             ear: Arc::default(),
             is_heard: false,
-            was_told: false,
             time,
             pause: SHORTEST,
         })
@@ -54,7 +51,8 @@ impl<R: Engine> Launch<R> {
 
     fn poll_start(&mut self, cx: &mut Context<'_>) -> Poll<Result<Child>> {
         let Some(starting) = &mut self.starting else { return Poll::Pending };
-        self.was_told |= self.ear.has_heard();
+        // What was said until now is seen now.
+        self.ear.has_heard();
         loop {
             match starting.look() {
                 Ok(None) => {}
@@ -63,15 +61,9 @@ impl<R: Engine> Launch<R> {
             }
             let ear = Arc::downgrade(&self.ear);
             let tell = move || ear.upgrade().into_iter().for_each(|ear| ear.notify(0));
-            let again = match self.is_heard {
-                // Told, and yet there is nothing to see: one that has failed is about to end, and has to be reaped. There is no event for it.
-                true => self.was_told,
+            self.is_heard = self.is_heard || starting.as_core().on_ready(tell.clone()).is_ok();
+            if !self.is_heard {
                 // No thread is to be had, now, and there is no other event.
-                false => starting.as_core().on_ready(tell.clone()).is_err(),
-            };
-            self.is_heard |= !again;
-            if again {
-                self.was_told = false;
                 soon(self.pause, tell);
                 self.pause = longer(self.pause);
             }
@@ -80,7 +72,6 @@ impl<R: Engine> Launch<R> {
             if !self.ear.has_heard() {
                 break;
             }
-            self.was_told = true;
         }
         if let Some(within) = self.within
             && self.alarm.poll(cx, Some(within.deadline)).is_ready()

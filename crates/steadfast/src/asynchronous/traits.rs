@@ -14,6 +14,9 @@ macro_rules! extend_for {
         /// The lines of both outputs of a child, as they come.
         pub type Lines = crate::asynchronous::Lines<$runtime>;
 
+        /// What a call of [`AsyncCommand`] gives: it borrows nothing, of the command either, and a function may return it.
+        pub type CommandFuture<T> = std::pin::Pin<Box<dyn Future<Output = crate::Result<T>> + Send>>;
+
         mod sealed {
             pub trait Sealed {}
             impl Sealed for crate::Command {}
@@ -69,99 +72,81 @@ macro_rules! extend_for {
             ///
             /// # Errors
             /// As [`Command::spawn`](crate::Command::spawn).
-            fn spawn_async(&self) -> impl Future<Output = crate::Result<Child>> + Send + 'static;
+            fn spawn_async(&self) -> CommandFuture<Child>;
 
             /// As [`spawn_async`](AsyncCommand::spawn_async), for at most `timeout` by the runtime's clock, from here on; as
             /// [`Command::spawn_timeout`](crate::Command::spawn_timeout).
             ///
             /// # Errors
             /// As [`Command::spawn_timeout`](crate::Command::spawn_timeout).
-            fn spawn_timeout_async(
-                &self,
-                timeout: std::time::Duration,
-            ) -> impl Future<Output = crate::Result<Child>> + Send + 'static;
+            fn spawn_timeout_async(&self, timeout: std::time::Duration) -> CommandFuture<Child>;
 
             /// Starts it, waits for it and gives its status.
             ///
             /// # Errors
             /// As [`Command::spawn`](crate::Command::spawn) and [`wait`](crate::asynchronous::Child::wait).
-            fn status_async(&self) -> impl Future<Output = crate::Result<crate::ExitStatus>> + Send + 'static;
+            fn status_async(&self) -> CommandFuture<crate::ExitStatus>;
 
             /// Starts it, reads its stdout and stderr to the end, and waits for it.
             ///
             /// # Errors
             /// As [`Command::spawn`](crate::Command::spawn) and
             /// [`wait_with_output`](crate::asynchronous::Child::wait_with_output).
-            fn output_async(&self) -> impl Future<Output = crate::Result<crate::Output>> + Send + 'static;
+            fn output_async(&self) -> CommandFuture<crate::Output>;
 
             /// Starts it and reads its stdout and stderr until it exits, for at most `timeout`: then it is killed, and what was read
             /// so far is returned all the same.
             ///
             /// # Errors
             /// As [`Command::spawn`](crate::Command::spawn) and [`capture`](crate::asynchronous::Child::capture).
-            fn output_timeout_async(
-                &self,
-                timeout: std::time::Duration,
-            ) -> impl Future<Output = crate::Result<crate::Captured>> + Send + 'static;
+            fn output_timeout_async(&self, timeout: std::time::Duration) -> CommandFuture<crate::Captured>;
 
             /// Starts it and reads its stdout and stderr as the options say.
             ///
             /// # Errors
             /// As [`Command::spawn`](crate::Command::spawn) and [`capture`](crate::asynchronous::Child::capture).
-            fn capture_async(
-                &self,
-                options: crate::Capture,
-            ) -> impl Future<Output = crate::Result<crate::Captured>> + Send + 'static;
+            fn capture_async(&self, options: crate::Capture) -> CommandFuture<crate::Captured>;
 
             /// Starts it, and returns its output line by line, as it comes; see [`Command::lines`](crate::Command::lines).
             ///
             /// # Errors
             /// As [`Command::spawn`](crate::Command::spawn).
-            fn lines_async(&self, options: crate::Capture) -> impl Future<Output = crate::Result<Lines>> + Send + 'static;
+            fn lines_async(&self, options: crate::Capture) -> CommandFuture<Lines>;
         }
 
         impl AsyncCommand for crate::Command {
-            fn spawn_async(&self) -> impl Future<Output = crate::Result<Child>> + Send + 'static {
+            fn spawn_async(&self) -> CommandFuture<Child> {
                 let launch = crate::asynchronous::Launch::<$runtime>::begin(self, Default::default(), None);
-                async move { launch?.await.map(Child::from) }
+                Box::pin(async move { launch?.await.map(Child::from) })
             }
 
-            fn spawn_timeout_async(
-                &self,
-                timeout: std::time::Duration,
-            ) -> impl Future<Output = crate::Result<Child>> + Send + 'static {
+            fn spawn_timeout_async(&self, timeout: std::time::Duration) -> CommandFuture<Child> {
                 let within = crate::asynchronous::within::<$runtime>(Some(timeout));
                 let launch = crate::asynchronous::Launch::<$runtime>::begin(self, Default::default(), within);
-                async move { launch?.await.map(Child::from) }
+                Box::pin(async move { launch?.await.map(Child::from) })
             }
 
-            fn status_async(&self) -> impl Future<Output = crate::Result<crate::ExitStatus>> + Send + 'static {
+            fn status_async(&self) -> CommandFuture<crate::ExitStatus> {
                 let run = crate::asynchronous::Run::<$runtime>::status(self);
-                async move { run?.wait().await }
+                Box::pin(async move { run?.wait().await })
             }
 
-            fn output_async(&self) -> impl Future<Output = crate::Result<crate::Output>> + Send + 'static {
+            fn output_async(&self) -> CommandFuture<crate::Output> {
                 let run = crate::asynchronous::Run::<$runtime>::captured(self);
-                async move { run?.output().await }
+                Box::pin(async move { run?.output().await })
             }
 
-            fn output_timeout_async(
-                &self,
-                timeout: std::time::Duration,
-            ) -> impl Future<Output = crate::Result<crate::Captured>> + Send + 'static {
+            fn output_timeout_async(&self, timeout: std::time::Duration) -> CommandFuture<crate::Captured> {
                 self.capture_async(crate::Capture::new().timeout(timeout).kill_on_timeout(true))
             }
 
-            fn capture_async(
-                &self,
-                options: crate::Capture,
-            ) -> impl Future<Output = crate::Result<crate::Captured>> + Send + 'static {
+            fn capture_async(&self, options: crate::Capture) -> CommandFuture<crate::Captured> {
                 let run = crate::asynchronous::Run::<$runtime>::captured_as(self, &options);
-                async move { run?.capture(&options).await }
+                Box::pin(async move { run?.capture(&options).await })
             }
 
-            fn lines_async(&self, options: crate::Capture) -> impl Future<Output = crate::Result<Lines>> + Send + 'static {
-                Lines::begin(self, options)
+            fn lines_async(&self, options: crate::Capture) -> CommandFuture<Lines> {
+                Box::pin(Lines::begin(self, options))
             }
         }
     };

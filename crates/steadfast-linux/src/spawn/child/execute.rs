@@ -116,7 +116,7 @@ fn begins_like_a_script(bytes: &[u8]) -> bool {
 }
 
 /// Tried again while somebody has the file open for writing (`ETXTBSY`): as a rule it is a program that was just written, and a child that
-/// another thread has just made and that has not come to its exec yet.
+/// another thread has just made and that has not come to its exec yet. The rule for all that is tried again: `once_more` in core.
 fn patiently(execute: impl Fn() -> Errno) -> Errno {
     const SHORTEST: i64 = 50_000;
     const LONGEST: i64 = 50_000_000;
