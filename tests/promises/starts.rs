@@ -5,6 +5,7 @@ use crate::contract::ACTOR;
 use crate::errors::each_system;
 use crate::input::{PATIENCE, runtime};
 use crate::leaks::{children, descriptors, each_backend, until};
+use crate::probing::answer_with;
 use crate::stage::Outcome;
 use crate::storm::noop;
 use nix::sys::signal::{Signal as Number, kill, killpg};
@@ -27,6 +28,7 @@ pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::new("start: Ctrl-Z while processes are being started, 400 times through each door", || each_system(ctrl_z)),
         Test::new("start: it is learnt how the spawner hears of an exec", learnt),
+        Test::that_may_skip("start: a filter that refuses futex(2) is no end of it", without_futex),
         Test::new("start: the score for the OOM killer is the child's alone", || each_system(oom_score)),
         Test::new("start: limits that pass at random, from 8 threads, among signals", storm),
         Test::new("start: a child that stops between its birth and its program is within the limit", || each_system(stopped)),
@@ -93,6 +95,22 @@ fn learnt() {
     });
     // Linux clears the word; who does not has another way.
     println!("{:?}", spawn_wait());
+}
+
+/// Whoever may not sleep on the word looks for the pipe's end from then on, and is not awake all the time.
+fn without_futex() -> Outcome {
+    learnt();
+    if spawn_wait() != SpawnWait::Word {
+        return Outcome::Skipped("the spawner does not wait by futex(2) here".into());
+    }
+    let system = System::pid_legacy();
+    answer_with(nix::libc::SYS_futex, Errno::PERM);
+    until("it is learnt that the word is not to be waited for", || {
+        assert_eq!(system.spawn(Command::new(ACTOR).args(["exit", "3"])).unwrap().wait().unwrap().code(), Some(3));
+        spawn_wait() == SpawnWait::Pipe
+    });
+    assert_eq!(system.spawn(Command::new(ACTOR).args(["exit", "3"])).unwrap().wait().unwrap().code(), Some(3));
+    Outcome::Passed
 }
 
 fn oom_score(system: &System) {
