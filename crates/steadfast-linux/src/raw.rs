@@ -2,6 +2,7 @@
 //! the child shares with a thread of ours that may run.
 
 use std::ffi::{c_int, c_long, c_void};
+use std::sync::atomic::{AtomicU64, Ordering};
 use steadfast_core::Errno;
 
 pub(crate) const CLONE_CLEAR_SIGHAND: u64 = 1 << 32;
@@ -149,8 +150,22 @@ pub(crate) unsafe fn clone(
     if pid == -1 { Err(errno()) } else { Ok(pid) }
 }
 
-/// The kernel's version as it says it: `(5, 16)`; all zero if it does not.
+/// The kernel's version as it says it: `(5, 16)`; all zero if it does not. Asked for once: it stays the same while we run.
 pub(crate) fn kernel_version() -> (u32, u32) {
+    static KNOWN: AtomicU64 = AtomicU64::new(0);
+    let known = match KNOWN.load(Ordering::Relaxed) {
+        0 => {
+            let (major, minor) = ask_kernel_version();
+            let version = u64::from(major) << 32 | u64::from(minor);
+            KNOWN.store(version, Ordering::Relaxed);
+            version
+        }
+        known => known,
+    };
+    ((known >> 32) as u32, known as u32)
+}
+
+fn ask_kernel_version() -> (u32, u32) {
     // SAFETY: utsname is arrays of bytes, for which all zero is a value.
     let mut name: libc::utsname = unsafe { std::mem::zeroed() };
     // SAFETY: room for what the kernel writes.
