@@ -19,6 +19,7 @@
 //! | `stack`, `arch`, `raw` | the stack of a child that shares our memory; `clone3` in assembly; system calls |
 
 mod arch;
+mod atomic;
 #[doc(hidden)]
 pub mod bare;
 mod clock;

@@ -150,6 +150,12 @@ pub(crate) unsafe fn clone(
     if pid == -1 { Err(errno()) } else { Ok(pid) }
 }
 
+/// One entry, for so many milliseconds: how many have an event, or -1.
+pub(crate) fn poll(entry: &mut libc::pollfd, time: c_int) -> c_int {
+    // SAFETY: one entry, which lives through the call.
+    unsafe { libc::poll(entry, 1, time) }
+}
+
 /// The kernel's version as it says it: `(5, 16)`; all zero if it does not. Asked for once: it stays the same while we run.
 pub(crate) fn kernel_version() -> (u32, u32) {
     static KNOWN: AtomicU64 = AtomicU64::new(0);

@@ -43,6 +43,7 @@
 use super::child::{Failure, Order};
 use super::step::Step;
 use crate::arch::LEAVES_ERRNO_ALONE;
+use crate::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use crate::clock::SystemClock;
 use crate::fork::generation;
 use crate::raw;
@@ -54,7 +55,6 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use steadfast_core::{Clock, Errno, Pauses, contain};
 
@@ -307,8 +307,8 @@ impl Hold {
         let mut poll = libc::pollfd { fd: channel.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         // Rounded up: who has less than a millisecond left need not look a thousand times.
         let time = time.as_nanos().div_ceil(1_000_000) as c_int;
-        // SAFETY: one pollfd, as is said. A signal is no event.
-        if unsafe { libc::poll(&raw mut poll, 1, time) } == 1 { poll.revents } else { 0 }
+        // A signal is no event.
+        if raw::poll(&mut poll, time) == 1 { poll.revents } else { 0 }
     }
 }
 
