@@ -68,7 +68,10 @@ macro_rules! extend_for {
         pub trait AsyncCommand: sealed::Sealed {
             /// Starts it, now, and not when the future is polled; ready once the program runs. The executor's thread is not blocked until
             /// then, as it is by [`Command::spawn`](crate::Command::spawn), but where the kernel suspends whoever starts a child
-            /// ([`SpawnWait::Suspended`](crate::SpawnWait::Suspended)). A start that takes its time has a small thread that waits for it. If the future is dropped before, the child is killed, and reaped in the background.
+            /// ([`SpawnWait::Suspended`](crate::SpawnWait::Suspended)). A start that takes its time has a small thread that waits for it. If the
+            /// future is dropped before, the child is killed, and reaped in the background.
+            ///
+            /// For many at a time, call it for each and await them all; no more than some hundreds, for each has a thread while it is not over.
             ///
             /// # Errors
             /// As [`Command::spawn`](crate::Command::spawn).
