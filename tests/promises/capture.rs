@@ -89,7 +89,8 @@ fn killed(system: &System) {
     assert_eq!((in_time.timed_out, in_time.into_output().unwrap().stdout), (false, b"quick\n".to_vec()));
     // A timeout of nothing, and one of for ever.
     let late = Command::new("sleep").arg("1000").output_timeout(Duration::ZERO).unwrap();
-    assert!(late.timed_out && !late.started && late.status.is_none());
+    // It may run before anybody looks at the time.
+    assert!(late.timed_out && late.started == late.status.is_some());
     assert!(Command::new("true").output_timeout(Duration::MAX).unwrap().status.unwrap().success());
 }
 
