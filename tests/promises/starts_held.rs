@@ -3,6 +3,7 @@
 use crate::Test;
 use crate::contract::ACTOR;
 use crate::errors::each_system;
+use crate::forking::in_child;
 use crate::input::{PATIENCE, runtime};
 use crate::leaks::{children, descriptors, until};
 use crate::stage::Outcome;
@@ -197,19 +198,11 @@ fn forked(_: &System, gate: &Gate, program: &Path) {
     let mut spawn: Option<Held> = Some(Command::new(program).spawn_async());
     let events = gate.holds();
     assert!(spawn.as_mut().unwrap().as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-    let mut in_a_copy = |act: fn(Held) -> i32| {
-        let copy = bare::fork(|| act(spawn.take().unwrap()));
-        let copy = nix::unistd::Pid::from_raw(copy.unwrap().as_raw());
-        assert_eq!(nix::sys::wait::waitpid(copy, None).unwrap(), nix::sys::wait::WaitStatus::Exited(copy, 0));
-    };
-    in_a_copy(|spawn| {
-        drop(spawn);
-        0
-    });
+    in_child(|| drop(spawn.take()));
     // It is no child there, and no handle of one.
-    in_a_copy(|mut spawn| {
-        let polled = spawn.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-        i32::from(!matches!(polled, std::task::Poll::Ready(Err(error)) if error.errno() == Some(Errno::CHILD)))
+    in_child(|| {
+        let polled = spawn.take().unwrap().as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(polled, std::task::Poll::Ready(Err(error)) if error.errno() == Some(Errno::CHILD)));
     });
     gate.lets_through(&events);
     let status = runtime().block_on(async { spawn.take().unwrap().await.unwrap().wait().await.unwrap() });

@@ -55,8 +55,7 @@ mod tests {
         let (_, writer) = io::pipe().unwrap();
         let mut wanted = libc::pollfd { fd: writer.as_raw_fd(), events: 0, revents: 0 };
         while wanted.revents & libc::POLLERR == 0 {
-            // SAFETY: one entry, which lives through the call.
-            unsafe { libc::poll(&raw mut wanted, 1, -1) };
+            raw::poll(&mut wanted, -1);
         }
         writer
     }

@@ -165,8 +165,7 @@ pub(crate) fn is_quiet_child(pid: i32) -> bool {
 /// A pidfd is readable when the process has exited (pidfd_open(2)).
 pub(crate) fn is_readable(pidfd: BorrowedFd<'_>) -> bool {
     let mut poll = libc::pollfd { fd: pidfd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-    // SAFETY: one pollfd, as is said.
-    unsafe { libc::poll(&raw mut poll, 1, 0) == 1 }
+    raw::poll(&mut poll, 0) == 1
 }
 
 /// Reaps the process behind a pidfd, however long that takes.
@@ -175,8 +174,8 @@ pub(crate) fn reap_by(pidfd: BorrowedFd<'_>) -> Result<Option<Exit>, Errno> {
         let answer = waitid(Target::Pidfd(pidfd), Blocking::Block, Reaping::Reap);
         if answer == Ok(None) {
             let mut poll = libc::pollfd { fd: pidfd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-            // SAFETY: one pollfd, as is said. Whatever it answers, the next look tells.
-            unsafe { libc::poll(&raw mut poll, 1, -1) };
+            // Whatever it answers, the next look tells.
+            raw::poll(&mut poll, -1);
         }
         answer
     })

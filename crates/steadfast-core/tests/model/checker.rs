@@ -220,6 +220,15 @@ impl Condvar {
     }
 }
 
+/// So many interruptions as are asked for (`MODEL_INTERRUPTIONS`), or else so many.
+pub(crate) fn interruptions_or(usual: Option<usize>) -> Option<usize> {
+    match std::env::var("MODEL_INTERRUPTIONS") {
+        Ok(text) if text == "all" => None,
+        Ok(text) => Some(text.parse().expect("MODEL_INTERRUPTIONS is a number, or `all`")),
+        Err(_) => usual,
+    }
+}
+
 /// Runs it in every order of its threads, and tells how many there were; or only in those in which threads that could go on are
 /// interrupted so many times at the most.
 ///

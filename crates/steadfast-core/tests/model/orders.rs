@@ -109,11 +109,7 @@ pub(crate) fn run<M: Machine>(machines: &[M], acts: &[Act], others: Vec<Trial>) 
 
 /// Panics in the first order that breaks a promise.
 fn in_every_order<M: Machine>(machine: M, acts: [Act; 3]) {
-    let interruptions = match std::env::var("MODEL_INTERRUPTIONS") {
-        Ok(text) if text == "all" => None,
-        Ok(text) => Some(text.parse().expect("MODEL_INTERRUPTIONS is a number, or `all`")),
-        Err(_) => machine.interruptions(&acts),
-    };
+    let interruptions = checker::interruptions_or(machine.interruptions(&acts));
     let orders = checker::in_every_order(interruptions, move || in_one_order(machine, acts));
     if std::env::var_os("MODEL_VERBOSE").is_some() {
         println!("{machine:?} {acts:?}: {orders} orders");

@@ -77,11 +77,11 @@ impl Born {
 
     /// How far it has come, by a look that takes nothing. Its end without a pidfd by `/proc`: waitid(2) may be what is fatal here.
     pub(super) fn seen(&self) -> Seen {
-        match (&self.pidfd, self.in_proc()) {
-            (Some(pidfd), _) if is_readable(pidfd.as_fd()) => Seen::Ended,
-            // The pidfd says so too in a moment.
-            (Some(_), None | Some(Seen::Ended)) => Seen::Nothing,
-            (_, seen) => seen.unwrap_or(Seen::Unknown),
+        match &self.pidfd {
+            Some(pidfd) if is_readable(pidfd.as_fd()) => Seen::Ended,
+            // Of an end the pidfd tells, in a moment.
+            Some(_) => self.in_proc().filter(|seen| *seen == Seen::Executed).unwrap_or(Seen::Nothing),
+            None => self.in_proc().unwrap_or(Seen::Unknown),
         }
     }
 

@@ -4,6 +4,8 @@
 //! What is asked of them: that what the child borrows is freed when it has left our memory, never before, and once; that nobody sleeps for
 //! ever; that who is told finds an answer. `MODEL_INTERRUPTIONS=all` leaves no order out, which takes two minutes.
 
+#[path = "../../../steadfast-core/tests/model/background.rs"]
+mod background;
 #[path = "../../../steadfast-core/tests/model/checker.rs"]
 #[allow(dead_code, reason = "not all of it is used here")]
 mod checker;
@@ -17,11 +19,7 @@ use others::{arch, atomic, clock, fork, raw, stack, thread, wait};
 fn main() {
     let trial = |case: spawn::Case| {
         Trial::test(format!("every order: {case:?}"), move || {
-            let interruptions = match std::env::var("MODEL_INTERRUPTIONS") {
-                Ok(text) if text == "all" => None,
-                Ok(text) => Some(text.parse().expect("MODEL_INTERRUPTIONS is a number, or `all`")),
-                Err(_) => case.interruptions(),
-            };
+            let interruptions = checker::interruptions_or(case.interruptions());
             let orders = checker::in_every_order(interruptions, move || spawn::in_one_order(case));
             if std::env::var_os("MODEL_VERBOSE").is_some() {
                 println!("{case:?}: {orders} orders");

@@ -1,12 +1,13 @@
 //! The machine: the real backend's process, in the world of `os.rs`.
 
+use crate::background::join_background;
 use crate::birth::Birth;
 use crate::calls::WaitCall;
 use crate::checker::share;
 use crate::held::{Identity, LegacyProcess};
 use crate::orders::{Act, Machine};
 use crate::orphans;
-use crate::os::{self, Life, SystemClock, WORLD, join_threads};
+use crate::os::{self, Life, SystemClock, WORLD};
 use std::sync::Arc;
 use steadfast_core::{BackendProcess, Clock, Pid};
 
@@ -39,7 +40,7 @@ impl Machine for Number {
 
     fn is_left_clean(self) {
         orphans::reap();
-        join_threads();
+        join_background();
         share(&WORLD, |world| assert!(matches!(world.life, Life::Reaped), "a zombie is left"));
     }
 }

@@ -15,6 +15,8 @@ mod lock {
 #[allow(dead_code, missing_docs, unreachable_pub, unused_imports, reason = "a copy, of which not everything is used")]
 mod process;
 
+#[path = "../../../steadfast-core/tests/model/background.rs"]
+mod background;
 #[path = "../../../steadfast-core/tests/model/checker.rs"]
 mod checker;
 #[path = "../../../steadfast-core/tests/model/orders.rs"]

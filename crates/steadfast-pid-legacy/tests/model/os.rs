@@ -1,5 +1,6 @@
 //! The system calls that a process held by its number makes, in a world of one process.
 
+pub(crate) use crate::background::spawn_quiet_thread;
 pub(crate) use crate::checker::{Mutex, MutexGuard};
 
 use crate::checker::{self, share, wait_for};
@@ -33,8 +34,6 @@ thread_local! {
     pub(crate) static WORLD: RefCell<World> = RefCell::default();
     /// How many seconds have passed for each thread: those that it has waited for.
     static PASSED: RefCell<BTreeMap<usize, u64>> = RefCell::default();
-    /// Those that were started and may not be over yet.
-    static THREADS: RefCell<Vec<shuttle::thread::JoinHandle<()>>> = RefCell::default();
 }
 
 /// Nobody forks.
@@ -104,20 +103,6 @@ pub(crate) fn waitid(Target::Pid(pid): Target, blocking: Blocking, reaping: Reap
             None
         }
     })
-}
-
-pub(crate) fn spawn_quiet_thread(_: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
-    let thread = shuttle::thread::spawn(|| {
-        checker::remember_only(&"watches");
-        run();
-        checker::remember_only(&"has watched");
-    });
-    THREADS.with_borrow_mut(|threads| threads.push(thread));
-    Ok(())
-}
-
-pub(crate) fn join_threads() {
-    THREADS.take().into_iter().for_each(|thread| thread.join().expect("it does not panic"));
 }
 
 /// Whoever waits here for a short time does so for no time, and the clock moves on; for a long time, until he is woken.
