@@ -85,8 +85,8 @@ pub trait BackendStart: Send {
     /// checks; without one it waits for ever. It is not called again once it has returned something else.
     ///
     /// # Errors
-    /// [`Error::Spawn`](crate::Error::Spawn) with the stage; then no child, zombie or descriptor is left. With a deadline, a process that has failed and
-    /// has not ended by then may be left: to drop the start gives it up.
+    /// [`Error::Spawn`](crate::Error::Spawn) with the stage; then no child, zombie or descriptor is left. A process that has
+    /// failed, and has not ended when the deadline passes, may be left: to drop the start gives it up.
     fn wait(&mut self, deadline: Option<Instant>) -> Result<Option<Spawned>>;
 
     /// Calls `tell` once, from the moment on in which [`wait`](Self::wait) has something to return: on any thread, also before this returns. It

@@ -163,6 +163,8 @@ pub(super) struct Hold {
     is_free: AtomicBool,
     /// There may be two who sleep on the word, and the kernel wakes one.
     is_watched: AtomicBool,
+    /// The child has told of a failure through the channel, where it may have been read by now.
+    has_told: AtomicBool,
 }
 
 // SAFETY: what is changed behind the pointer is atomic, or only the child's; the rest is `Send` and `Sync`, but for raw pointers into what the
@@ -181,7 +183,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(1);
 impl Hold {
     /// Takes over a flight, which came from [`Flight::new`] and has a child by now, unless it `is_free`.
     pub(super) fn new(flight: NonNull<Flight>, way: Way, channel: Option<OwnedFd>, is_copy: bool, is_free: bool) -> Hold {
-        Hold { flight, way, channel, is_copy, is_free: is_free.into(), is_watched: false.into() }
+        Hold { flight, way, channel, is_copy, is_free: is_free.into(), is_watched: false.into(), has_told: false.into() }
     }
 
     fn flight(&self) -> &Flight {
@@ -264,7 +266,7 @@ impl Hold {
     /// Why the child has failed, if it has. Of one that has left.
     pub(super) fn failure(&self) -> Option<Failure> {
         match &self.channel {
-            Some(_) if self.is_copy && self.channel_events(Duration::ZERO) == 0 => None,
+            Some(_) if self.is_copy && !self.has_failed() => None,
             Some(channel) if self.is_copy => read_failure(channel),
             _ => self.order().report.failure(),
         }
@@ -272,10 +274,14 @@ impl Hold {
 
     /// Whether it has told of a failure; what it told stays.
     fn has_failed(&self) -> bool {
-        match self.is_copy {
-            true => self.channel_events(Duration::ZERO) & libc::POLLIN != 0,
-            false => self.order().report.failure().is_some(),
+        if !self.is_copy {
+            return self.order().report.failure().is_some();
         }
+        // Before anybody reads it, so that those who do not still know.
+        if self.channel_events(Duration::ZERO) & libc::POLLIN != 0 {
+            self.has_told.store(true, Ordering::Release);
+        }
+        self.has_told.load(Ordering::Acquire)
     }
 
     fn sleep_on_word(&self, slice: Duration) {
@@ -325,7 +331,7 @@ impl Drop for Hold {
     }
 }
 
-/// What the child told, if it did: to be asked only when there is something to read, or the end, for others may have the other end.
+/// What the child told: to be asked only when there is something to read, for others may have the other end.
 fn read_failure(channel: &OwnedFd) -> Option<Failure> {
     let mut message = [0_u8; 8];
     loop {

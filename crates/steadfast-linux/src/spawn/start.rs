@@ -2,11 +2,12 @@
 
 use super::clone::{Born, WantPidfd};
 use super::flight::{self, Hold, Loan, Seen, SpawnWait};
+use crate::clock::SystemClock;
 use crate::fork::generation;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
-use steadfast_core::{Errno, Error, Pid, Stage};
+use steadfast_core::{Clock, Errno, Error, Pid, Stage};
 
 /// A child that runs its program.
 #[derive(Debug)]
@@ -86,8 +87,8 @@ impl Start {
     /// Not to be asked again after it has answered.
     ///
     /// # Errors
-    /// As [`start`](super::start), of the steps of the child. A child that has failed, and has not ended by the deadline or is not to be reaped, is
-    /// still there for [`give_up`](Self::give_up). `ECHILD` in the copy that a fork(2) has made of us: it is the original's child.
+    /// As [`start`](super::start), of the steps of the child. A child that has failed, and has not ended when the deadline passes or is not to be
+    /// reaped, is still there for [`give_up`](Self::give_up). `ECHILD` in the copy that a fork(2) has made of us: it is the original's child.
     pub fn wait(&mut self, deadline: Option<Instant>) -> Option<Result<Child, Error>> {
         let program = self.hold.order().plan.program();
         let failed = |stage, source| Error::Spawn { program: program.to_owned(), stage, source };
@@ -95,6 +96,7 @@ impl Start {
             Some(born) if self.generation == generation() => born,
             _ => return Some(Err(failed(Stage::Clone, Errno::CHILD))),
         };
+        let only_looks = deadline.is_some_and(|deadline| deadline <= SystemClock.now());
         if self.error.is_none() {
             if !self.hold.wait(deadline, || born.seen()) {
                 self.born = Some(born);
@@ -112,6 +114,11 @@ impl Start {
         if self.error.is_some() {
             // Without the pidfd that was wanted it has not come beyond its first step, and nobody could be given it to reap.
             let can_be_given_up = born.pidfd.is_some() || self.want == WantPidfd::No;
+            if only_looks && can_be_given_up && born.seen() == Seen::Nothing {
+                // It is about to end, and whoever looks does so again when it has.
+                self.born = Some(born);
+                return None;
+            }
             let is_reaped = match deadline {
                 Some(deadline) if can_be_given_up => born.reap_until(deadline),
                 _ => born.reap(),

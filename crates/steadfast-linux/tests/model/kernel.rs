@@ -13,6 +13,10 @@ pub(crate) struct World {
     pub(crate) is_killed: bool,
     /// It has told of a failure.
     pub(crate) has_failed: bool,
+    /// And that is in the pipe.
+    has_message: bool,
+    /// What it uses is its own.
+    pub(crate) has_copy: bool,
     /// What it borrows is gone.
     pub(crate) is_freed: bool,
     pub(crate) was_told: bool,
@@ -73,7 +77,11 @@ impl World {
 
     /// The child uses what it borrows.
     pub(crate) fn uses(&self) {
-        assert!(!self.is_freed, "the child uses what was freed");
+        assert!(self.has_copy || !self.is_freed, "the child uses what was freed");
+    }
+
+    pub(crate) fn fails(&mut self) {
+        (self.has_failed, self.has_message) = (true, true);
     }
 
     /// The child has left our memory.
@@ -102,7 +110,7 @@ impl World {
 
     /// Of the channel.
     fn events(&self) -> i16 {
-        let data = if self.has_failed { libc::POLLIN } else { 0 };
+        let data = if self.has_message { libc::POLLIN } else { 0 };
         let end = if self.life == Life::Borrows { 0 } else { libc::POLLHUP };
         data | end
     }
@@ -145,6 +153,11 @@ pub(crate) fn poll(blocks: bool) -> i16 {
         let is_over = !blocks || world.events() != 0 || world.is_over_for(is_limited);
         is_over.then(|| world.events())
     })
+}
+
+/// Whether there was a message: there is none from then on.
+pub(crate) fn read() -> bool {
+    share(&WORLD, |world| std::mem::take(&mut world.has_message))
 }
 
 /// Until something has changed that is not an event of its own.

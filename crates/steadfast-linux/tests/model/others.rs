@@ -1,8 +1,7 @@
 //! What `flight.rs` and `start.rs` take from their crate, here.
 
-use crate::checker::{self, share};
+use crate::checker::share;
 use crate::kernel::{self, WORLD};
-use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -74,7 +73,7 @@ pub(crate) mod fork {
 }
 
 pub(crate) mod raw {
-    /// futex(2) on the word; read(2) is for children that have a copy, of which there is none.
+    /// futex(2) on the word, read(2) from the pipe.
     macro_rules! syscall {
         (libc::SYS_futex, $word:expr, libc::FUTEX_WAIT, $value:expr, $time:expr) => {
             crate::others::futex_wait($word, $time)
@@ -103,8 +102,9 @@ pub(crate) unsafe fn futex_wake(_: *mut u32, _: i32) -> Result<i64, steadfast_co
     Ok(0)
 }
 
-pub(crate) unsafe fn read(_: i32, _: *mut u8, _: usize) -> Result<i64, steadfast_core::Errno> {
-    unreachable!("no child has a copy of our memory")
+/// What the message says does not matter.
+pub(crate) unsafe fn read(_: i32, _: *mut u8, length: usize) -> Result<i64, steadfast_core::Errno> {
+    Ok(if kernel::read() { length as i64 } else { 0 })
 }
 
 pub(crate) mod stack {
@@ -116,31 +116,13 @@ pub(crate) mod stack {
 }
 
 pub(crate) mod thread {
-    pub(crate) use super::spawn_quiet_thread;
+    pub(crate) use crate::background::spawn_quiet_thread;
 }
 
 pub(crate) mod wait {
     pub(crate) fn own_peak() -> u64 {
         0
     }
-}
-
-thread_local! {
-    static THREADS: RefCell<Vec<shuttle::thread::JoinHandle<()>>> = RefCell::default();
-}
-
-pub(crate) fn spawn_quiet_thread(_: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
-    let thread = shuttle::thread::spawn(|| {
-        checker::remember_only(&"waits beside");
-        run();
-        checker::remember_only(&"has waited beside");
-    });
-    THREADS.with_borrow_mut(|threads| threads.push(thread));
-    Ok(())
-}
-
-pub(crate) fn join_threads() {
-    THREADS.take().into_iter().for_each(|thread| thread.join().expect("it does not panic"));
 }
 
 pub(crate) struct SystemClock;

@@ -7,9 +7,10 @@ mod flight;
 #[allow(dead_code, missing_docs, unreachable_pub, reason = "a copy, of which not everything is used")]
 mod start;
 
+use crate::background::{join_background, spawn_quiet_thread};
 use crate::checker::{remember_only, share, wait_for};
 use crate::kernel::{self, Life, WORLD};
-use crate::others::{LIMIT, beginning, join_threads, spawn_quiet_thread};
+use crate::others::{LIMIT, beginning};
 use crate::stack::Stack;
 use clone::{Born, WantPidfd};
 use flight::{Flight, Hold, SpawnWait, Way};
@@ -45,7 +46,7 @@ mod child {
     impl Drop for Order {
         fn drop(&mut self) {
             share(&WORLD, |world| {
-                assert!(world.life != Life::Borrows, "what a child borrows is freed");
+                assert!(world.has_copy || world.life != Life::Borrows, "what a child borrows is freed");
                 assert!(!world.is_freed, "it is freed twice");
                 world.is_freed = true;
             });
@@ -133,6 +134,8 @@ enum Kernel {
     LosesWord,
     /// The pipe's end tells of an exec, and the word of an end.
     EndsPipe,
+    /// And there is no word: the child has a copy of our memory.
+    CopiesMemory,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -167,7 +170,7 @@ const STARTERS: [Starter; 5] =
 
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = vec![];
-    for kernel in [Kernel::ClearsWord, Kernel::LosesWord, Kernel::EndsPipe] {
+    for kernel in [Kernel::ClearsWord, Kernel::LosesWord, Kernel::EndsPipe, Kernel::CopiesMemory] {
         for fate in [Fate::Executes, Fate::Fails, Fate::IsHeld] {
             for starter in STARTERS {
                 for is_killed in [false, true] {
@@ -192,10 +195,12 @@ pub(crate) fn in_one_order(case: Case) {
     };
     let flight = Flight::new(order, Stack);
     let (way, channel) = match case.kernel {
-        Kernel::EndsPipe => (Way::Channel, std::fs::File::open("/dev/null").ok().map(Into::into)),
+        Kernel::EndsPipe | Kernel::CopiesMemory => (Way::Channel, std::fs::File::open("/dev/null").ok().map(Into::into)),
         _ => (Way::Word, None),
     };
-    let hold = Hold::new(flight, way, channel, false, false);
+    let has_copy = case.kernel == Kernel::CopiesMemory;
+    WORLD.with_borrow_mut(|world| world.has_copy = has_copy);
+    let hold = Hold::new(flight, way, channel, has_copy, has_copy);
     let born = Born { pidfd: None };
     let start = Start::new(Pid::MAX, hold, born, WantPidfd::No, [None, None, None], None, false);
 
@@ -208,7 +213,7 @@ pub(crate) fn in_one_order(case: Case) {
     }
     threads.push(spawn("the starter", move || begin(case, start)));
     threads.into_iter().for_each(|thread| thread.join().expect("it does not panic"));
-    join_threads();
+    join_background();
     WORLD.with_borrow(|world| {
         assert!(world.is_freed, "what the child has borrowed stays for ever");
         assert_eq!(world.life, Life::Reaped, "a zombie is left");
@@ -225,7 +230,7 @@ fn spawn(who: &'static str, run: impl FnOnce() + Send + 'static) -> shuttle::thr
 
 /// The child's life.
 fn live(case: Case) {
-    let clears_at_end = case.kernel != Kernel::LosesWord;
+    let clears_at_end = !matches!(case.kernel, Kernel::LosesWord | Kernel::CopiesMemory);
     let use_it = || {
         share(&WORLD, |world| {
             world.uses();
@@ -237,14 +242,16 @@ fn live(case: Case) {
             Fate::Executes => share(&WORLD, |world| {
                 world.uses();
                 if !world.is_killed {
-                    world.leaves(Life::Executed, case.kernel != Kernel::EndsPipe);
+                    world.leaves(Life::Executed, !matches!(case.kernel, Kernel::EndsPipe | Kernel::CopiesMemory));
                 }
                 world.is_killed
             }),
             Fate::Fails => {
                 let is_killed = share(&WORLD, |world| {
                     world.uses();
-                    world.has_failed |= !world.is_killed;
+                    if !world.is_killed {
+                        world.fails();
+                    }
                     world.is_killed
                 });
                 is_killed || use_it()
@@ -256,7 +263,7 @@ fn live(case: Case) {
         wait_for(&WORLD, |world| world.is_killed.then_some(()));
     } else {
         // Who has told of a failure ends by itself, and the word is cleared.
-        let clears = clears_at_end || !is_killed;
+        let clears = clears_at_end || (!is_killed && case.kernel == Kernel::LosesWord);
         share(&WORLD, |world| world.leaves(Life::Ends, clears));
     }
     share(&WORLD, |world| world.life = Life::Zombie);
@@ -293,7 +300,11 @@ fn begin(case: Case, mut start: Start) {
             kernel::kill();
             kernel::reap(true);
         }
-        Some(Err(_)) => assert_eq!(case.fate, Fate::Fails),
+        Some(Err(_)) => {
+            assert_eq!(case.fate, Fate::Fails);
+            let has_time = case.starter != Starter::WaitsUntilTimeIsUp;
+            assert!(!has_time || WORLD.with_borrow(|world| world.life == Life::Reaped), "who is told has a zombie left");
+        }
         None => assert!(!matches!(case.starter, Starter::Waits | Starter::WaitsBesideWhoTells)),
     }
     if let Some(GivenUp { loan, .. }) = start.give_up() {

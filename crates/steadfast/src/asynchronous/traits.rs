@@ -74,7 +74,7 @@ macro_rules! extend_for {
             /// For many at a time, call it for each and await them all; no more than some hundreds, for each has a thread while it is not over.
             ///
             /// # Errors
-            /// As [`Command::spawn`](crate::Command::spawn). The child that has failed is reaped by then, or a moment later in the background.
+            /// As [`Command::spawn`](crate::Command::spawn).
             fn spawn_async(&self) -> CommandFuture<Child>;
 
             /// As [`spawn_async`](AsyncCommand::spawn_async), for at most `timeout` by the runtime's clock, from here on; as
