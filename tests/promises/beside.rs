@@ -19,7 +19,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use steadfast::backend::{Attributes, BackendInfo, BackendProcess, BackendStart, Clock, Plan, ProcessBackend, Until, Watcher};
+use steadfast::backend::{
+    Attributes, BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, JobPlan, Plan, ProcessBackend, Until, Watcher,
+};
 use steadfast::{Command, ErrorKind, Pid, Result, Signal, Stdio, System};
 use steadfast_conformance::{Outcome, Subject, promises};
 use steadfast_linux::bare;
@@ -155,6 +157,9 @@ impl ProcessBackend for AsUser {
     }
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
         self.backend.find(pid)
+    }
+    fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {
+        self.backend.job(plan)
     }
 }
 

@@ -6,9 +6,10 @@ use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 use steadfast::mock::{Kernel, Script};
 use steadfast::{Door, Pid, Probe, System};
-use steadfast_conformance::{Act, Outcome, Promise, Subject, promises, same_answers};
+use steadfast_conformance::{Act, Kin, Outcome, Promise, Subject, promises, same_answers};
 pub(crate) use steadfast_tests::tells_lost_status;
 
 /// The child program of all tests.
@@ -168,6 +169,20 @@ fn mock(backend: impl Fn(&Kernel) -> Arc<dyn steadfast::backend::ProcessBackend>
         .next_pid(move |pid| chooser.set_last_pid(pid.as_raw() - 1))
 }
 
+/// Starts a process that is related to it like that. What it starts has set itself up when its parent has slept.
+fn beget(kin: Kin) -> Script {
+    let alone = || Script::new().read_stdin_to_end();
+    let apart = || Script::new().new_session().read_stdin_to_end();
+    let set_up = |script: Script| script.sleep(Duration::from_micros(1));
+    set_up(match kin {
+        Kin::Child => Script::new().spawn(alone()),
+        Kin::Group => Script::new().spawn(Script::new().new_group().read_stdin_to_end()),
+        Kin::Session => Script::new().spawn(apart()),
+        Kin::Orphan => Script::new().spawn(Script::new().spawn(alone())).wait_for_child(),
+        Kin::Daemon => Script::new().spawn(Script::new().spawn(apart())).wait_for_child(),
+    })
+}
+
 /// What the actor does, for a simulated process.
 fn script(args: &[OsString]) -> Script {
     let ready = Script::new();
@@ -179,6 +194,8 @@ fn script(args: &[OsString]) -> Script {
             ready.on(signal, handler).write_stdout("ready\n").run_forever()
         }
         Act::Shrug(signal) => ready.ignore(signal).write_stdout("ready\n").run_forever(),
+        Act::Beget(kin) => beget(kin).write_stdout("ready\n").run_forever(),
+        Act::BegetAndExit(kin) => beget(kin).write_stdout("ready\n").exit(0),
         Act::UntilEof(code) => ready.write_stdout("ready\n").read_stdin_to_end().exit(code.into()),
     }
 }

@@ -21,9 +21,10 @@ use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 use steadfast::backend::{
-    BackendInfo, BackendProcess, BackendStart, Clock, OnExit, Plan, ProcessBackend, Spawned, Until, and_then,
+    Attributes, BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, JobPlan, OnExit, Plan, ProcessBackend, Spawned,
+    Until, and_then,
 };
-use steadfast::{Errno, Exit, Pid, Result, Signal};
+use steadfast::{Containment, Errno, Exit, JobUsage, Pid, Result, Signal};
 use steadfast_conformance::{Act, Outcome};
 
 /// A backend whose answers are held against what is known of each child.
@@ -35,6 +36,8 @@ pub(crate) struct Ledger {
 #[derive(Default)]
 struct Book {
     lives: Vec<Life>,
+    /// What was asked for, of any job.
+    sent_to_jobs: Vec<i32>,
     /// Taken by the rogue before the spawn was back.
     unclaimed: Vec<(Pid, ExitStatus)>,
     taken: u64,
@@ -49,6 +52,8 @@ struct Life {
     pid: Pid,
     /// What it exits with, if it does.
     code: Option<i32>,
+    /// Whether it was started in a job.
+    in_job: bool,
     /// What was asked for, delivered or not.
     sent: Vec<i32>,
     /// How it ended, as far as anybody was told.
@@ -123,9 +128,11 @@ impl Book {
         was_taken && !lost.is_empty() && others.into_iter().all(follows)
     }
 
-    fn born(&mut self, pid: Pid, code: Option<i32>) -> usize {
+    fn born(&mut self, pid: Pid, code: Option<i32>, in_job: bool) -> usize {
         let life = self.lives.len();
-        self.lives.push(Life { pid, code, sent: Vec::new(), end: None, is_reaped: false, is_abandoned: false });
+        // Its job may have been killed before anybody had heard of it.
+        let sent = if in_job { self.sent_to_jobs.clone() } else { Vec::new() };
+        self.lives.push(Life { pid, code, in_job, sent, end: None, is_reaped: false, is_abandoned: false });
         if let Some(index) = self.unclaimed.iter().position(|(taken, _)| *taken == pid) {
             let (_, status) = self.unclaimed.swap_remove(index);
             self.reaped(life, status);
@@ -155,6 +162,49 @@ fn lock(book: &Mutex<Book>) -> MutexGuard<'_, Book> {
     book.lock().expect("nobody panics with the book")
 }
 
+/// A job whose signals may be any member's.
+struct Whole {
+    job: Arc<dyn BackendJob>,
+    book: Arc<Mutex<Book>>,
+}
+
+impl BackendJob for Whole {
+    fn containment(&self) -> Containment {
+        self.job.containment()
+    }
+    fn join(&self, attributes: &mut Attributes) -> Result<(), String> {
+        self.job.join(attributes)
+    }
+    fn born(&self, pid: Pid) {
+        self.job.born(pid);
+    }
+    fn signal(&self, signal: Signal) -> Result<bool> {
+        let mut book = lock(&self.book);
+        book.sent_to_jobs.push(signal.as_raw());
+        book.lives.iter_mut().filter(|life| life.in_job).for_each(|life| life.sent.push(signal.as_raw()));
+        drop(book);
+        self.job.signal(signal)
+    }
+    fn freeze(&self, deadline: Option<Instant>) -> Result<bool> {
+        self.job.freeze(deadline)
+    }
+    fn thaw(&self) -> Result<()> {
+        self.job.thaw()
+    }
+    fn members(&self) -> Result<Vec<Pid>> {
+        self.job.members()
+    }
+    fn wait_empty(&self, deadline: Option<Instant>) -> Result<bool> {
+        self.job.wait_empty(deadline)
+    }
+    fn on_empty(self: Arc<Self>, tell: OnExit) -> Result<()> {
+        Arc::clone(&self.job).on_empty(tell)
+    }
+    fn usage(&self) -> Result<JobUsage> {
+        self.job.usage()
+    }
+}
+
 impl ProcessBackend for Ledger {
     fn info(&self) -> BackendInfo {
         self.backend.info()
@@ -168,13 +218,14 @@ impl ProcessBackend for Ledger {
     fn start(&self, plan: &Plan) -> Result<Box<dyn BackendStart>> {
         let code = match Act::from_args(plan.args()) {
             Some(Act::Exit(code) | Act::ExitOn(_, code) | Act::UntilEof(code)) => Some(code.into()),
+            Some(Act::BegetAndExit(_)) => Some(0),
             _ => None,
         };
-        let book = Arc::clone(&self.book);
+        let (book, in_job) = (Arc::clone(&self.book), plan.job().is_some());
         let start = self.backend.start(plan)?;
         Ok(and_then(start, move |spawned| {
             let spawned = spawned?;
-            let life = lock(&book).born(spawned.pid, code);
+            let life = lock(&book).born(spawned.pid, code, in_job);
             let process = Arc::new(Entry { process: spawned.process, life: Some(life), book });
             Ok(Spawned { process, ..spawned })
         }))
@@ -183,6 +234,9 @@ impl ProcessBackend for Ledger {
         let process = self.backend.find(pid)?;
         let life = lock(&self.book).lives.iter().rposition(|life| life.pid == pid);
         Ok(Arc::new(Entry { process, life, book: Arc::clone(&self.book) }))
+    }
+    fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {
+        Ok(Arc::new(Whole { job: self.backend.job(plan)?, book: Arc::clone(&self.book) }))
     }
 }
 

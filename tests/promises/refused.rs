@@ -16,7 +16,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 use steadfast::backend::{
-    BackendInfo, BackendProcess, BackendStart, Clock, OnExit, Plan, ProcessBackend, Spawned, Until, and_then,
+    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, JobPlan, OnExit, Plan, ProcessBackend, Spawned, Until, and_then,
 };
 use steadfast::tokio::AsyncProcess;
 use steadfast::{Child, Command, Errno, Error, ErrorKind, Exit, Pid, Process, Result, Signal, Stdio, System, WaitSet, wait_any};
@@ -130,6 +130,10 @@ impl ProcessBackend for Refusing {
 
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
         Ok(Held::new(self.backend.find(pid)?, &self.will))
+    }
+
+    fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {
+        self.backend.job(plan)
     }
 }
 

@@ -5,14 +5,16 @@ mod player;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal as Named, sigprocmask};
 use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio, exit};
-use steadfast_conformance::Act;
+use steadfast_conformance::{Act, Kin};
 
 fn main() {
     let args: Vec<_> = std::env::args_os().skip(1).collect();
     match &args[..] {
         [verb, theatre] if verb == "play" => player::play(theatre.as_ref()),
         [verb] if verb == "neglect" => neglect(),
+        [verb] if verb == "lead" => lead(),
         _ => {}
     }
     match Act::from_args(&args) {
@@ -35,6 +37,16 @@ fn main() {
             ready();
             wait_for_ever();
         }
+        Some(Act::Beget(kin)) => {
+            beget(kin);
+            ready();
+            wait_for_ever();
+        }
+        Some(Act::BegetAndExit(kin)) => {
+            beget(kin);
+            ready();
+            exit(0);
+        }
         Some(Act::UntilEof(code)) => {
             ready();
             until_eof();
@@ -42,6 +54,44 @@ fn main() {
         }
         None => fail(&format!("the actor does not know how to do {args:?}")),
     }
+}
+
+/// Starts a process that is related to this one like that, and returns when it is set up.
+#[allow(clippy::zombie_processes, reason = "it lives as long as its input")]
+fn beget(kin: Kin) {
+    let (args, group): (&[&str], _) = match kin {
+        Kin::Child => (&["until-eof", "0"], None),
+        Kin::Group => (&["until-eof", "0"], Some(0)),
+        Kin::Session => (&["lead"], None),
+        Kin::Orphan => (&["beget-and-exit", "child"], None),
+        Kin::Daemon => (&["beget-and-exit", "session"], None),
+    };
+    let started = std::env::current_exe().and_then(|actor| {
+        let mut command = Command::new(actor);
+        group.map(|group| command.process_group(group));
+        command.args(args).stdout(Stdio::piped()).spawn()
+    });
+    let mut child = started.unwrap_or_else(|error| fail(&format!("spawn: {error}")));
+    let mut said = [0; 6];
+    match child.stdout.take().map(|mut stdout| stdout.read_exact(&mut said)) {
+        Some(Ok(())) => {}
+        answer => fail(&format!("a child does not get ready: {answer:?}")),
+    }
+    if matches!(kin, Kin::Orphan | Kin::Daemon) {
+        if let Err(error) = child.wait() {
+            fail(&format!("wait: {error}"));
+        }
+    }
+}
+
+/// Lives in a session of its own until its input ends.
+fn lead() -> ! {
+    if let Err(errno) = nix::unistd::setsid() {
+        fail(&format!("setsid: {errno}"));
+    }
+    ready();
+    until_eof();
+    exit(0);
 }
 
 /// Says the PID of a child, and waits for it when stdin ends, not before. A shell may do so at any time.

@@ -15,8 +15,53 @@ pub enum Act {
     ExitOn(Signal, u8),
     /// Prints `ready`, then waits for ever, and ignores the signal.
     Shrug(Signal),
+    /// Starts a process that is related to it like this, has every signal at its default, and reads the same stdin to its end; prints `ready` when
+    /// that is set up, then waits for ever itself.
+    Beget(Kin),
+    /// The same, and exits with 0 when it has printed `ready`.
+    BegetAndExit(Kin),
     /// Prints `ready`, reads stdin to its end, then exits with the code.
     UntilEof(u8),
+}
+
+/// How a process is related to the actor that has started it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums, reason = "every actor must know all of them")]
+pub enum Kin {
+    /// A child, in its group and session.
+    Child,
+    /// A child in a process group of its own (setpgid(2)).
+    Group,
+    /// A child in a session of its own (setsid(2)).
+    Session,
+    /// A child's child in its group, whose parent has ended.
+    Orphan,
+    /// A child's child in a session of its own, whose parent has ended: a daemon.
+    Daemon,
+}
+
+impl Kin {
+    /// All of them.
+    pub const ALL: [Kin; 5] = [Kin::Child, Kin::Group, Kin::Session, Kin::Orphan, Kin::Daemon];
+
+    /// Whether it is in the group of the actor.
+    pub fn stays_in_group(self) -> bool {
+        matches!(self, Kin::Child | Kin::Orphan)
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Kin::Child => "child",
+            Kin::Group => "group",
+            Kin::Session => "session",
+            Kin::Orphan => "orphan",
+            Kin::Daemon => "daemon",
+        }
+    }
+
+    fn of_word(word: &str) -> Option<Kin> {
+        Kin::ALL.into_iter().find(|kin| kin.word() == word)
+    }
 }
 
 impl Act {
@@ -27,6 +72,8 @@ impl Act {
             Act::Forever => vec!["forever".into()],
             Act::ExitOn(signal, code) => vec!["exit-on".into(), signal.to_string(), code.to_string()],
             Act::Shrug(signal) => vec!["shrug".into(), signal.to_string()],
+            Act::Beget(kin) => vec!["beget".into(), kin.word().to_owned()],
+            Act::BegetAndExit(kin) => vec!["beget-and-exit".into(), kin.word().to_owned()],
             Act::UntilEof(code) => vec!["until-eof".into(), code.to_string()],
         };
         words.into_iter().map(OsString::from).collect()
@@ -41,6 +88,8 @@ impl Act {
             ["forever"] => Some(Act::Forever),
             ["exit-on", name, code] => Some(Act::ExitOn(signal(name).ok()?, code.parse().ok()?)),
             ["shrug", name] => Some(Act::Shrug(signal(name).ok()?)),
+            ["beget", kin] => Some(Act::Beget(Kin::of_word(kin)?)),
+            ["beget-and-exit", kin] => Some(Act::BegetAndExit(Kin::of_word(kin)?)),
             ["until-eof", code] => Some(Act::UntilEof(code.parse().ok()?)),
             _ => None,
         }
@@ -64,6 +113,8 @@ mod tests {
             Act::ExitOn(Signal::USR1, 3),
             Act::Shrug(Signal::real_time(2).unwrap()),
             Act::UntilEof(255),
+            Act::Beget(Kin::Daemon),
+            Act::BegetAndExit(Kin::Group),
         ] {
             assert_eq!(Act::from_args(&act.to_args()), Some(act));
         }

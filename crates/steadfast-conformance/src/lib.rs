@@ -25,6 +25,7 @@
 //! | `subject.rs` | [`Subject`]: a backend and what can be arranged around it |
 //! | `contract.rs` | the contract's table, row by row |
 //! | `races.rs` | threads, recycled PIDs, and what drops and releases leave behind |
+//! | `jobs.rs` | jobs: who is a member, what ends with it |
 //! | `watching.rs` | being told of an exit |
 //! | `sequences.rs` | random sequences of operations, against a model and against another backend |
 //! | `play/` | random scripts of process trees, on a real kernel and in a simulation at once |
@@ -33,6 +34,7 @@
 
 mod act;
 mod contract;
+mod jobs;
 mod play;
 mod promise;
 mod races;
@@ -42,7 +44,7 @@ mod starts;
 mod subject;
 mod watching;
 
-pub use act::Act;
+pub use act::{Act, Kin};
 pub use play::{Life, Order, Sight, Theatre, same_play};
 pub use promise::{Outcome, Promise};
 pub use report::{Report, promises, run};

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::Read;
 use std::ops::Deref;
 use std::sync::Arc;
-use steadfast_core::{ErrorKind, Pid, PipeEnd, Plan, PlanStdio, Process, ProcessBackend};
+use steadfast_core::{ErrorKind, Job, Pid, PipeEnd, Plan, PlanStdio, Process, ProcessBackend};
 
 type Arrange<A, R> = Box<dyn Fn(A) -> R + Send + Sync>;
 
@@ -72,17 +72,26 @@ impl Subject {
         self.backend.info().name
     }
 
+    /// How to start an actor: stdin and stdout are pipes.
+    pub(crate) fn plan(&self, act: Act) -> Plan {
+        let plan = Plan::builder(&self.actor).args(act.to_args()).stdin(PlanStdio::Piped).stdout(PlanStdio::Piped);
+        plan.build().expect("the actor's plan is in order")
+    }
+
     /// Starts an actor and waits until it is ready.
     pub(crate) fn act(&self, act: Act) -> Actor {
-        let plan = Plan::builder(&self.actor)
-            .args(act.to_args())
-            .stdin(PlanStdio::Piped)
-            .stdout(PlanStdio::Piped)
-            .build()
-            .expect("the actor's plan is in order");
-        let (process, [stdin, stdout, _], _) = Process::spawn(&self.backend, &plan).expect("the actor can be spawned");
+        self.begin(act, &self.plan(act))
+    }
+
+    /// The same, in a job.
+    pub(crate) fn act_in(&self, job: &Job, act: Act) -> Actor {
+        self.begin(act, &self.plan(act).in_job(job.membership()))
+    }
+
+    fn begin(&self, act: Act, plan: &Plan) -> Actor {
+        let (process, [stdin, stdout, _], _) = Process::spawn(&self.backend, plan).expect("the actor can be spawned");
         let guard = match act {
-            Act::Exit(_) => None,
+            Act::Exit(_) | Act::BegetAndExit(_) => None,
             _ => Process::find(&self.backend, process.pid()).ok(),
         };
         let mut actor = Actor { process, guard, stdin };
@@ -96,7 +105,7 @@ impl Subject {
             read.expect("the actor says `ready`");
             assert_eq!(&ready, b"ready\n");
         }
-        if !matches!(act, Act::UntilEof(_)) {
+        if !matches!(act, Act::UntilEof(_) | Act::Beget(_) | Act::BegetAndExit(_)) {
             actor.stdin = None;
         }
         actor

@@ -14,8 +14,8 @@ use std::time::Instant;
 use steadfast_conformance::{Act, Outcome, Subject, run};
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    BackendInfo, BackendProcess, BackendStart, Clock, Errno, Error, Exit, OnExit, Pid, PipeEnd, PipeRead, PipeWrite, Plan,
-    ProcessBackend, Result, Signal, Spawned, Stage, Until,
+    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Errno, Error, Exit, JobPlan, OnExit, Pid, PipeEnd, PipeRead,
+    PipeWrite, Plan, ProcessBackend, Result, Signal, Spawned, Stage, Until,
 };
 
 /// What a careless author might get wrong.
@@ -145,6 +145,10 @@ impl ProcessBackend for Toy {
         ];
         let process = Arc::new(ToyProcess { table: Arc::clone(&self.table), pid, bug: self.bug });
         Ok(Spawned { pid, process, spawner_peak: 0, pipes, pidfd: None }.at_once())
+    }
+
+    fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {
+        Err(Error::no_jobs(self.info().name, plan.containment))
     }
 
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {

@@ -1,4 +1,4 @@
-//! The boundary: the four traits that a backend implements.
+//! The boundary: the five traits that a backend implements. Longer than other files: it is the one that an author reads.
 //!
 //! No method has a default implementation: a wrapper that forgot to forward a method would be wrong without a compiler error.
 //!
@@ -19,6 +19,16 @@
 //! | [`BackendProcess::on_exit`] | each process in a set or awaited in a task, and each that is not a child, would need a thread |
 //! | [`BackendProcess::handle`] | a pidfd could not be lent, nor polled together with thousands |
 //! | [`BackendProcess::abandon`] | "a dropped child leaves no zombie" |
+//! | [`ProcessBackend::job`] | what a process starts could not be reached once it has ended |
+//! | [`BackendJob::containment`] | a user could not see who can leave the job |
+//! | [`BackendJob::join`] | a process could start others before it is in the job |
+//! | [`BackendJob::born`] | who is killed between its birth and its joining a group would be missed |
+//! | [`BackendJob::signal`] | a job that makes processes faster than they can be listed could not be killed |
+//! | [`BackendJob::freeze`], [`BackendJob::thaw`] | a job could be stopped only by a signal, which its members see |
+//! | [`BackendJob::members`] | its processes would have no handles |
+//! | [`BackendJob::wait_empty`] | "nothing of it is left" could not be known: a wait for one process proves nothing |
+//! | [`BackendJob::on_empty`] | each job in a set or awaited in a task would need a thread |
+//! | [`BackendJob::usage`] | what was used by processes that others have waited for would be lost |
 //! | [`Clock::now`], [`Clock::sleep_until`] | deadlines, and pauses where there is no event |
 //! | [`Clock::scheduler`] | a lock of the program under test would stop a simulation |
 //! | [`PipeWrite::write_deadline`], [`PipeRead::read_deadline`] | output of a simulated process could not be read in time |
@@ -28,7 +38,7 @@
 //! Removed: a call that waits and reaps at once, for a child with a single handle. It saved one system call of six.
 
 use crate::sync::Scheduler;
-use crate::{Exit, Pid, Plan, Result, Signal};
+use crate::{Attributes, Containment, Exit, JobPlan, JobUsage, Pid, Plan, Result, Signal};
 use std::any::Any;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -69,6 +79,13 @@ pub trait ProcessBackend: Send + Sync {
     /// [`Error::ThreadId`](crate::Error::ThreadId) when the number is a thread's,
     /// [`Error::System`](crate::Error::System) for the rest. A temporary failure must not lead to a weaker handle.
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>>;
+
+    /// Makes a job with no process in it, held together by what the plan says and by nothing weaker.
+    ///
+    /// # Errors
+    /// [`Error::NoContainment`](crate::Error::NoContainment) with the call and the path, if that cannot be had here;
+    /// [`Error::System`](crate::Error::System) for a failure of the moment. Nothing is left then.
+    fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>>;
 }
 
 /// A process on its way to its program.
@@ -222,6 +239,73 @@ pub trait BackendProcess: Send + Sync {
     fn abandon(self: Arc<Self>);
 }
 
+/// One job, as a backend holds it.
+///
+/// # For users
+/// This is what stands behind a [`Job`](crate::Job).
+///
+/// # For authors
+/// [`Job`](crate::Job) keeps the state: that nothing is started in a job that was killed, and that who is being born then is killed too. Dropping the object
+/// does nothing to the members; what it holds is freed in the background, once nothing lives in the job.
+pub trait BackendJob: Send + Sync {
+    /// What holds it together.
+    fn containment(&self) -> Containment;
+
+    /// Changes the attributes of a process that is about to be started, so that it is a member from its birth on.
+    ///
+    /// # Errors
+    /// What in the attributes contradicts that, and what to do.
+    fn join(&self, attributes: &mut Attributes) -> Result<(), String>;
+
+    /// A process was born with the attributes of [`join`](Self::join), is a child of the caller's and not reaped. If it has to take a step to be a
+    /// member, that is taken for it now, so that from here on a signal reaches it.
+    fn born(&self, pid: Pid);
+
+    /// Sends a signal to all members at one moment, so that none can escape by a fork; never blocks. To a job in which nothing lives: `Ok`.
+    /// `Ok(false)`: there is no such call for this signal, and each member is to be signalled through its handle.
+    ///
+    /// # Errors
+    /// `EPERM` if none of them may be signalled.
+    fn signal(&self, signal: Signal) -> Result<bool>;
+
+    /// Stops all members; whether none of them runs any more at the deadline. They stay so until [`thaw`](Self::thaw), or are killed.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`](crate::Error::Unsupported) if there is no such call.
+    fn freeze(&self, deadline: Option<Instant>) -> Result<bool>;
+
+    /// Lets all members go on.
+    ///
+    /// # Errors
+    /// As [`freeze`](Self::freeze).
+    fn thaw(&self) -> Result<()>;
+
+    /// The PIDs of its members, as far as this process sees them.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn members(&self) -> Result<Vec<Pid>>;
+
+    /// Blocks until nothing lives in it, zombies apart. `Ok(false)` when `deadline` passed first. With a deadline in the past it only checks;
+    /// without one it waits for ever.
+    ///
+    /// # Errors
+    /// What the system says, but for `EINTR`.
+    fn wait_empty(&self, deadline: Option<Instant>) -> Result<bool>;
+
+    /// Calls `tell` once, when nothing lives in it, or at once if that is so: as [`BackendProcess::on_exit`], and any number of times on each object.
+    ///
+    /// # Errors
+    /// `EMFILE`, `EAGAIN` and similar, if this needs a descriptor or a thread and there is none.
+    fn on_empty(self: Arc<Self>, tell: OnExit) -> Result<()>;
+
+    /// What its members have used.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn usage(&self) -> Result<JobUsage>;
+}
+
 /// The two ends of a process that is not the caller's child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_enums, reason = "a process exits, and is gone")]
@@ -232,7 +316,7 @@ pub enum Until {
     Gone,
 }
 
-/// A callback for the end of a process. The backend contains a panic in it ([`contain`](crate::contain)).
+/// A callback for the end of a process or of a job. The backend contains a panic in it ([`contain`](crate::contain)).
 pub type OnExit = Box<dyn FnOnce() + Send>;
 
 /// The clock of a backend.

@@ -2,7 +2,7 @@
 //!
 //! Longer than other files: one type, with the sentence of each of its variants.
 
-use crate::{Errno, Pid};
+use crate::{Containment, Errno, Pid};
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
@@ -109,6 +109,22 @@ pub enum Error {
         /// How long it had.
         limit: Duration,
     },
+    /// The job was killed, and takes no new process. Nothing was started.
+    #[error("a job by {containment}: it was killed, and no process is started in it any more: make a new one")]
+    JobOver {
+        /// What holds it together.
+        containment: Containment,
+    },
+    /// A job cannot be held together by this here.
+    #[error("a job by {containment} cannot be had here: {why}")]
+    NoContainment {
+        /// What was asked for.
+        containment: Containment,
+        /// Which call failed on what, and how.
+        why: String,
+        /// The errno of that call, if it returned one.
+        errno: Option<Errno>,
+    },
     /// The backend cannot do this at all.
     #[error("the {backend} backend: {what}")]
     Unsupported {
@@ -181,6 +197,11 @@ impl fmt::Debug for Error {
             Error::SpawnTimedOut { program, limit } => {
                 f.debug_struct("SpawnTimedOut").field("program", program).field("limit", limit).finish()
             }
+            Error::JobOver { containment } => f.debug_struct("JobOver").field("containment", containment).finish(),
+            Error::NoContainment { containment, why, errno } => {
+                let mut shown = f.debug_struct("NoContainment");
+                shown.field("containment", containment).field("why", why).field("errno", errno).finish()
+            }
             Error::Unsupported { backend, what } => {
                 f.debug_struct("Unsupported").field("backend", backend).field("what", what).finish()
             }
@@ -248,7 +269,9 @@ pub enum ErrorKind {
     Spawn,
     /// [`Error::SpawnTimedOut`]
     SpawnTimedOut,
-    /// [`Error::Unsupported`] or [`Error::Unavailable`]
+    /// [`Error::JobOver`]
+    JobOver,
+    /// [`Error::Unsupported`], [`Error::Unavailable`] or [`Error::NoContainment`]
     Unsupported,
     /// [`Error::Unsuccessful`]
     Unsuccessful,
@@ -262,6 +285,11 @@ impl Error {
         Error::System { call, subject: format!("process {pid}"), source: errno }
     }
 
+    /// A backend has no jobs: for authors of one.
+    pub fn no_jobs(backend: &'static str, containment: Containment) -> Error {
+        Error::NoContainment { containment, why: format!("the {backend} backend has no jobs"), errno: None }
+    }
+
     /// What kind of failure this is.
     pub fn kind(&self) -> ErrorKind {
         match self {
@@ -273,7 +301,8 @@ impl Error {
             Error::ThreadId { .. } => ErrorKind::ThreadId,
             Error::Spawn { .. } => ErrorKind::Spawn,
             Error::SpawnTimedOut { .. } => ErrorKind::SpawnTimedOut,
-            Error::Unsupported { .. } | Error::Unavailable { .. } => ErrorKind::Unsupported,
+            Error::JobOver { .. } => ErrorKind::JobOver,
+            Error::Unsupported { .. } | Error::Unavailable { .. } | Error::NoContainment { .. } => ErrorKind::Unsupported,
             Error::Unsuccessful { .. } => ErrorKind::Unsuccessful,
             Error::System { .. } => ErrorKind::System,
             Error::InvalidPid { .. }
@@ -289,7 +318,7 @@ impl Error {
         match self {
             Error::NoChild { .. } => Some(Errno::CHILD),
             Error::Spawn { source, .. } | Error::System { source, .. } => Some(*source),
-            Error::Unavailable { errno, .. } => *errno,
+            Error::Unavailable { errno, .. } | Error::NoContainment { errno, .. } => *errno,
             _ => None,
         }
     }
@@ -310,7 +339,7 @@ impl From<Error> for io::Error {
     fn from(error: Error) -> io::Error {
         let kind = match (error.kind(), error.raw_os_error()) {
             (ErrorKind::ProcessDone, _) => io::ErrorKind::NotFound,
-            (ErrorKind::Unsuccessful, _) => io::ErrorKind::Other,
+            (ErrorKind::Unsuccessful | ErrorKind::JobOver, _) => io::ErrorKind::Other,
             (ErrorKind::SpawnTimedOut, _) => io::ErrorKind::TimedOut,
             (ErrorKind::NoHandle | ErrorKind::Unsupported, _) => io::ErrorKind::Unsupported,
             (_, Some(raw)) => io::Error::from_raw_os_error(raw).kind(),

@@ -6,8 +6,9 @@
 //!
 //! | module | holds |
 //! | --- | --- |
-//! | `backend` | the three traits of a backend |
+//! | `backend` | the five traits of a backend |
 //! | `process` | [`Process`]: Running, Done, Released, and who reaps; being told of an exit; waiting for those that are no children |
+//! | `job` | [`Job`]: Open, Killed, Empty; who is a member; what holds a job together |
 //! | `plan` | [`Plan`]: what is to be spawned, and how, checked; [`Attributes`] and their values |
 //! | [`sync`] | locks that a simulation can see |
 //! | `pid`, `signal`, `errno`, `exit` | the values at the edges |
@@ -22,6 +23,7 @@ mod contain;
 mod errno;
 mod error;
 mod exit;
+mod job;
 mod lock;
 mod outside;
 mod pauses;
@@ -33,18 +35,19 @@ pub mod sync;
 
 pub use again::once_more;
 pub use backend::{
-    BackendInfo, BackendProcess, BackendStart, Clock, OnExit, PipeEnd, PipeRead, PipeWrite, ProcessBackend, Spawned, Until,
-    and_then,
+    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, OnExit, PipeEnd, PipeRead, PipeWrite, ProcessBackend, Spawned,
+    Until, and_then,
 };
 pub use contain::contain;
 pub use errno::Errno;
 pub use error::{Error, ErrorKind, Missing, Stage};
 pub use exit::{Exit, MaxRss, Rusage};
+pub use job::{Containment, Job, JobPlan, JobUsage};
 pub use pauses::Pauses;
 pub use pid::Pid;
 pub use plan::{
-    Attributes, Capability, Disposition, Hook, IdMap, Limit, MountPropagation, Namespaces, Plan, PlanBuilder, PlanStdio,
-    Resource, Scheduling, SignalSet,
+    Attributes, Capability, Disposition, Hook, IdMap, Limit, Membership, MountPropagation, Namespaces, Plan, PlanBuilder,
+    PlanStdio, Resource, Scheduling, SignalSet,
 };
 pub use process::{Ended, Lent, Process, Started, Starting, Watcher};
 pub use signal::Signal;

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    BackendInfo, BackendProcess, BackendStart, Clock, Errno, Error, ErrorKind, Exit, OnExit, Pid, Plan, Process, ProcessBackend,
-    Result, Signal, Spawned, Until, Watcher,
+    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Errno, Error, ErrorKind, Exit, JobPlan, OnExit, Pid, Plan,
+    Process, ProcessBackend, Result, Signal, Spawned, Until, Watcher,
 };
 
 /// How it answers. `None`: with what is usual, and an exit with code 7.
@@ -111,6 +111,10 @@ impl ProcessBackend for Answering {
     }
     fn find(&self, _: Pid) -> Result<Arc<dyn BackendProcess>> {
         Ok(Arc::new(Answering(Arc::clone(&self.0))))
+    }
+
+    fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {
+        Err(Error::no_jobs(self.info().name, plan.containment))
     }
 }
 

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    BackendInfo, BackendProcess, BackendStart, Clock, Errno, Error, ErrorKind, Exit, OnExit, Pid, Plan, Process, ProcessBackend,
-    Result, Signal, Spawned, Until, Watcher,
+    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Errno, Error, ErrorKind, Exit, JobPlan, OnExit, Pid, Plan,
+    Process, ProcessBackend, Result, Signal, Spawned, Until, Watcher,
 };
 
 /// What was called, in order, and what holds the next call of a kind back.
@@ -144,6 +144,10 @@ impl ProcessBackend for Scripted {
 
     fn find(&self, _: Pid) -> Result<Arc<dyn BackendProcess>> {
         Ok(Arc::new(Scripted(Arc::clone(&self.0))))
+    }
+
+    fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {
+        Err(Error::no_jobs(self.info().name, plan.containment))
     }
 }
 

@@ -23,6 +23,12 @@ pub fn kill_group(leader: Pid, signal: Signal) -> Result<(), Errno> {
     send(-leader.as_raw(), signal)
 }
 
+/// Whether nobody has this number, as signal 0 finds out.
+pub(crate) fn is_free(pid: i32) -> bool {
+    // SAFETY: no pointer.
+    pid > 1 && raw::check(unsafe { libc::syscall(libc::SYS_kill, pid, 0) }) == Err(Errno::SRCH)
+}
+
 fn send(target: i32, signal: Signal) -> Result<(), Errno> {
     // SAFETY: no pointer.
     match raw::check(unsafe { libc::syscall(libc::SYS_kill, target, signal.as_raw()) })? {

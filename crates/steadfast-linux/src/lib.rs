@@ -10,10 +10,13 @@
 //! | `pidfd` | `pidfd_open` and `pidfd_send_signal`, whose answers are checked; how a process ended that was reaped |
 //! | `probe` | what this kernel can do, asked in a child that may die of the question |
 //! | `kill`, `disposition` | `kill(2)`; signals that are ignored, or not |
+//! | `job` | what holds a job together: a cgroup, a process group |
+//! | `quiet` | a child that nobody else hears of |
 //! | `pipe` | a write into a pipe that raises no `SIGPIPE` |
 //! | `room` | how many descriptors may still be opened |
 //! | `secure` | whether this program has more rights than whoever started it |
 //! | `fork` | which process this is, after a fork(2) of the program; statics that begin afresh then |
+//! | `file` | small files of the kernel |
 //! | `stdio` | what a standard stream is made of, by its raw number too |
 //! | `thread`, `clock` | threads that take none of the program's signals, the monotonic clock |
 //! | `stack`, `arch`, `raw` | the stack of a child that shares our memory; `clone3` in assembly; system calls |
@@ -24,11 +27,14 @@ mod atomic;
 pub mod bare;
 mod clock;
 mod disposition;
+mod file;
 mod fork;
+mod job;
 mod kill;
 mod pidfd;
 mod pipe;
 mod probe;
+mod quiet;
 mod raw;
 mod room;
 mod secure;
@@ -41,6 +47,7 @@ mod wait;
 pub use clock::{SystemClock, boot_time};
 pub use disposition::{ignore_signal, restore_signal};
 pub use fork::{PerProcess, generation};
+pub use job::job;
 pub use kill::{kill, kill_group};
 pub use pidfd::{pidfd_exit_status, pidfd_is_taken, pidfd_open, pidfd_send_signal, pidfd_signal_group};
 pub use pipe::write_without_signal;

@@ -47,7 +47,8 @@ use process::{Identity, LegacyProcess};
 use start::LegacyStart;
 use std::sync::Arc;
 use steadfast_core::{
-    BackendInfo, BackendProcess, BackendStart, Clock, Errno, Error, Pid, Plan, ProcessBackend, Result, once_more,
+    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Errno, Error, JobPlan, Pid, Plan, ProcessBackend, Result,
+    once_more,
 };
 use steadfast_linux::{Door, SystemClock, WantPidfd};
 
@@ -99,5 +100,9 @@ impl ProcessBackend for PidLegacyBackend {
             Some(known) => Ok(known.into_backend()),
             None => Ok(LegacyProcess::held(pid, Identity::Found(Life::of(pid, self.signal_call)?), self.wait_call)),
         }
+    }
+
+    fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {
+        steadfast_linux::job(plan)
     }
 }

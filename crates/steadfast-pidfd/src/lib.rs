@@ -18,7 +18,8 @@ use start::PidfdStart;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use steadfast_core::{
-    BackendInfo, BackendProcess, BackendStart, Clock, Errno, Error, Pid, Plan, ProcessBackend, Result, once_more,
+    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Errno, Error, JobPlan, Pid, Plan, ProcessBackend, Result,
+    once_more,
 };
 use steadfast_linux::{Door, SystemClock, WantPidfd};
 
@@ -67,6 +68,10 @@ impl ProcessBackend for PidfdBackend {
             errno => Error::on_process("pidfd_open", pid, errno),
         })?;
         Ok(Arc::new(PidfdProcess::found(pid, pidfd)))
+    }
+
+    fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {
+        steadfast_linux::job(plan)
     }
 }
 

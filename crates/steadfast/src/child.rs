@@ -1,8 +1,10 @@
 //! [`Child`]: a process that was spawned, and our ends of its pipes.
 
 use crate::input::Input;
+use crate::job::{ChildJob, Job};
 use crate::output::{self, Capture, Captured, CapturedStream, Feeding, Readers, Reading, Stop, Together};
 use crate::pipe::{ChildStderr, ChildStdin, ChildStdout};
+use crate::teardown::{Stopped, Teardown};
 use crate::within::Within;
 use crate::{ExitStatus, Output, Process, System};
 use std::ops::Deref;
@@ -39,6 +41,8 @@ pub struct Child {
     pub(crate) captured: Mutex<Kept>,
     pidfd: Option<OwnedFd>,
     on_drop: OnDrop,
+    /// In a box, for most have none.
+    job: Option<Box<ChildJob>>,
 }
 
 /// What becomes of a child that is dropped before it was waited for.
@@ -66,7 +70,13 @@ pub(crate) enum Whose {
 }
 
 impl Child {
-    pub(crate) fn new(process: Process, pipes: [Option<PipeEnd>; 3], pidfd: Option<OwnedFd>, on_drop: OnDrop) -> Child {
+    pub(crate) fn new(
+        process: Process,
+        pipes: [Option<PipeEnd>; 3],
+        pidfd: Option<OwnedFd>,
+        on_drop: OnDrop,
+        job: Option<ChildJob>,
+    ) -> Child {
         let [stdin, stdout, stderr] = pipes;
         Child {
             stdin: stdin.map(ChildStdin::new),
@@ -76,6 +86,7 @@ impl Child {
             captured: Mutex::default(),
             pidfd,
             on_drop,
+            job: job.map(Box::new),
         }
     }
 
@@ -176,8 +187,11 @@ impl Child {
         let system = self.system();
         let deadline = within.map(|within| within.deadline);
         let Some(mut captured) = self.lock_captured(&system, deadline) else {
-            let status =
-                if options.kill_on_timeout { output::kill(Together::one(&[&self.process]))? } else { self.process.try_wait()? };
+            let status = if options.kill_on_timeout {
+                output::kill(&self.together(&[&self.process]))?
+            } else {
+                self.process.try_wait()?
+            };
             return Ok(Captured {
                 status,
                 timed_out: true,
@@ -192,7 +206,7 @@ impl Child {
             Reading::new("stdout", self.stdout.as_ref().map(ChildStdout::end), stdout),
             Reading::new("stderr", self.stderr.as_ref().map(ChildStderr::end), stderr),
         ];
-        let (status, stop) = output::capture(Together::one(&[&self.process]), &system, &mut streams, feeding, options, deadline)?;
+        let (status, stop) = output::capture(self.together(&[&self.process]), &system, &mut streams, feeding, options, deadline)?;
         // It stays, for the next call.
         let all = if whose == Whose::OneCall && status.is_some() { captured.take() } else { captured.clone() };
         let [stdout, stderr] = *all.unwrap_or_default();
@@ -230,6 +244,35 @@ impl Child {
     /// whatever becomes of the handle. `None` if it was not asked for, or taken already.
     pub fn take_pidfd(&mut self) -> Option<OwnedFd> {
         self.pidfd.take()
+    }
+
+    /// The job that it was started in alone ([`own_job`](crate::Command::own_job)).
+    pub fn job(&self) -> Option<&Job> {
+        self.child_job().and_then(ChildJob::job)
+    }
+
+    pub(crate) fn child_job(&self) -> Option<&ChildJob> {
+        self.job.as_deref()
+    }
+
+    /// With its job, which is killed with it.
+    pub(crate) fn together<'a>(&'a self, process: &'a [&'a Process; 1]) -> Together<'a> {
+        Together { jobs: self.child_job().into_iter().collect(), ..Together::one(process) }
+    }
+
+    /// Stops it as the steps say, until it has been waited for. If it has a job of its own, the signals go to all that live in it, and it is over
+    /// when nothing does.
+    ///
+    /// # Errors
+    /// As [`signal`](crate::backend::Process::signal) (`EPERM`) and [`wait`](Self::wait).
+    pub fn stop(&self, how: &Teardown) -> Result<Stopped> {
+        if let Some(job) = self.job() {
+            let stopped = job.stop(how)?;
+            return Ok(Stopped::new(stopped.is_over(), stopped.signal(), self.try_wait()?));
+        }
+        let send = |signal| self.process.signal(signal);
+        let (status, sent) = how.perform(&self.system(), send, |deadline| self.process.wait_deadline(deadline))?;
+        Ok(Stopped::new(status.is_some(), sent, status))
     }
 
     /// The handle, which can be cloned, and kept longer than this.
@@ -278,7 +321,7 @@ impl System {
     /// [`Error::NoChild`] if somebody else has reaped it, [`Error::Unsupported`] on a simulated system, else as
     /// [`find`](System::find).
     pub fn adopt(&self, child: std::process::Child) -> Result<Child> {
-        self.adopt_parts(child).map(|(process, pipes)| Child::new(process, pipes, None, OnDrop::default()))
+        self.adopt_parts(child).map(|(process, pipes)| Child::new(process, pipes, None, OnDrop::default(), None))
     }
 }
 

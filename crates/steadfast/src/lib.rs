@@ -26,6 +26,7 @@
 //! | keep a program as it is, and change its `use` lines | [`mod@process`], std's names with std's signatures |
 //! | run a command to its end: give it input, read its output or its lines, insist on success | [`Command::input`], [`capture`](Command::capture), [`lines`](Command::lines), [`checked`](Command::checked); [`Pipeline`] |
 //! | start one in time, or many at once | [`Command::spawn_timeout`], [`spawn_many`] |
+//! | end all that a process has started, and know that it has ended | [`Job`], [`Command::own_job`], [`Teardown`] |
 //! | take hold of one that exists | [`Process::find`], [`Process::try_from`] a `std::process::Child` |
 //! | signal it, wait for it | [`Process`], which `Child` derefs to |
 //! | wait for several, or thousands | [`wait_any`], [`WaitSet`] |
@@ -70,6 +71,7 @@ mod child;
 mod command;
 mod handle;
 mod input;
+mod job;
 mod lines;
 mod output;
 mod pipe;
@@ -77,6 +79,7 @@ mod pipeline;
 mod places;
 mod remains;
 mod system;
+mod teardown;
 #[cfg(feature = "tracing")]
 mod trace;
 mod wait;
@@ -112,6 +115,7 @@ pub use child::Child;
 pub use command::{Command, CommandArgs, CommandEnvs, Handle, spawn_many};
 pub use handle::Process;
 pub use input::Input;
+pub use job::{Job, JobBuilder};
 pub use lines::Lines;
 pub use output::{Capture, Captured, CapturedStream, Line, LinesEnd, OutputStream};
 pub use pipe::{ChildStderr, ChildStdin, ChildStdout};
@@ -119,11 +123,12 @@ pub use pipeline::{Pipeline, PipelineCaptured, PipelineOutput, RunningPipeline};
 pub use std::process::{ExitStatus, Output};
 pub use steadfast_core::sync;
 pub use steadfast_core::{
-    BackendInfo, Capability, Disposition, Ended, Errno, Error, ErrorKind, Exit, IdMap, Limit, MaxRss, Missing, MountPropagation,
-    Namespaces, Pid, Resource, Result, Rusage, Scheduling, Signal, SignalSet, Stage,
+    BackendInfo, Capability, Containment, Disposition, Ended, Errno, Error, ErrorKind, Exit, IdMap, JobUsage, Limit, MaxRss,
+    Missing, MountPropagation, Namespaces, Pid, Resource, Result, Rusage, Scheduling, Signal, SignalSet, Stage,
 };
 pub use steadfast_linux::{Answer, Check, CommandExt, Door, Feature, Probe, SpawnWait, Stdio};
 pub use system::{Entered, System};
+pub use teardown::{Stopped, Teardown};
 pub use wait::{Exited, Interrupter, Member, Next, Ready, WaitSet, wait_any};
 
 /// For authors of a backend: the traits, and the values that they exchange.
@@ -133,8 +138,9 @@ pub use wait::{Exited, Interrupter, Member, Next, Ready, WaitSet, wait_any};
 pub mod backend {
     pub use steadfast_core::sync::{Join, Scheduler};
     pub use steadfast_core::{
-        Attributes, BackendInfo, BackendProcess, BackendStart, Clock, Hook, Lent, OnExit, PipeEnd, PipeRead, PipeWrite, Plan,
-        PlanBuilder, PlanStdio, Process, ProcessBackend, Spawned, Started, Starting, Until, Watcher, and_then,
+        Attributes, BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Hook, Job, JobPlan, Lent, Membership, OnExit,
+        PipeEnd, PipeRead, PipeWrite, Plan, PlanBuilder, PlanStdio, Process, ProcessBackend, Spawned, Started, Starting, Until,
+        Watcher, and_then,
     };
 }
 

@@ -1,7 +1,7 @@
 //! [`Lines`]: what a child writes, line by line, as it comes.
 
 use crate::command::cause;
-use crate::output::{Capture, CapturedStream, Course, Cutter, Line, LinesEnd, OutputStream, Reading, Stop, Together};
+use crate::output::{Capture, CapturedStream, Course, Cutter, Line, LinesEnd, OutputStream, Reading, Stop};
 use crate::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Process, System};
 use std::fmt;
 use steadfast_core::{Error, Result};
@@ -145,7 +145,7 @@ impl Lines {
             return Ok(());
         };
         let process = [self.child.process()];
-        let (status, stop) = course.end(stop, Together::one(&process), &self.system, &mut streams, &self.options)?;
+        let (status, stop) = course.end(stop, self.child.together(&process), &self.system, &mut streams, &self.options)?;
         self.ending.note(status, stop);
         self.cutter.cut(&mut self.kept);
         self.cutter.finish();

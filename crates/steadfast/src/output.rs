@@ -24,21 +24,23 @@ pub use options::Capture;
 pub(crate) use options::KILL_DELAY;
 pub(crate) use reading::{Reading, poll_until};
 
+use crate::job::ChildJob;
 use crate::{ExitStatus, Process, System};
 use std::time::Instant;
 use steadfast_core::{Errno, Error, Result};
 
 /// Processes whose output is one: the last of them has it. They are killed together.
-#[derive(Clone, Copy)]
 pub(crate) struct Together<'a> {
     pub(crate) processes: &'a [&'a Process],
     /// Whether they are the group of the first.
     pub(crate) is_group: bool,
+    /// The jobs that they were started in, each of which is killed as a whole.
+    pub(crate) jobs: Vec<&'a ChildJob>,
 }
 
 impl<'a> Together<'a> {
     pub(crate) fn one(process: &'a [&'a Process; 1]) -> Together<'a> {
-        Together { processes: process, is_group: false }
+        Together { processes: process, is_group: false, jobs: Vec::new() }
     }
 }
 
@@ -83,13 +85,13 @@ impl Course {
             Stop::Complete => together.wait(self.deadline())?,
             Stop::TimeIsUp => None,
             Stop::OverLimit => {
-                let status = kill(together)?;
+                let status = kill(&together)?;
                 streams.iter_mut().for_each(|stream| stream.kept.trim());
                 return Ok((status, Stop::OverLimit));
             }
         };
         if status.is_none() {
-            status = if options.kill_on_timeout { kill(together)? } else { together.look()? };
+            status = if options.kill_on_timeout { kill(&together)? } else { together.look()? };
             for stream in &mut *streams {
                 match self.is_real() {
                     true => stream.drain()?,
@@ -104,7 +106,7 @@ impl Course {
 
 impl Together<'_> {
     /// The status of the last, once all have exited; `None`: not in time.
-    fn wait(self, deadline: Option<Instant>) -> Result<Option<ExitStatus>> {
+    fn wait(&self, deadline: Option<Instant>) -> Result<Option<ExitStatus>> {
         self.all(|process| match deadline {
             None => process.wait().map(Some),
             Some(deadline) => process.wait_deadline(deadline),
@@ -112,11 +114,11 @@ impl Together<'_> {
     }
 
     /// As [`wait`](Self::wait), without waiting.
-    fn look(self) -> Result<Option<ExitStatus>> {
+    fn look(&self) -> Result<Option<ExitStatus>> {
         self.all(|process| process.try_wait())
     }
 
-    fn all(self, status: impl Fn(&Process) -> Result<Option<ExitStatus>>) -> Result<Option<ExitStatus>> {
+    fn all(&self, status: impl Fn(&Process) -> Result<Option<ExitStatus>>) -> Result<Option<ExitStatus>> {
         let mut last = None;
         for process in self.processes {
             last = status(process)?;
@@ -144,8 +146,10 @@ pub(crate) fn feed(process: &Process, system: &System, feeding: Option<Feeding>)
 
 /// The status of the last of these processes, all of which are killed now; `None` if it cannot be (`EPERM`: it has changed its user), or does
 /// not end in time.
-pub(crate) fn kill(together: Together<'_>) -> Result<Option<ExitStatus>> {
+pub(crate) fn kill(together: &Together<'_>) -> Result<Option<ExitStatus>> {
     let Some((last, others)) = together.processes.split_last() else { return Ok(None) };
+    // All at one moment: whoever reads what another one writes must not see its end, and take a part for the whole.
+    together.jobs.iter().try_for_each(|job| job.kill())?;
     // An answer is of interest where there is a status to be waited for.
     if together.is_group {
         drop(together.processes[0].kill_group());

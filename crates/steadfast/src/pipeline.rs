@@ -4,6 +4,7 @@ mod captured;
 
 pub use captured::{PipelineCaptured, PipelineOutput};
 
+use crate::job::{ChildJob, Job};
 use crate::output::{KILL_DELAY, kill_backwards};
 use crate::within::Within;
 use crate::{Child, ChildStdout, Command, ExitStatus, Stdio, System};
@@ -60,6 +61,15 @@ impl Pipeline {
     /// With [`foreground`](Command::foreground) on the first one, the group is the terminal's foreground.
     pub fn process_group(mut self, is_group: bool) -> Pipeline {
         self.is_group = is_group;
+        self
+    }
+
+    /// Starts all of them in this job, as [`Command::in_job`] of each: where a call ends the pipeline for its time or its limit, it kills the whole
+    /// job.
+    pub fn in_job(mut self, job: &Job) -> Pipeline {
+        for command in &mut self.commands {
+            command.in_job(job);
+        }
         self
     }
 
@@ -211,7 +221,12 @@ impl RunningPipeline {
         self.children.iter().map(|child| child.wait_deadline(deadline)).collect()
     }
 
-    /// Kills those that still run; if they are a [process group](Pipeline::process_group), all of the group, for as long as the first of them
+    /// The jobs of the children, in their order.
+    fn jobs(&self) -> impl Iterator<Item = &ChildJob> {
+        self.children.iter().filter_map(Child::child_job)
+    }
+
+    /// Kills those that still run, and the jobs that they were started in; if they are a [process group](Pipeline::process_group), all of the group, for as long as the first of them
     /// was not waited for.
     ///
     /// # Errors
@@ -221,8 +236,9 @@ impl RunningPipeline {
             // Each is killed by itself too: the group may have lost its leader, and its number.
             drop(first.kill_group());
         }
+        let of_jobs = self.jobs().map(ChildJob::kill).fold(Ok(()), Result::and);
         let killed = kill_backwards(self.children.iter().map(|child| child.process())).into_iter();
-        killed.filter(|answer| !matches!(answer, Err(error) if error.kind() == ErrorKind::ProcessDone)).fold(Ok(()), Result::and)
+        killed.filter(|answer| !matches!(answer, Err(error) if error.kind() == ErrorKind::ProcessDone)).fold(of_jobs, Result::and)
     }
 
     /// Leaves nothing behind of a pipeline that was not started in full.

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use steadfast_core::{
-    BackendInfo, BackendProcess, BackendStart, Clock, Error, Pauses, Pid, PipeEnd, Plan, ProcessBackend, Result, Signal, Spawned,
-    and_then,
+    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Error, JobPlan, Pauses, Pid, PipeEnd, Plan, ProcessBackend,
+    Result, Signal, Spawned, and_then,
 };
 use steadfast_linux::{Blocking, Reaping, Target, waitid};
 
@@ -125,6 +125,10 @@ impl ProcessBackend for Recorder {
 
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
         self.inner.find(pid)
+    }
+
+    fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {
+        self.inner.job(plan)
     }
 }
 

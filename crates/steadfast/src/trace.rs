@@ -7,8 +7,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::time::Instant;
 use steadfast_core::{
-    BackendInfo, BackendProcess, BackendStart, Clock, Error, Exit, OnExit, Pid, Plan, ProcessBackend, Result, Signal, Spawned,
-    Until, and_then,
+    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Error, Exit, JobPlan, OnExit, Pid, Plan, ProcessBackend,
+    Result, Signal, Spawned, Until, and_then,
 };
 use tracing::{Level, Span, debug, debug_span, enabled, field, warn};
 
@@ -60,6 +60,10 @@ impl ProcessBackend for Traced {
 
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
         self.0.find(pid).map(|process| traced(pid, process))
+    }
+
+    fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {
+        self.0.job(plan)
     }
 }
 

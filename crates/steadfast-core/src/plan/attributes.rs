@@ -61,6 +61,8 @@ pub struct Attributes {
     pub allow_setgroups: bool,
     /// The directory of a cgroup to be born in (`CLONE_INTO_CGROUP`) or to join.
     pub cgroup: Option<Arc<OwnedFd>>,
+    /// What a job of a simulation has made for it to be born in. Only the backend that has made it knows its type.
+    pub member_of: Option<Arc<dyn Any + Send + Sync>>,
 
     /// Descriptors by the number that they get; `fd` and `fds`.
     pub fds: Vec<(i32, Arc<OwnedFd>)>,

@@ -2,9 +2,11 @@
 
 mod attributes;
 mod conflicts;
+mod membership;
 mod values;
 
 pub use attributes::{Attributes, Hook};
+pub use membership::Membership;
 pub use values::{Capability, Disposition, IdMap, Limit, MountPropagation, Namespaces, Resource, Scheduling, SignalSet};
 
 use crate::{Error, Result};
@@ -52,6 +54,7 @@ pub struct PlanBuilder {
     stdio: [PlanStdio; 3],
     create_pidfd: bool,
     attributes: Option<Arc<Attributes>>,
+    job: Option<Arc<dyn Membership>>,
 }
 
 impl Plan {
@@ -66,6 +69,7 @@ impl Plan {
             stdio: Default::default(),
             create_pidfd: false,
             attributes: None,
+            job: None,
         }
     }
 
@@ -121,6 +125,25 @@ impl Plan {
     /// What else it is to be.
     pub fn attributes(&self) -> &Attributes {
         self.inner.attributes_or_none()
+    }
+
+    /// The job that it is to be started in. A backend need not look at it: what makes the process a member is among the attributes by then.
+    pub fn job(&self) -> Option<&Arc<dyn Membership>> {
+        self.inner.job.as_ref()
+    }
+
+    /// The same, to be started in this job.
+    #[must_use]
+    pub fn in_job(&self, job: Arc<dyn Membership>) -> Plan {
+        Plan { inner: Arc::new(PlanBuilder { job: Some(job), ..PlanBuilder::clone(&self.inner) }) }
+    }
+
+    /// The same with other attributes.
+    ///
+    /// # Errors
+    /// As [`PlanBuilder::build`].
+    pub fn with_attributes(&self, attributes: Attributes) -> Result<Plan> {
+        PlanBuilder::clone(&self.inner).attributes(attributes).build()
     }
 }
 

@@ -17,6 +17,7 @@
 //! What was tried first, a lock that signals share and the reaper takes for itself (as Go does), blocks a thread where a
 //! simulated kernel cannot see it, and needs a second mechanism to hand the status to the other waiters.
 
+mod birth;
 mod ended;
 mod forked;
 mod signal;
@@ -29,6 +30,7 @@ pub use ended::Ended;
 pub use starting::{Started, Starting};
 pub use watchers::Watcher;
 
+use birth::Birth;
 use state::{Inner, Learnt, Look, Origin, Phase, Refused, State, UNKNOWN, retry_interrupted};
 use watchers::Watchers;
 
@@ -84,9 +86,19 @@ impl Process {
     /// Begins to spawn a plan, and returns.
     ///
     /// # Errors
-    /// As [`ProcessBackend::start`].
+    /// As [`ProcessBackend::start`]; [`Error::JobOver`] if the job of the plan was killed.
     pub fn start(backend: &Arc<dyn ProcessBackend>, plan: &Plan) -> Result<Starting> {
-        Ok(Starting::new(backend, backend.start(plan)?))
+        let start = match plan.job() {
+            None => backend.start(plan)?,
+            Some(job) => {
+                let plan = job.admit(plan)?;
+                let mut birth = Birth::in_job(&**job);
+                let start = backend.start(&plan)?;
+                birth.pid = Some(start.pid());
+                start
+            }
+        };
+        Ok(Starting::new(backend, start))
     }
 
     /// Spawns a plan, closes the stdin that it may have piped, and waits for the process.

@@ -13,7 +13,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::time::Duration;
 use steadfast_core::{
-    BackendInfo, BackendProcess, BackendStart, Clock, Error, ErrorKind, Pid, Plan, ProcessBackend, Result, Spawned,
+    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Error, ErrorKind, JobPlan, Pid, Plan, ProcessBackend, Result,
+    Spawned,
 };
 
 /// A kernel with one process. It gives a number to a stranger in the moment in which it is free, and panics when one is hit.
@@ -57,6 +58,10 @@ impl<M: Machine> ProcessBackend for Backend<M> {
 
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
         Err(Error::ProcessDone { pid })
+    }
+
+    fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {
+        Err(Error::no_jobs(self.info().name, plan.containment))
     }
 }
 

@@ -4,6 +4,7 @@
 //! checks, writing each answer into a page that is shared even where the kernel copies our memory against the flags. If a
 //! filter kills it, the page says at which check; the next child goes on behind that one.
 
+use crate::quiet;
 use crate::raw;
 use crate::stack::Stack;
 use crate::wait::wait4_all;
@@ -142,29 +143,13 @@ fn run_child(
     memory: Memory,
 ) -> Result<Option<Exit>, Errno> {
     let mask = raw::set_signal_mask(raw::ALL_BUT_SIGSYS);
-    let exit = clone_child(stack.top(), what, ptr::from_mut(task), memory).and_then(wait4_all);
+    let flags = if memory == Memory::Shared { libc::CLONE_VM | libc::CLONE_VFORK } else { 0 };
+    // SAFETY: the stack is ours alone and large enough for `what`, which keeps to what is allowed after a vfork; `task` lives in our caller
+    // until we go on.
+    let made = unsafe { quiet::child(flags, stack.top(), what, ptr::from_mut(task).cast()) };
+    let exit = made.and_then(wait4_all);
     raw::set_signal_mask(mask);
     exit
-}
-
-/// No exit signal, so that the program's SIGCHLD handler sees nothing (golang/go#71828). QEMU's user mode refuses that with
-/// EINVAL; there, and only there, it gets the usual one.
-fn clone_child(
-    top: *mut c_void,
-    what: extern "C" fn(*mut c_void) -> c_int,
-    task: *mut Task<'_>,
-    memory: Memory,
-) -> Result<i32, Errno> {
-    let flags = if memory == Memory::Shared { libc::CLONE_VM | libc::CLONE_VFORK } else { 0 };
-    let clone = |flags| {
-        // SAFETY: the stack is ours alone and large enough for `what`, which keeps to what is allowed after a vfork; `task`
-        // lives in our caller until we go on.
-        unsafe { raw::clone(flags, top, what, task.cast(), ptr::null_mut(), ptr::null_mut()) }
-    };
-    match clone(flags) {
-        Err(Errno::INVAL) => clone(flags | libc::SIGCHLD),
-        answer => answer,
-    }
 }
 
 extern "C" fn leave_mark(task: *mut c_void) -> c_int {

@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::time::Instant;
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    BackendInfo, BackendProcess, BackendStart, Clock, Errno, Error, Exit, OnExit, Pid, PipeEnd, Plan, PlanStdio, ProcessBackend,
-    Result, Signal, Spawned,
+    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Errno, Error, Exit, JobPlan, OnExit, Pid, PipeEnd, Plan,
+    PlanStdio, ProcessBackend, Result, Signal, Spawned,
 };
 
 /// What a handle holds.
@@ -113,6 +113,9 @@ impl ProcessBackend for MockBackend {
         if let Some(what) = self.impossible(plan) {
             return Err(Error::Unsupported { backend: self.info().name, what: what.into() });
         }
+        let marked = self.kernel.with_mark(plan);
+        let marked = marked.map_err(|what| Error::Unsupported { backend: self.info().name, what: what.into() })?;
+        let plan = marked.as_ref().unwrap_or(plan);
         let given = plan.stdio().each_ref().map(|stdio| Stream::of(stdio).map(|stream| (stream.pipe, stream.end)));
         let born = self.kernel.call(|world| {
             let born = world.call_spawn(plan, given, CALLER, self.descriptors())?;
@@ -159,6 +162,10 @@ impl ProcessBackend for MockBackend {
         })?;
         let start = (self.identity == Identity::Number).then(|| ticks(started));
         Ok(self.process(pid, id, who, start))
+    }
+
+    fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {
+        self.kernel.job(plan, self.info().name)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::play::script::Script;
 use crate::play::setup::{Program, Setup};
 use std::ffi::OsString;
 use std::sync::Arc;
-use steadfast_core::Signal;
+use steadfast_core::{Containment, Signal};
 
 /// Configures a [`Kernel`].
 pub struct Builder {
@@ -39,6 +39,7 @@ impl Kernel {
                 programs: Vec::new(),
                 expectations: Vec::new(),
                 faults: Vec::new(),
+                refused: Vec::new(),
             },
         }
     }
@@ -122,6 +123,13 @@ impl Builder {
     /// because not every machine can.
     pub fn tells_lost_status(mut self, tells: bool) -> Builder {
         self.setup.tells_lost_status = tells;
+        self
+    }
+
+    /// No job can be held together by this, as on a machine that does not offer it: to make one fails with
+    /// [`Error::NoContainment`](steadfast_core::Error::NoContainment). By default each can.
+    pub fn without_containment(mut self, containment: Containment) -> Builder {
+        self.setup.refused.push(containment);
         self
     }
 

@@ -6,6 +6,7 @@
 pub(crate) mod backend;
 pub(crate) mod builder;
 mod follow;
+mod job;
 pub(crate) mod kernel;
 pub(crate) mod shared;
 pub(crate) mod sim;

@@ -1,6 +1,6 @@
 //! [`Host`]: who surrounds a machine: knows programs, decides what is left to chance, and is told what happened.
 
-use super::ids::{Id, PipeId};
+use super::ids::{Id, JobId, PipeId};
 use super::seen::{Actor, Seen};
 use super::step::Code;
 use std::ffi::{OsStr, OsString};
@@ -21,6 +21,8 @@ pub enum Call {
     Wait,
     /// Reaping.
     Reap,
+    /// Making a job; the program is the containment's name.
+    Job,
     /// Reading what a process has written.
     Read,
     /// Writing what a process shall read.
@@ -83,6 +85,8 @@ pub(crate) trait Host {
     fn has_executed(&mut self, id: Id);
     /// It has become a zombie: a child of the program under test's, or somebody else's.
     fn has_exited(&mut self, id: Id, is_child: bool);
+    /// Nothing lives in the job any more.
+    fn job_is_empty(&mut self, job: JobId);
     /// It is gone.
     fn is_gone(&mut self, id: Id, remains: Remains);
 }

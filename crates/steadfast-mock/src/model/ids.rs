@@ -1,4 +1,4 @@
-//! What goes by a number: processes and pipes.
+//! What goes by a number: processes, pipes and jobs.
 
 /// Where a process is in the table.
 pub(crate) type Slot = u32;
@@ -18,6 +18,11 @@ pub(crate) struct Id {
 
 /// Which pipe; numbers are used again when nobody has either end.
 pub(crate) type PipeId = u32;
+
+/// Which job, from 1 on.
+pub(crate) type JobId = u32;
+/// None.
+pub(crate) const NO_JOB: JobId = 0;
 
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum End {

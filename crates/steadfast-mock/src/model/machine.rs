@@ -2,6 +2,7 @@
 
 use super::host::Host;
 use super::ids::{CALLER, INIT, Slot};
+use super::jobs::Jobs;
 use super::pipe::Pipes;
 use super::process::{Life, Process};
 use super::queue::{Event, Queue};
@@ -18,6 +19,7 @@ pub(crate) struct Machine<H> {
     pub(crate) now: u64,
     pub(crate) table: Table,
     pub(crate) pipes: Pipes,
+    pub(crate) jobs: Jobs,
     pub(crate) limits: Limits,
     /// Descriptors that the program under test has open: pidfds, and its ends of pipes.
     pub(crate) open_files: u32,
@@ -38,7 +40,7 @@ impl<H: Host> Machine<H> {
     /// With process 1 and the program under test.
     pub(crate) fn new(limits: Limits, host: H) -> Machine<H> {
         let (table, pipes) = (Table::new(limits.pid_max), Pipes::new(limits.pipe_capacity));
-        Machine { now: 0, table, pipes, limits, open_files: 0, events: Queue::new(), host }
+        Machine { now: 0, table, pipes, jobs: Jobs::default(), limits, open_files: 0, events: Queue::new(), host }
     }
 
     pub(crate) fn note(&mut self, actor: Actor, seen: Seen) {

@@ -10,6 +10,7 @@
 //! | `step.rs` | what a process can be made to do: its instructions |
 //! | `seen.rs` | what happened, in records |
 //! | `ids.rs` | what goes by a number |
+//! | `jobs.rs`, `members.rs` | what holds processes together; who lives in it |
 //! | `process.rs`, `table.rs`, `queue.rs`, `pipe.rs`, `bits.rs` | the parts of the state |
 //! | `steps.rs`, `plumbing.rs`, `signals.rs`, `ends.rs`, `spawn.rs` | how it changes |
 
@@ -17,7 +18,9 @@ pub(crate) mod bits;
 mod ends;
 pub(crate) mod host;
 pub(crate) mod ids;
+pub(crate) mod jobs;
 pub(crate) mod machine;
+mod members;
 mod pipe;
 mod plumbing;
 pub(crate) mod process;

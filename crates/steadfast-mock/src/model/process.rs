@@ -1,7 +1,7 @@
 //! [`Process`]: one simulated process, and what it is doing.
 
 use super::bits::{SignalBits, bit};
-use super::ids::{NONE, PipeId, Slot};
+use super::ids::{JobId, NO_JOB, NONE, PipeId, Slot};
 use super::step::{Code, Step};
 use std::sync::Arc;
 use steadfast_core::Signal;
@@ -53,6 +53,8 @@ pub(crate) struct Process {
     pub(crate) input: Vec<u8>,
     /// How many processes there may be for it to make another one (`RLIMIT_NPROC`).
     pub(crate) max_processes: u32,
+    /// The job that it, or who has started it, was born in; it may have left a group since.
+    pub(crate) job: JobId,
     pub(crate) may_dump_core: bool,
     pub(crate) is_subreaper: bool,
     /// It was spawned, and does not run its program yet.
@@ -154,6 +156,7 @@ impl Process {
             streams: [None; 3],
             input: Vec::new(),
             max_processes: u32::MAX,
+            job: NO_JOB,
             may_dump_core: true,
             is_subreaper: false,
             is_starting: false,

@@ -2,7 +2,8 @@
 
 use super::bits::{UNSTOPPABLE, bit};
 use super::host::{Begins, Call, Host};
-use super::ids::{CALLER, End, Id, PipeId, Slot};
+use super::ids::{CALLER, End, Id, NO_JOB, PipeId, Slot};
+use super::jobs::Mark;
 use super::machine::Machine;
 use super::process::Process;
 use super::seen::{Actor, Seen, Who};
@@ -98,15 +99,23 @@ impl<H: Host> Machine<H> {
         process.blocked = self.table[parent].blocked;
         process.max_processes = self.limits.max_processes;
         process.may_dump_core = self.limits.core_dumps;
-        process.is_starting = delay.is_some() || matches!(code.first(), Some(Step::Open(_)));
+        let mark = plan.attributes().member_of.as_ref().and_then(|mark| mark.downcast_ref());
+        process.job = mark.map_or(NO_JOB, |Mark(job)| *job);
+        let is_frozen = self.jobs.is_frozen(process.job);
+        let opens = matches!(code.first(), Some(Step::Open(_)));
+        process.is_starting = delay.is_some() || opens || is_frozen;
         let is_starting = process.is_starting;
         process.execute(code);
         if let Some(delay) = delay {
             process.interrupt(Arc::new([Step::Open(delay), Step::Opened]), None, self.now);
+        } else if is_frozen && !opens {
+            process.interrupt(Arc::new([Step::Opened]), None, self.now);
         }
         let parent = self.table[parent].pid;
         process.run = self.host.begins(Begins { pid, parent, name, args: plan.args(), plan: Some(plan) });
+        let job = process.job;
         let slot = self.table.insert(process);
+        self.joins(job);
         self.note(Actor::Caller, Seen::Spawns(self.who(slot)));
         if plan.attributes().setsid {
             self.note_of(slot, Seen::Session(pid));
@@ -186,6 +195,7 @@ impl<H: Host> Machine<H> {
             ignored: parent.ignored,
             streams: parent.streams,
             max_processes: parent.max_processes,
+            job: parent.job,
             may_dump_core: parent.may_dump_core,
             is_stranger: parent.is_stranger,
             started: self.now,
@@ -198,7 +208,9 @@ impl<H: Host> Machine<H> {
                 self.pipes.duplicate(pipe, if index == 0 { End::Read } else { End::Write });
             }
         }
+        let job = child.job;
         let child = self.table.insert(child);
+        self.joins(job);
         self.note(actor, Seen::Spawns(self.who(child)));
         self.schedule(child, self.now);
     }

@@ -20,6 +20,9 @@ impl<H: Host> Machine<H> {
             if let (Life::Exiting, Wait::Until(until)) = (self.table[slot].life, self.table[slot].frame.waiting) {
                 return if until <= self.now { self.finish(slot) } else { self.schedule(slot, until) };
             }
+            if self.is_held(slot) {
+                return;
+            }
             self.take_signals(slot);
             if self.table[slot].life != Life::Running || !self.is_ready(slot) {
                 return;
@@ -155,8 +158,10 @@ impl<H: Host> Machine<H> {
         let Process { pid, session, .. } = self.table[slot];
         // The leader of a session has its own group already, and stays in it (setpgid(2): EPERM).
         if session != pid {
+            let before = self.table[slot].group;
             self.table.set_group(slot, pid);
             self.note_of(slot, Seen::Group(pid));
+            self.leaves_group(before);
         }
     }
 
@@ -164,9 +169,11 @@ impl<H: Host> Machine<H> {
         let pid = self.table[slot].pid;
         // setsid(2): EPERM if there is a group of this number.
         if !self.table.has_group(pid) {
+            let before = self.table[slot].group;
             self.table.set_group(slot, pid);
             self.table.set_session(slot, pid);
             self.note_of(slot, Seen::Session(pid));
+            self.leaves_group(before);
         }
     }
 

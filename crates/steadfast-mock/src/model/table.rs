@@ -25,6 +25,8 @@ pub(crate) struct Table {
     pub(crate) last_pid: i32,
     pid_max: i32,
     live: u32,
+    /// Groups whose numbers are kept for jobs, and their sessions.
+    kept: Vec<(i32, i32)>,
     /// How many are stopped: while none is, nobody need ask for orphaned groups.
     pub(crate) stopped: u32,
 }
@@ -32,8 +34,16 @@ pub(crate) struct Table {
 impl Table {
     /// With init and the program under test.
     pub(crate) fn new(pid_max: i32) -> Table {
-        let mut table =
-            Table { processes: Vec::new(), free: Vec::new(), numbers: Vec::new(), last_pid: 1, pid_max, live: 0, stopped: 0 };
+        let mut table = Table {
+            processes: Vec::new(),
+            free: Vec::new(),
+            numbers: Vec::new(),
+            last_pid: 1,
+            pid_max,
+            live: 0,
+            kept: Vec::new(),
+            stopped: 0,
+        };
         for (pid, parent) in [(1, NONE), (0, NONE)] {
             table.processes.push(Process::new(pid, parent, u32::MAX, pid, pid));
             *table.number(pid) = Number { owner: NONE, groups: 1, sessions: 1 };
@@ -129,8 +139,29 @@ impl Table {
         self.use_of(group).groups > 0
     }
 
+    /// Takes a number for a group without a process that runs: a zombie leads it.
+    pub(crate) fn keep_group(&mut self, group: i32, session: i32) {
+        self.last_pid = group;
+        self.live += 1;
+        self.number(group).groups += 1;
+        self.kept.push((group, session));
+    }
+
+    pub(crate) fn release_group(&mut self, group: i32) {
+        self.live -= 1;
+        self.number(group).groups -= 1;
+        self.kept.retain(|(kept, _)| *kept != group);
+    }
+
+    pub(crate) fn is_kept(&self, group: i32) -> bool {
+        self.kept.iter().any(|(kept, _)| *kept == group)
+    }
+
     /// The session that a group belongs to; `None` if there is no such group.
     pub(crate) fn session_of(&self, group: i32) -> Option<i32> {
+        if let Some((_, session)) = self.kept.iter().find(|(kept, _)| *kept == group) {
+            return Some(*session);
+        }
         let member = self.processes.iter().find(|process| process.exists() && process.group == group);
         member.map(|process| process.session)
     }

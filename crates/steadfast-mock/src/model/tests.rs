@@ -1,7 +1,7 @@
 //! The model alone: no thread, no lock, no backend, no test around it. Calls and events go in, and what happened comes out.
 
 use super::host::{Begins, Call, Host, Remains, Struck};
-use super::ids::{CALLER, Id, PipeId, Slot};
+use super::ids::{CALLER, Id, JobId, PipeId, Slot};
 use super::machine::{Limits, Machine};
 use super::seen::{Actor, Seen};
 use super::step::{Code, Disposition, Step, Stream, Target};
@@ -69,6 +69,7 @@ impl Host for Recorder {
     fn pipe_changed(&mut self, _: PipeId) {}
     fn has_executed(&mut self, _: Id) {}
     fn has_exited(&mut self, _: Id, _: bool) {}
+    fn job_is_empty(&mut self, _: JobId) {}
 
     fn is_gone(&mut self, _: Id, remains: Remains) {
         self.gone.push(remains);

@@ -54,6 +54,10 @@ impl World {
         if !children.is_empty() {
             return Some(Verdict::Leak { children });
         }
+        let processes: Vec<String> = self.outliving().into_iter().map(|slot| self.in_short(slot)).collect();
+        if !processes.is_empty() {
+            return Some(Verdict::Outlived { processes });
+        }
         let expectations = self.host.programs.expectations.unmet();
         (!expectations.is_empty()).then_some(Verdict::Unmet { expectations })
     }
@@ -84,6 +88,7 @@ impl World {
                 let holders: Vec<String> = self.table.all().filter(has_it).map(named).collect();
                 format!("a pipe that is open in {}", if holders.is_empty() { "nobody".into() } else { holders.join(", ") })
             }
+            For::Job(job) => format!("job {job} to be empty"),
             For::Thread(thread) => format!("the end of {}", self.host.threads.name(thread)),
             For::AllThreads => "all other threads to end".into(),
             For::Sync(_) => "a lock or a condition".into(),

@@ -1,7 +1,7 @@
 //! Who is to be told of an exit, and statuses that outlive their processes.
 
 use crate::model::host::Remains;
-use crate::model::ids::Id;
+use crate::model::ids::{Id, JobId};
 use std::collections::HashMap;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -12,6 +12,8 @@ pub(crate) struct Notices {
     waiting: HashMap<Id, Vec<(Until, OnExit)>>,
     /// Of processes that do not run their programs yet.
     starts: HashMap<Id, OnExit>,
+    /// Of jobs that are not empty.
+    jobs: HashMap<JobId, Vec<OnExit>>,
     /// Those that are due. They are called when the lock of the world is not held, for they come back to the scheduler.
     due: Vec<OnExit>,
     /// Of processes that are gone, and that somebody has a pidfd of: how they ended, and how many pidfds there are.
@@ -44,6 +46,15 @@ impl Notices {
         } else {
             self.starts.insert(id, tell);
         }
+    }
+
+    /// Calls when nothing lives in the job; at once, if that is so.
+    pub(crate) fn add_job(&mut self, job: JobId, is_empty: bool, tell: OnExit) {
+        if is_empty { self.due.push(tell) } else { self.jobs.entry(job).or_default().push(tell) }
+    }
+
+    pub(crate) fn job_is_empty(&mut self, job: JobId) {
+        self.due.extend(self.jobs.remove(&job).into_iter().flatten());
     }
 
     pub(crate) fn started(&mut self, id: Id) {

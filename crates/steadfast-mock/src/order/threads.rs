@@ -1,7 +1,7 @@
 //! [`Threads`]: the threads of a test that take turns: whose turn it is, and who waits for what.
 
 use super::verdict::Verdict;
-use crate::model::ids::{Id, PipeId};
+use crate::model::ids::{Id, JobId, PipeId};
 use std::thread;
 
 /// What a blocked thread waits for; it looks again when somebody says that this has changed.
@@ -10,6 +10,7 @@ pub(crate) enum For {
     Time,
     Process(Id),
     Pipe(PipeId),
+    Job(JobId),
     Thread(u32),
     /// All the threads that it has not joined.
     AllThreads,

@@ -1,13 +1,14 @@
 //! [`Trace`]: who did what to whom, at which virtual time. Kept as small records, and written out when somebody reads it.
 
 use crate::model::host::Call;
+use crate::model::ids::JobId;
 use crate::model::seen::{Seen, Who};
 use crate::model::step::Stream;
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use steadfast_core::Errno;
+use steadfast_core::{Containment, Errno, Signal};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Actor {
@@ -29,6 +30,10 @@ pub(crate) enum What {
     TimesOut(Who),
     Abandons(Who),
     GivesUp(Who),
+    MakesJob(JobId, Containment),
+    SignalsJob(Signal, JobId),
+    Freezes(JobId),
+    Thaws(JobId),
     Fails(Call, Errno),
     Steals(Who),
     StartsThread(u32),
@@ -115,6 +120,10 @@ impl What {
             What::TimesOut(process) => write!(f, "has waited for {} long enough", who(process)),
             What::GivesUp(process) => write!(f, "gives up the start of {}", who(process)),
             What::Abandons(process) => write!(f, "lets go of {}", who(process)),
+            What::MakesJob(job, containment) => write!(f, "makes job {job} by {containment}"),
+            What::SignalsJob(signal, job) => write!(f, "sends {signal} to job {job}"),
+            What::Freezes(job) => write!(f, "freezes job {job}"),
+            What::Thaws(job) => write!(f, "thaws job {job}"),
             What::Fails(call, errno) => write!(f, "{call:?} fails by a fault: {errno:?}"),
             What::Steals(process) => write!(f, "takes the status of {}, by somebody else's waitpid(-1)", who(process)),
             What::StartsThread(index) => write!(f, "starts {}", thread(index)),

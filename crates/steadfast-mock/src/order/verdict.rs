@@ -18,6 +18,11 @@ pub enum Verdict {
         /// Each of them, and what it does.
         children: Vec<String>,
     },
+    /// The test was over, and processes lived whose job was killed: they had left it.
+    Outlived {
+        /// Each of them, and what it does.
+        processes: Vec<String>,
+    },
     /// A signal has reached a process that it was not meant for.
     Stranger {
         /// Who was meant and who was hit.
@@ -51,11 +56,12 @@ impl Verdict {
         std::mem::discriminant(self) == std::mem::discriminant(other)
     }
 
-    /// Its kind in one word: `panic`, `leak`, `stranger`, `deadlock`, `endless`, `unsteady` or `unmet`.
+    /// Its kind in one word: `panic`, `leak`, `outlived`, `stranger`, `deadlock`, `endless`, `unsteady` or `unmet`.
     pub fn kind(&self) -> &'static str {
         match self {
             Verdict::Panic { .. } => "panic",
             Verdict::Leak { .. } => "leak",
+            Verdict::Outlived { .. } => "outlived",
             Verdict::Stranger { .. } => "stranger",
             Verdict::Deadlock { .. } => "deadlock",
             Verdict::Endless { .. } => "endless",
@@ -73,6 +79,10 @@ impl fmt::Display for Verdict {
             Verdict::Leak { children } => {
                 f.write_str("leak: at the end nobody has waited for")?;
                 list(f, children)
+            }
+            Verdict::Outlived { processes } => {
+                f.write_str("outlived: their job was killed, and they had left it:")?;
+                list(f, processes)
             }
             Verdict::Stranger { hit } => write!(f, "stranger: {hit}"),
             Verdict::Deadlock { waiting } => {

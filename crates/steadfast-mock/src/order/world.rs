@@ -7,7 +7,7 @@ use super::notice::Notices;
 use super::threads::{For, Threads};
 use super::trace::{self, Trace, What};
 use crate::model::host::{Begins, Call, Host, Remains, Struck};
-use crate::model::ids::{CALLER, Id, PipeId, Slot};
+use crate::model::ids::{CALLER, Id, JobId, PipeId, Slot};
 use crate::model::machine::Machine;
 use crate::model::process::Life;
 use crate::model::seen::{Actor, Seen, Who};
@@ -130,6 +130,11 @@ impl Host for Surroundings {
         self.notices.fall_due(id, ends_at_exit(is_child));
     }
 
+    fn job_is_empty(&mut self, job: JobId) {
+        self.threads.wake(For::Job(job));
+        self.notices.job_is_empty(job);
+    }
+
     #[inline]
     fn is_gone(&mut self, id: Id, remains: Remains) {
         self.threads.wake(For::Process(id));
@@ -174,6 +179,11 @@ impl World {
 
     pub(crate) fn name(&self, name: u32) -> &OsStr {
         self.host.programs.name(name)
+    }
+
+    /// The number of a name that is no program's: a fault may name it.
+    pub(crate) fn intern_name(&mut self, name: &str) -> u32 {
+        self.host.intern(OsStr::new(name))
     }
 
     pub(crate) fn timeline(&self) -> String {

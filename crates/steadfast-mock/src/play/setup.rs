@@ -10,6 +10,7 @@ use crate::model::step::Code;
 use std::ffi::OsString;
 use std::fmt;
 use std::sync::Arc;
+use steadfast_core::Containment;
 
 /// What a kernel is built with: the same for each run of a test.
 #[derive(Clone)]
@@ -25,6 +26,8 @@ pub(crate) struct Setup {
     pub(crate) programs: Vec<(OsString, Program)>,
     pub(crate) expectations: Vec<Expect>,
     pub(crate) faults: Vec<Fault>,
+    /// What no job can be held together by.
+    pub(crate) refused: Vec<Containment>,
 }
 
 #[derive(Clone)]
@@ -40,7 +43,7 @@ impl fmt::Debug for Setup {
         write!(
             f,
             "programs {names:?}, expectations {:?}, faults {:?}, pid_max {}, pipe_capacity {}, max_processes {}, max_open_files {}, \
-             core_dumps {}, ignored {:#x}, blocked {:#x}",
+             core_dumps {}, ignored {:#x}, blocked {:#x}, without {:?}",
             self.expectations,
             self.faults,
             self.limits.pid_max,
@@ -50,6 +53,7 @@ impl fmt::Debug for Setup {
             self.limits.core_dumps,
             self.ignored,
             self.blocked,
+            self.refused,
         )
     }
 }

@@ -101,6 +101,9 @@ pub(super) async fn over_by<R: Engine>(process: &Process, end: Until, deadline: 
 
 /// The status of a process that is killed now; `None` if it cannot be (`EPERM`: it has changed its user), or does not end in time.
 async fn kill<R: Engine>(child: &Child) -> Result<Option<ExitStatus>> {
+    if let Some(job) = child.child_job() {
+        job.kill()?;
+    }
     match child.kill() {
         Ok(()) | Err(Error::ProcessDone { .. }) => over_by::<R>(child.process(), Until::Gone, after::<R>(Some(KILL_DELAY))).await,
         Err(error) if error.errno() == Some(Errno::PERM) => child.try_wait(),

@@ -5,6 +5,7 @@ mod checked;
 mod environment;
 mod handle;
 mod input;
+mod job;
 mod many;
 mod shown;
 mod start;
@@ -18,6 +19,7 @@ pub(crate) use start::Starting;
 
 use crate::child::{OnDrop, Whose};
 use crate::input::Input;
+use crate::job::JobWish;
 use crate::output::{self, Capture, Captured};
 use crate::{Child, ExitStatus, Output, Stdio, System};
 use std::collections::BTreeMap;
@@ -105,6 +107,7 @@ pub struct Command {
     on_drop: OnDrop,
     create_pidfd: bool,
     handle: Handle,
+    job: Option<JobWish>,
     /// Shared with its clones and plans.
     attributes: Option<Arc<Attributes>>,
 }
@@ -129,6 +132,7 @@ impl Command {
             on_drop: OnDrop::default(),
             create_pidfd: false,
             handle: Handle::default(),
+            job: None,
             attributes: None,
         }
     }

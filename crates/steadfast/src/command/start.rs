@@ -2,9 +2,11 @@
 
 use super::Command;
 use crate::child::OnDrop;
+use crate::job::ChildJob;
 use crate::remains::with_room;
 use crate::within::Within;
 use crate::{Child, Process, System};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use steadfast_core::{PlanStdio, Result, Started};
 
@@ -12,13 +14,14 @@ use steadfast_core::{PlanStdio, Result, Started};
 pub(crate) struct Starting {
     starting: steadfast_core::Starting,
     on_drop: OnDrop,
+    job: Option<ChildJob>,
 }
 
 impl Starting {
     /// The child, once it runs its program; `None` if the deadline passes first.
     pub(crate) fn wait(&mut self, deadline: Instant) -> Result<Option<Child>> {
         let started = self.starting.wait(Some(deadline))?;
-        Ok(started.map(|started| child(started, self.on_drop)))
+        Ok(started.map(|started| child(started, self.on_drop, self.job.take())))
     }
 
     /// The child, if it runs its program by now.
@@ -30,7 +33,8 @@ impl Starting {
 
     /// Waits for it, however long that takes.
     pub(crate) fn finish(self) -> Result<Child> {
-        self.starting.finish().map(|started| child(started, self.on_drop))
+        let Starting { starting, on_drop, job } = self;
+        starting.finish().map(|started| child(started, on_drop, job))
     }
 
     #[cfg(any(feature = "tokio", feature = "async-io"))]
@@ -39,8 +43,8 @@ impl Starting {
     }
 }
 
-fn child((process, pipes, pidfd): Started, on_drop: OnDrop) -> Child {
-    Child::new(Process::from(process), pipes, pidfd, on_drop)
+fn child((process, pipes, pidfd): Started, on_drop: OnDrop, job: Option<ChildJob>) -> Child {
+    Child::new(Process::from(process), pipes, pidfd, on_drop, job)
 }
 
 impl Command {
@@ -91,7 +95,11 @@ impl Command {
 
     /// Begins, and returns.
     pub(crate) fn start_with(&self, system: &System, defaults: [PlanStdio; 3]) -> Result<Starting> {
-        let plan = self.plan(system, defaults)?;
+        let job = self.job.as_ref().map(|job| job.fulfil(system)).transpose()?;
+        let mut plan = self.plan(system, defaults)?;
+        if let Some(job) = &job {
+            plan = plan.in_job(Arc::clone(job.membership()));
+        }
         let by_number = || steadfast_core::Process::start(system.by_number().backend(), &plan);
         let starting = match self.is_short(system) {
             true => with_room(by_number),
@@ -104,6 +112,6 @@ impl Command {
             }
             starting => starting?,
         };
-        Ok(Starting { starting, on_drop: self.on_drop })
+        Ok(Starting { starting, on_drop: self.on_drop, job })
     }
 }

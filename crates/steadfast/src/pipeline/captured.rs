@@ -133,7 +133,8 @@ impl Pipeline {
 impl RunningPipeline {
     fn read(&self, of: &Pipeline, system: &System, options: &Capture, deadline: Option<Instant>) -> Result<PipelineCaptured> {
         let processes: Vec<&Process> = self.children.iter().map(|child| child.process()).collect();
-        let together = Together { processes: &processes, is_group: self.is_group };
+        let jobs = self.jobs().collect();
+        let together = Together { processes: &processes, is_group: self.is_group, jobs };
         let mut stdout = CapturedStream::default();
         let mut stderr = vec![CapturedStream::default(); self.children.len()];
         let last = self.children.last().and_then(|child| child.stdout.as_ref()).map(ChildStdout::end);

@@ -1,0 +1,91 @@
+//! What a job can be made of, and what it has used.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What holds the processes of a job together, the strongest first.
+///
+/// | containment | made of | who can leave it | needs |
+/// | --- | --- | --- | --- |
+/// | `Cgroup` | a new cgroup (cgroups(7), version 2), in which its processes are born | nobody without the right to write another cgroup | a cgroup in which this process may make one |
+/// | `Group` | a process group whose number stays taken as long as the job | whoever calls setsid(2) or setpgid(2) | nothing |
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Containment {
+    /// A cgroup of version 2. All that is started in it is in it, whatever it does, and is killed by one call (`cgroup.kill`, Linux 5.14).
+    Cgroup,
+    /// A process group (setpgid(2)). A process that makes a group or a session of its own is no member any more, and outlives the job.
+    Group,
+}
+
+impl Containment {
+    /// All, the strongest first.
+    pub const ALL: [Containment; 2] = [Containment::Cgroup, Containment::Group];
+
+    /// Its name: `cgroup` or `group`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Containment::Cgroup => "cgroup",
+            Containment::Group => "group",
+        }
+    }
+
+    /// Whether a process without privileges can leave the job, and outlive it.
+    pub const fn leaks(self) -> bool {
+        matches!(self, Containment::Group)
+    }
+}
+
+impl fmt::Display for Containment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a job is to be.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct JobPlan {
+    /// What is to hold it together.
+    pub containment: Containment,
+    /// The directory of the cgroup in which its own is made; `None`: the cgroup of this process.
+    pub parent: Option<PathBuf>,
+}
+
+impl JobPlan {
+    /// A job that is held together by this.
+    pub const fn new(containment: Containment) -> JobPlan {
+        JobPlan { containment, parent: None }
+    }
+
+    /// In the cgroup of this directory.
+    pub fn parent(mut self, parent: Option<PathBuf>) -> Self {
+        self.parent = parent;
+        self
+    }
+}
+
+/// What the processes of a job have used together, those that have ended included. A field is `None` where the kernel counts it for this job
+/// neither alone nor at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JobUsage {
+    /// CPU time in user mode.
+    pub user_time: Option<Duration>,
+    /// CPU time in the kernel.
+    pub system_time: Option<Duration>,
+    /// The most memory that it has used at one time, in bytes (`memory.peak`, Linux 5.19, if the memory controller is on).
+    pub memory_peak: Option<u64>,
+    /// The most processes and threads that it has had at one time (`pids.peak`, Linux 6.1, if the pids controller is on).
+    pub processes_peak: Option<u64>,
+    /// How many processes and threads of it the kernel has killed for want of memory (`memory.events`, if the memory controller is on).
+    pub killed_for_memory: Option<u64>,
+}
+
+impl JobUsage {
+    /// Nothing is known.
+    pub const fn unknown() -> JobUsage {
+        JobUsage { user_time: None, system_time: None, memory_peak: None, processes_peak: None, killed_for_memory: None }
+    }
+}

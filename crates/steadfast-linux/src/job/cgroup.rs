@@ -1,0 +1,219 @@
+//! A job in a cgroup of version 2: its processes are born there, one write kills them, and one line says whether any lives.
+//!
+//! A cgroup that was killed is never used again: before Linux 7.3 whoever is born into it later is killed too (measured on 6.1 and 6.18; mended
+//! upstream in 2026-08).
+
+use super::events::{Line, says, value};
+use super::place::{Leaf, directories};
+use super::watch;
+use crate::SystemClock;
+use crate::file::{read_at, write_at};
+use crate::fork::generation;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{self, Mode, OFlags};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use steadfast_core::{
+    Attributes, BackendJob, Clock, Containment, Errno, Error, JobUsage, OnExit, Pauses, Pid, Result, Signal, contain,
+};
+
+/// Between two looks, where there is no descriptor left to poll.
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_millis(50);
+
+pub(super) struct CgroupJob {
+    /// `None` once it is handed over to the background.
+    leaf: Option<Leaf>,
+    /// Whether there is `cgroup.kill`, since Linux 5.14.
+    kills: bool,
+    generation: u32,
+}
+
+impl CgroupJob {
+    pub(super) fn new(parent: Option<&Path>) -> Result<CgroupJob> {
+        let leaf = Leaf::new(parent).map_err(super::place::Obstacle::into_error)?;
+        Ok(CgroupJob { kills: leaf.has("cgroup.kill"), leaf: Some(leaf), generation: generation() })
+    }
+
+    fn leaf(&self) -> &Leaf {
+        match &self.leaf {
+            Some(leaf) => leaf,
+            None => unreachable!("it is taken at the drop alone"),
+        }
+    }
+
+    fn failed(&self, call: &'static str, file: &str) -> impl Fn(Errno) -> Error {
+        let subject = self.leaf().path().join(file).display().to_string();
+        move |source| Error::System { call, subject: subject.clone(), source }
+    }
+
+    fn read(&self, file: &str) -> Result<String> {
+        read_at(self.leaf().dir.as_fd(), file).map_err(self.failed("read", file))
+    }
+
+    /// A number in a file that may not be there.
+    fn number(&self, file: &str) -> Option<u64> {
+        self.read(file).ok()?.trim_end().parse().ok()
+    }
+
+    fn write(&self, file: &str, text: &[u8]) -> Result<(), Errno> {
+        write_at(self.leaf().dir.as_fd(), file, text)
+    }
+
+    fn set_frozen(&self, frozen: bool) -> Result<()> {
+        let written = self.write("cgroup.freeze", if frozen { b"1" } else { b"0" });
+        written.map_err(|errno| match errno {
+            Errno::NOENT => {
+                let what = "a cgroup can be frozen since Linux 5.2, which this one is not: send SIGSTOP and SIGCONT".into();
+                Error::Unsupported { backend: "cgroup", what }
+            }
+            errno => self.failed("write", "cgroup.freeze")(errno),
+        })
+    }
+
+    /// Waits until `cgroup.events` says this.
+    fn wait_for(&self, line: Line, deadline: Option<Instant>) -> Result<bool> {
+        if says(self.leaf().events.as_fd(), line).map_err(self.failed("read", "cgroup.events"))? {
+            return Ok(true);
+        }
+        if deadline.is_some_and(|deadline| deadline <= SystemClock.now()) {
+            return Ok(false);
+        }
+        // What was read through a descriptor is news to nobody else who polls it: so one of our own.
+        let own = self.events();
+        let mut pauses = Pauses::new(SHORTEST, LONGEST);
+        loop {
+            let events = own.as_ref().map_or(self.leaf().events.as_fd(), OwnedFd::as_fd);
+            if says(events, line).map_err(self.failed("read", "cgroup.events"))? {
+                return Ok(true);
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(SystemClock.now()));
+            if left == Some(Duration::ZERO) {
+                return Ok(false);
+            }
+            match &own {
+                Ok(events) => wait_for_change(events, left).map_err(self.failed("poll", "cgroup.events"))?,
+                // No descriptor is left: the one that is kept can be read.
+                Err(_) => pauses.sleep(&SystemClock, deadline),
+            }
+        }
+    }
+
+    fn events(&self) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let opened = fs::openat(&self.leaf().dir, "cgroup.events", flags, Mode::empty());
+        opened.map_err(|errno| Errno::from_raw(errno.raw_os_error()))
+    }
+}
+
+impl BackendJob for CgroupJob {
+    fn containment(&self) -> Containment {
+        Containment::Cgroup
+    }
+
+    fn join(&self, attributes: &mut Attributes) -> Result<(), String> {
+        if attributes.cgroup.is_some() {
+            return Err("cgroup and a job by cgroup: a process is in one cgroup: drop one".into());
+        }
+        attributes.cgroup = Some(Arc::clone(&self.leaf().dir));
+        Ok(())
+    }
+
+    /// It is in the cgroup from its first instruction on; or, where it has to join (before Linux 5.7), was moved there by who has started it.
+    fn born(&self, _: Pid) {}
+
+    fn signal(&self, signal: Signal) -> Result<bool> {
+        if signal != Signal::KILL || !self.kills {
+            return Ok(false);
+        }
+        match self.write("cgroup.kill", b"1") {
+            Ok(()) => Ok(true),
+            // Somebody has removed it, so nothing lives there.
+            Err(Errno::NOENT | Errno::NODEV) => Ok(true),
+            Err(errno) => Err(self.failed("write", "cgroup.kill")(errno)),
+        }
+    }
+
+    fn freeze(&self, deadline: Option<Instant>) -> Result<bool> {
+        self.set_frozen(true)?;
+        self.wait_for(Line::Frozen, deadline)
+    }
+
+    fn thaw(&self) -> Result<()> {
+        self.set_frozen(false)
+    }
+
+    fn members(&self) -> Result<Vec<Pid>> {
+        let mut pids = Vec::new();
+        list(self.leaf().dir.as_fd(), &mut pids).map_err(self.failed("read", "cgroup.procs"))?;
+        Ok(pids)
+    }
+
+    fn wait_empty(&self, deadline: Option<Instant>) -> Result<bool> {
+        self.wait_for(Line::Empty, deadline)
+    }
+
+    fn on_empty(self: Arc<Self>, tell: OnExit) -> Result<()> {
+        let events = self.events().map_err(self.failed("open", "cgroup.events"))?;
+        if says(events.as_fd(), Line::Empty).map_err(self.failed("read", "cgroup.events"))? {
+            contain(tell);
+            return Ok(());
+        }
+        watch::tell(events, tell).map_err(self.failed("watch", "cgroup.events"))
+    }
+
+    fn usage(&self) -> Result<JobUsage> {
+        let cpu = self.read("cpu.stat")?;
+        let micros = |name| value(&cpu, name).map(Duration::from_micros);
+        let mut usage = JobUsage::unknown();
+        usage.user_time = micros("user_usec");
+        usage.system_time = micros("system_usec");
+        usage.memory_peak = self.number("memory.peak");
+        usage.processes_peak = self.number("pids.peak");
+        usage.killed_for_memory = self.read("memory.events").ok().and_then(|events| value(&events, "oom_kill"));
+        Ok(usage)
+    }
+}
+
+/// Whatever lives in it lives on; the cgroup is removed once nothing does.
+impl Drop for CgroupJob {
+    fn drop(&mut self) {
+        // In the child of a fork(2) it is the parent's.
+        if let (Some(leaf), true) = (self.leaf.take(), self.generation == generation()) {
+            watch::remove(leaf);
+        }
+    }
+}
+
+/// Sleeps until the file has changed since it was read through this descriptor; a signal handler may end that too.
+fn wait_for_change(events: &OwnedFd, left: Option<Duration>) -> Result<(), Errno> {
+    // The kernel takes no more seconds than fit; a year and another look are as good as for ever.
+    let left = left.map(|left| left.min(Duration::from_secs(365 * 24 * 3600)));
+    let left = left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });
+    let mut fds = [PollFd::new(events, PollFlags::PRI)];
+    match poll(&mut fds, left.as_ref()) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Err(errno) => Err(Errno::from_raw(errno.raw_os_error())),
+    }
+}
+
+/// The processes in a cgroup and those beneath it.
+fn list(dir: BorrowedFd<'_>, pids: &mut Vec<Pid>) -> Result<(), Errno> {
+    let text = match read_at(dir, "cgroup.procs") {
+        // Removed; or a threaded one, whose processes are those of the one above (cgroups(7)).
+        Err(Errno::NOENT | Errno::NODEV | Errno::OPNOTSUPP) => String::new(),
+        text => text?,
+    };
+    // 0 is one in a PID namespace that is not to be seen from here.
+    pids.extend(text.lines().filter_map(|line| Pid::new(line.parse().ok()?).ok()));
+    for below in directories(dir) {
+        match fs::openat(dir, &*below, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(below) => list(below.as_fd(), pids)?,
+            Err(rustix::io::Errno::NOENT) => {}
+            Err(errno) => return Err(Errno::from_raw(errno.raw_os_error())),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,213 @@
+//! A job in a process group, whose number stays taken by a zombie of ours.
+//!
+//! A group's number is not given away while the group has a member, and so a kill of an *empty* group is what hits strangers. The leader is a child
+//! that ends as soon as it leads the group, and is not waited for until the job is dropped: a zombie is a member. It has no exit signal, so
+//! that neither a `waitpid(-1)` elsewhere in the program takes it, nor an ignored `SIGCHLD`; whoever asks with `__WALL` does, and then the job
+//! says so before it signals anybody.
+
+use crate::SystemClock;
+use crate::fork::generation;
+use crate::kill::kill_group;
+use crate::quiet;
+use crate::raw;
+use crate::stack::Stack;
+use crate::thread::spawn_quiet_thread;
+use crate::wait::{Blocking, Reaping, Target, waitid};
+use std::ffi::{c_int, c_void};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use steadfast_core::{
+    Attributes, BackendJob, Clock, Containment, Errno, Error, JobUsage, OnExit, Pauses, Pid, Result, Signal, contain,
+};
+
+/// Between two looks: no event tells that a group is empty.
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_millis(50);
+
+pub(super) struct GroupJob {
+    leader: Pid,
+    generation: u32,
+}
+
+impl GroupJob {
+    pub(super) fn new() -> Result<GroupJob> {
+        // Or else nobody could say whether it is empty.
+        let unreadable = |error: std::io::Error| {
+            let errno = Errno::of(&error);
+            let why = format!("open /proc: {error}: without it nobody can tell whether a group is empty");
+            Error::NoContainment { containment: Containment::Group, why, errno }
+        };
+        std::fs::metadata("/proc/self").map_err(unreadable)?;
+        let leader =
+            make_leader().map_err(|source| Error::System { call: "clone", subject: "the leader of a group".into(), source })?;
+        Ok(GroupJob { leader, generation: generation() })
+    }
+
+    /// Whether the number is the group's still: its leader is the zombie that we have made.
+    fn is_taken(&self) -> bool {
+        // In the child of a fork(2) it is the parent's child.
+        self.generation == generation()
+            && waitid(Target::Pid(self.leader), Blocking::Now, Reaping::Leave).is_ok_and(|exit| exit.is_some())
+    }
+
+    fn failed(&self, call: &'static str) -> impl Fn(Errno) -> Error {
+        let subject = format!("process group {}", self.leader);
+        move |source| Error::System { call, subject: subject.clone(), source }
+    }
+
+    fn living(&self) -> Result<Vec<Pid>> {
+        living(self.leader).map_err(self.failed("look in /proc for"))
+    }
+
+    fn cannot_freeze() -> Error {
+        let what = "a process group cannot be frozen: send SIGSTOP and SIGCONT, or take a job by cgroup".into();
+        Error::Unsupported { backend: "group", what }
+    }
+}
+
+impl BackendJob for GroupJob {
+    fn containment(&self) -> Containment {
+        Containment::Group
+    }
+
+    fn join(&self, attributes: &mut Attributes) -> Result<(), String> {
+        if attributes.setsid {
+            return Err("setsid and a job by group: who has a session of its own is in no group of another: drop one, or insist on a cgroup".into());
+        }
+        if attributes.process_group.is_some() {
+            return Err("process_group and a job by group: a process is in one group: drop one".into());
+        }
+        attributes.process_group = Some(self.leader.as_raw());
+        Ok(())
+    }
+
+    /// It does the same by itself, among its first steps; a kill that comes before that would miss it.
+    fn born(&self, pid: Pid) {
+        // Fails if it has executed its program (EACCES) or has ended, and then it has taken that step.
+        _ = raw::call(libc::SYS_setpgid, [pid.as_raw().into(), self.leader.as_raw().into(), 0]);
+    }
+
+    fn signal(&self, signal: Signal) -> Result<bool> {
+        if !self.is_taken() {
+            // Somebody has waited for what is ours, and the number may be a stranger's.
+            return Err(self.failed("kill")(Errno::CHILD));
+        }
+        kill_group(self.leader, signal).map_err(self.failed("kill"))?;
+        Ok(true)
+    }
+
+    fn freeze(&self, _: Option<Instant>) -> Result<bool> {
+        Err(GroupJob::cannot_freeze())
+    }
+
+    fn thaw(&self) -> Result<()> {
+        Err(GroupJob::cannot_freeze())
+    }
+
+    fn members(&self) -> Result<Vec<Pid>> {
+        self.living()
+    }
+
+    fn wait_empty(&self, deadline: Option<Instant>) -> Result<bool> {
+        let mut pauses = Pauses::new(SHORTEST, LONGEST);
+        loop {
+            // Twice: a list of processes is no picture of one moment. Who is started while it is read by one who ends before it is reached is
+            // on the next.
+            if self.living()?.is_empty() && self.living()?.is_empty() {
+                return Ok(true);
+            }
+            if deadline.is_some_and(|deadline| deadline <= SystemClock.now()) {
+                return Ok(false);
+            }
+            pauses.sleep(&SystemClock, deadline);
+        }
+    }
+
+    fn on_empty(self: Arc<Self>, tell: OnExit) -> Result<()> {
+        if self.wait_empty(Some(SystemClock.now()))? {
+            contain(tell);
+            return Ok(());
+        }
+        let failed = self.failed("a thread for");
+        let watched = Arc::clone(&self);
+        let started = spawn_quiet_thread("steadfast-group", move || {
+            // It fails where `/proc` is gone; who is told looks himself, and gets the error.
+            drop(watched.wait_empty(None));
+            contain(tell);
+        });
+        started.map_err(|error| failed(Errno::of(&error).unwrap_or(Errno::AGAIN)))
+    }
+
+    fn usage(&self) -> Result<JobUsage> {
+        // Nobody counts for a group.
+        Ok(JobUsage::unknown())
+    }
+}
+
+impl Drop for GroupJob {
+    fn drop(&mut self) {
+        if self.generation == generation() {
+            // It is a zombie, and nobody else's. If it is not there any more, that is all right too.
+            while waitid(Target::Pid(self.leader), Blocking::Now, Reaping::Reap) == Err(Errno::INTR) {}
+        }
+    }
+}
+
+/// A zombie that leads a group.
+fn make_leader() -> Result<Pid, Errno> {
+    let stack = Stack::take()?;
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK;
+    let mask = raw::set_signal_mask(raw::ALL_BUT_SIGSYS);
+    // SAFETY: the stack is ours alone and large enough; `lead` makes two calls and ends, and we go on when it has.
+    let made = unsafe { quiet::child(flags, stack.top(), lead, std::ptr::null_mut()) };
+    raw::set_signal_mask(mask);
+    stack.keep();
+    let leader = Pid::new(made?).map_err(|_| Errno::NOSYS)?;
+    loop {
+        match waitid(Target::Pid(leader), Blocking::Block, Reaping::Leave) {
+            Err(Errno::INTR) | Ok(None) => {}
+            Ok(Some(exit)) if exit.status.success() => return Ok(leader),
+            Ok(Some(_)) => {
+                _ = waitid(Target::Pid(leader), Blocking::Now, Reaping::Reap);
+                return Err(Errno::PERM);
+            }
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+extern "C" fn lead(_: *mut c_void) -> c_int {
+    let led = raw::call(libc::SYS_setpgid, [0; 3]);
+    raw::exit_now(c_int::from(led.is_err()))
+}
+
+/// Who is in a group and lives.
+fn living(group: Pid) -> Result<Vec<Pid>, Errno> {
+    let errno = |error: std::io::Error| Errno::of(&error).unwrap_or(Errno::IO);
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").map_err(errno)? {
+        let name = entry.map_err(errno)?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| Pid::new(name.parse().ok()?).ok()) else { continue };
+        // Cheaper than the file: it is asked of every process of the machine.
+        let is_in = raw::call(libc::SYS_getpgid, [pid.as_raw().into(), 0, 0]) == Ok(group.as_raw().into());
+        if is_in && lives(pid) {
+            found.push(pid);
+        }
+    }
+    Ok(found)
+}
+
+/// Whether it has not exited. One whose first thread has, while others run, is a zombie by its state, and lives.
+fn lives(pid: Pid) -> bool {
+    let Ok(text) = std::fs::read(format!("/proc/{pid}/stat")) else { return false };
+    let Some(fields) = behind_name(&text) else { return true };
+    let is_zombie = matches!(fields.first(), Some(&("Z" | "X" | "x")));
+    let threads = fields.get(17).and_then(|threads| threads.parse::<u32>().ok());
+    !is_zombie || threads.is_some_and(|threads| threads > 1)
+}
+
+/// The fields of `/proc/PID/stat` behind the name, which may hold anything; the first of them is the third (proc_pid_stat(5)).
+pub(super) fn behind_name(text: &[u8]) -> Option<Vec<&str>> {
+    let end = text.iter().rposition(|byte| *byte == b')')?;
+    Some(std::str::from_utf8(&text[end + 1..]).ok()?.split_ascii_whitespace().collect())
+}

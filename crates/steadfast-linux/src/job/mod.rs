@@ -1,0 +1,36 @@
+//! Jobs: what holds processes together, and all that they start.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `mod.rs` | [`job`] |
+//! | `place.rs` | in which cgroup ours are made, and what their names say; those whose owner is gone |
+//! | `cgroup.rs`, `events.rs` | a job in a cgroup of version 2; what the kernel says of it |
+//! | `group.rs` | a job in a process group |
+//! | `watch.rs` | what happens when nothing lives in a job and nobody waits |
+
+mod cgroup;
+mod events;
+mod group;
+mod place;
+mod watch;
+
+use cgroup::CgroupJob;
+use group::GroupJob;
+use std::sync::Arc;
+use steadfast_core::{BackendJob, Containment, Error, JobPlan};
+
+/// Makes a job, held together by what the plan says.
+///
+/// # Errors
+/// [`Error::NoContainment`] with the call, the path and the errno if that cannot be had here; [`Error::System`] for a failure of the moment.
+pub fn job(plan: &JobPlan) -> Result<Arc<dyn BackendJob>, Error> {
+    watch::remove_stranded();
+    Ok(match plan.containment {
+        Containment::Cgroup => Arc::new(CgroupJob::new(plan.parent.as_deref())?),
+        Containment::Group => Arc::new(GroupJob::new()?),
+        containment => {
+            let why = "this version of steadfast does not know it".into();
+            return Err(Error::NoContainment { containment, why, errno: None });
+        }
+    })
+}

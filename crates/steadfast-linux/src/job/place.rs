@@ -1,0 +1,372 @@
+//! [`Place`]: the cgroup in which those of our jobs are made, and [`Leaf`], one of them.
+//!
+//! The name of a leaf says whose it is: `steadfast-`, the PID namespace and the time namespace (by their inodes), the PID of the owner, its
+//! start time, and a number. So the next program to look there can tell that an owner is gone, and remove what it has left. A name of another
+//! namespace says nothing here: its PIDs and times are others, and it is left alone.
+
+use rustix::fs::{self, Access, AtFlags, FileType, Mode, OFlags};
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use steadfast_core::{Containment, Errno, Error};
+
+use crate::file::read_at;
+use crate::fork::PerProcess;
+
+/// A call that has failed, and on what.
+#[derive(Debug)]
+pub(super) struct Obstacle {
+    pub(super) call: &'static str,
+    pub(super) path: PathBuf,
+    pub(super) errno: Errno,
+}
+
+impl Obstacle {
+    fn new(call: &'static str, path: impl Into<PathBuf>, errno: impl Into<Errnos>) -> Obstacle {
+        Obstacle { call, path: path.into(), errno: errno.into().0 }
+    }
+
+    /// As the reason why there is no such job; or as a failure of the moment, which says nothing of what the machine can do.
+    pub(super) fn into_error(self) -> Error {
+        if self.errno.is_of_the_moment() {
+            return Error::System { call: self.call, subject: self.path.display().to_string(), source: self.errno };
+        }
+        Error::NoContainment { containment: Containment::Cgroup, why: self.to_string(), errno: Some(self.errno) }
+    }
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.call, self.path.display(), self.errno)?;
+        f.write_str(match self.errno {
+            Errno::ACCES | Errno::PERM => {
+                ": have a cgroup delegated to this user (`Delegate=yes` in a systemd unit), or name one"
+            }
+            Errno::ROFS => {
+                ": the cgroups are mounted read-only, as in a container: have them mounted writable, or name a directory that is"
+            }
+            Errno::OPNOTSUPP => ": it is a threaded cgroup, in which no process can be started: name another one",
+            _ => "",
+        })
+    }
+}
+
+/// From whichever library.
+pub(super) struct Errnos(Errno);
+
+impl From<Errno> for Errnos {
+    fn from(errno: Errno) -> Errnos {
+        Errnos(errno)
+    }
+}
+
+impl From<rustix::io::Errno> for Errnos {
+    fn from(errno: rustix::io::Errno) -> Errnos {
+        Errnos(Errno::from_raw(errno.raw_os_error()))
+    }
+}
+
+impl From<io::Error> for Errnos {
+    fn from(error: io::Error) -> Errnos {
+        Errnos(Errno::of(&error).unwrap_or(Errno::IO))
+    }
+}
+
+/// A cgroup in which leaves are made.
+pub(super) struct Place {
+    dir: OwnedFd,
+    path: PathBuf,
+    /// What the names of this process's leaves begin with.
+    prefix: String,
+}
+
+/// A cgroup of a job's own.
+pub(super) struct Leaf {
+    place: Arc<Place>,
+    name: String,
+    pub(super) dir: Arc<OwnedFd>,
+    /// `cgroup.events`, kept open so that it can be read when no descriptor is left.
+    pub(super) events: OwnedFd,
+}
+
+/// The one beneath our own cgroup, once it was found.
+static OWN: PerProcess<Mutex<Option<Arc<Place>>>> = PerProcess::new(Mutex::default);
+static LAST: AtomicU64 = AtomicU64::new(0);
+
+/// How often leaves of others are looked for: when a place is found, and at each so many leaves.
+const LOOK_EVERY: u64 = 256;
+
+const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::CLOEXEC);
+
+impl Leaf {
+    /// A new one, in the cgroup of this directory or in our own.
+    pub(super) fn new(parent: Option<&Path>) -> Result<Leaf, Obstacle> {
+        let place = match parent {
+            Some(dir) => Arc::new(Place::at(dir.to_owned())?),
+            None => Place::own()?,
+        };
+        match place.leaf() {
+            // We were moved, and the cgroup that was ours is removed.
+            Err(Obstacle { errno: Errno::NOENT, .. }) if parent.is_none() => {
+                *OWN.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                Place::own()?.leaf()
+            }
+            leaf => leaf,
+        }
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.place.path.join(&self.name)
+    }
+
+    pub(super) fn has(&self, file: &str) -> bool {
+        fs::accessat(&self.dir, file, Access::EXISTS, AtFlags::empty()).is_ok()
+    }
+
+    /// Removes it, and what was made in it.
+    ///
+    /// # Errors
+    /// `EBUSY` while something lives in it.
+    pub(super) fn remove(&self) -> Result<(), Errno> {
+        remove(self.place.dir.as_fd(), &self.name)
+    }
+}
+
+impl Place {
+    fn own() -> Result<Arc<Place>, Obstacle> {
+        let mut known = OWN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = &*known {
+            return Ok(Arc::clone(place));
+        }
+        let place = Arc::new(Place::at(own_cgroup()?)?);
+        *known = Some(Arc::clone(&place));
+        Ok(place)
+    }
+
+    fn at(path: PathBuf) -> Result<Place, Obstacle> {
+        let dir = fs::open(&path, DIRECTORY, Mode::empty()).map_err(|errno| Obstacle::new("open", &path, errno))?;
+        let system = fs::fstatfs(&dir).map_err(|errno| Obstacle::new("statfs", &path, errno))?;
+        if system.f_type as i64 != CGROUP2_SUPER_MAGIC {
+            return Err(Obstacle::new("find cgroups of version 2 in", path, Errno::NODEV));
+        }
+        // Who is started in a leaf is moved there from our own cgroup, for which both count (cgroups(7)).
+        let procs = path.join("cgroup.procs");
+        fs::accessat(&dir, "cgroup.procs", Access::WRITE_OK, AtFlags::EACCESS)
+            .map_err(|errno| Obstacle::new("write", procs, errno))?;
+        let place = Place { dir, path, prefix: prefix()? };
+        place.remove_abandoned();
+        Ok(place)
+    }
+
+    fn leaf(self: &Arc<Self>) -> Result<Leaf, Obstacle> {
+        loop {
+            let number = LAST.fetch_add(1, Ordering::Relaxed);
+            if number % LOOK_EVERY == LOOK_EVERY - 1 {
+                self.remove_abandoned();
+            }
+            let name = format!("{}{number}", self.prefix);
+            match fs::mkdirat(&self.dir, &name, Mode::RWXU | Mode::RGRP | Mode::XGRP | Mode::ROTH | Mode::XOTH) {
+                // Left by a program that executed us in its place: it had our PID and start time.
+                Err(rustix::io::Errno::EXIST) => continue,
+                Err(errno) => return Err(Obstacle::new("mkdir", self.path.join(&name), errno)),
+                Ok(()) => {}
+            }
+            let opened = self.open(&name);
+            if opened.is_err() {
+                _ = remove(self.dir.as_fd(), &name);
+            }
+            return opened;
+        }
+    }
+
+    fn open(self: &Arc<Self>, name: &str) -> Result<Leaf, Obstacle> {
+        let failed = |call, file: &str| {
+            let path = self.path.join(name).join(file);
+            move |errno: rustix::io::Errno| Obstacle::new(call, path, errno)
+        };
+        let dir = fs::openat(&self.dir, name, DIRECTORY, Mode::empty()).map_err(failed("open", ""))?;
+        let kind = read_at(dir.as_fd(), "cgroup.type").map_err(|errno| Obstacle::new("read", self.path.join(name), errno))?;
+        if kind.trim_end() != "domain" {
+            return Err(Obstacle::new("start a process in", self.path.join(name), Errno::OPNOTSUPP));
+        }
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let events = fs::openat(&dir, "cgroup.events", flags, Mode::empty()).map_err(failed("open", "cgroup.events"))?;
+        Ok(Leaf { place: Arc::clone(self), name: name.to_owned(), dir: Arc::new(dir), events })
+    }
+
+    /// Removes the leaves of owners that are gone, as far as nothing lives in them.
+    fn remove_abandoned(&self) {
+        let Ok(entries) = fs::Dir::read_from(&self.dir) else { return };
+        for entry in entries.flatten() {
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            if owner_is_gone(name, &self.prefix) {
+                // Refused while something lives there, or if it is another user's.
+                _ = remove(self.dir.as_fd(), name);
+            }
+        }
+    }
+}
+
+/// (linux/magic.h)
+const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
+
+/// Removes a cgroup, and those in it first.
+fn remove(dir: std::os::fd::BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
+    let rmdir = || fs::unlinkat(dir, name, AtFlags::REMOVEDIR);
+    let Err(refused) = rmdir() else { return Ok(()) };
+    let refused = Errno::from_raw(refused.raw_os_error());
+    if refused != Errno::BUSY {
+        return if refused == Errno::NOENT { Ok(()) } else { Err(refused) };
+    }
+    let Ok(inner) = fs::openat(dir, name, DIRECTORY, Mode::empty()) else { return Err(refused) };
+    for below in directories(inner.as_fd()) {
+        remove(inner.as_fd(), &below)?;
+    }
+    rmdir().map_err(|errno| Errno::from_raw(errno.raw_os_error()))
+}
+
+/// The cgroups in a cgroup.
+pub(super) fn directories(dir: std::os::fd::BorrowedFd<'_>) -> Vec<String> {
+    let entries = fs::Dir::read_from(dir).into_iter().flatten().flatten();
+    let below = entries.filter(|entry| entry.file_type() == FileType::Directory);
+    let names = below.filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned));
+    names.filter(|name| name != "." && name != "..").collect()
+}
+
+/// What the names of our leaves begin with.
+fn prefix() -> Result<String, Obstacle> {
+    let inode = |file: &str| match fs::stat(file) {
+        Ok(found) => Ok(found.st_ino),
+        // Before Linux 5.6 there are no time namespaces.
+        Err(rustix::io::Errno::NOENT) if file.ends_with("time") => Ok(0),
+        Err(errno) => Err(Obstacle::new("stat", file, errno)),
+    };
+    let (pids, times) = (inode("/proc/self/ns/pid")?, inode("/proc/self/ns/time")?);
+    let own = std::process::id();
+    let born = start_time(own).map_err(|errno| Obstacle::new("read", format!("/proc/{own}/stat"), errno))?;
+    Ok(format!("{MARK}{pids}-{times}-{own}-{born}-"))
+}
+
+const MARK: &str = "steadfast-";
+
+/// Whether the name says of an owner in our namespaces that is not there any more.
+fn owner_is_gone(name: &str, own_prefix: &str) -> bool {
+    let fields = |name: &str| -> Option<[u64; 4]> {
+        let mut numbers = name.strip_prefix(MARK)?.split('-').map(str::parse);
+        let mut next = || numbers.next()?.ok();
+        Some([next()?, next()?, next()?, next()?])
+    };
+    let (Some([pids, times, pid, born]), Some([own_pids, own_times, ..])) = (fields(name), fields(own_prefix)) else {
+        return false;
+    };
+    let Ok(pid) = u32::try_from(pid) else { return false };
+    if (pids, times) != (own_pids, own_times) {
+        return false;
+    }
+    match start_time(pid) {
+        Ok(now) => now != born,
+        // It may only be hidden (hidepid, proc(5)).
+        Err(Errno::NOENT | Errno::SRCH) => {
+            let is_free = |pid| crate::kill::is_free(pid);
+            i32::try_from(pid).is_ok_and(is_free)
+        }
+        Err(_) => false,
+    }
+}
+
+/// In ticks since the boot: the 22nd field of `/proc/PID/stat`.
+fn start_time(pid: u32) -> Result<u64, Errno> {
+    let text = std::fs::read(format!("/proc/{pid}/stat")).map_err(|error| Errno::of(&error).unwrap_or(Errno::IO))?;
+    let fields = super::group::behind_name(&text).ok_or(Errno::IO)?;
+    fields.get(19).and_then(|field| field.parse().ok()).ok_or(Errno::IO)
+}
+
+/// The directory of our own cgroup, in the first mount of version 2 that shows it.
+fn own_cgroup() -> Result<PathBuf, Obstacle> {
+    let read = |path: &str| std::fs::read(path).map_err(|error| Obstacle::new("read", path, error));
+    let mounts = read("/proc/self/mountinfo")?;
+    let cgroups = read("/proc/self/cgroup")?;
+    directory(&mounts, &cgroups)
+        .ok_or_else(|| Obstacle::new("find cgroups of version 2 in", "/proc/self/mountinfo", Errno::NOENT))
+}
+
+/// (The crate `procfs-core` leaves the escapes in a mount point as they are, and refuses the whole file for a path that is no UTF-8.)
+fn directory(mounts: &[u8], cgroups: &[u8]) -> Option<PathBuf> {
+    // That of version 2 has the number 0, and no controllers (cgroups(7)).
+    let own = cgroups.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::"))?;
+    let own = Path::new(std::ffi::OsStr::from_bytes(own));
+    mounts.split(|byte| *byte == b'\n').find_map(|line| {
+        let mut fields = line.split(|byte| *byte == b' ');
+        let (root, point) = (fields.nth(3)?, fields.next()?);
+        // Optional fields, a hyphen, and the type (proc_pid_mountinfo(5)).
+        let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
+        if kind != b"cgroup2" {
+            return None;
+        }
+        let (root, point) = (unescape(root), unescape(point));
+        // Above the root of our cgroup namespace, or beside what is mounted: not to be seen from here.
+        let below = own.strip_prefix(&root).ok().filter(|below| !below.starts_with(".."))?;
+        Some(point.join(below))
+    })
+}
+
+/// A blank, a tab, a newline and a backslash stand there as `\040` and so on.
+fn unescape(text: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, behind @ ..] = rest {
+        match (first, behind) {
+            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', behind @ ..]) => {
+                bytes.push((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'));
+                rest = behind;
+            }
+            _ => {
+                bytes.push(*first);
+                rest = behind;
+            }
+        }
+    }
+    PathBuf::from(std::ffi::OsStr::from_bytes(&bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_cgroup_is_found_in_any_layout() {
+        let unified = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
+        let hybrid = "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
+                      41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n";
+        let part = "30 23 0:26 /user.slice /mnt/with\\040blank rw - cgroup2 cgroup2 rw\n";
+        let found = |mounts: &str, cgroups: &str| directory(mounts.as_bytes(), cgroups.as_bytes());
+        assert_eq!(found(unified, "0::/a/b\n"), Some("/sys/fs/cgroup/a/b".into()));
+        assert_eq!(found(unified, "0::/\n"), Some("/sys/fs/cgroup/".into()));
+        assert_eq!(found(hybrid, "1:cpu:/x\n0::/y\n"), Some("/sys/fs/cgroup/unified/y".into()));
+        assert_eq!(found(part, "0::/user.slice/b\n"), Some("/mnt/with blank/b".into()));
+        assert_eq!(found(part, "0::/system.slice\n"), None);
+        assert_eq!(found(unified, "0::/../other\n"), None);
+        assert_eq!(found(unified, "1:cpu:/x\n"), None);
+        assert_eq!(found("32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n", "0::/\n"), None);
+    }
+
+    #[test]
+    fn a_name_tells_whose_it_is() {
+        let own = prefix().unwrap();
+        let [pids, times, pid, born] =
+            <[u64; 4]>::try_from(own.strip_prefix(MARK).unwrap().split('-').filter_map(|n| n.parse().ok()).collect::<Vec<u64>>())
+                .unwrap();
+        assert!(!owner_is_gone(&format!("{own}0"), &own), "it lives");
+        assert!(owner_is_gone(&format!("{MARK}{pids}-{times}-{pid}-{}-0", born + 1), &own), "the number is another's");
+        assert!(owner_is_gone(&format!("{MARK}{pids}-{times}-4194999-1-0"), &own), "nobody has the number");
+        assert!(!owner_is_gone(&format!("{MARK}{}-{times}-4194999-1-0", pids + 1), &own), "of another PID namespace");
+        assert!(!owner_is_gone(&format!("{MARK}{pids}-{}-4194999-1-0", times + 1), &own), "of another time namespace");
+        for other in ["", "steadfast-", "steadfast-1-2", "steadfast-x-1-1-1-1", "user.slice"] {
+            assert!(!owner_is_gone(other, &own), "{other}");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Jobs of the simulation, as a backend has them.
+
+use super::shared::Kernel;
+use crate::model::host::Call;
+use crate::model::ids::JobId;
+use crate::model::jobs::{Kind, Mark};
+use crate::order::threads::For;
+use crate::order::trace::What;
+use std::any::Any;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use steadfast_core::{Attributes, BackendJob, Containment, Errno, Error, JobPlan, JobUsage, OnExit, Pid, Plan, Result, Signal};
+
+struct MockJob {
+    kernel: Kernel,
+    job: JobId,
+    kind: Kind,
+}
+
+/// What makes a process a member, and of which simulation.
+struct Place {
+    kernel: Kernel,
+    mark: Arc<dyn Any + Send + Sync>,
+}
+
+impl Kernel {
+    pub(crate) fn job(&self, plan: &JobPlan, backend: &'static str) -> Result<Arc<dyn BackendJob>> {
+        let containment = plan.containment;
+        let cannot = |why: String, errno| Error::NoContainment { containment, why, errno };
+        if plan.parent.is_some() {
+            return Err(Error::Unsupported { backend, what: "a simulated cgroup has no directory that could be named".into() });
+        }
+        if self.shared.setup.refused.contains(&containment) {
+            return Err(cannot("the simulation was told so (`Builder::without_containment`)".into(), None));
+        }
+        let made = self.call(|world| {
+            let name = world.intern_name(containment.name());
+            world.enter(Call::Job, name)?;
+            let job = world.make_job(containment)?;
+            world.note_call(What::MakesJob(job, containment));
+            Ok((job, world.jobs.get(job).map_or(Kind::Cgroup, |job| job.kind)))
+        });
+        let failed = |errno: Errno| match errno.is_of_the_moment() {
+            true => Error::System { call: "make a job", subject: containment.to_string(), source: errno },
+            false => cannot(errno.to_string(), Some(errno)),
+        };
+        let (job, kind) = made.map_err(failed)?;
+        Ok(Arc::new(MockJob { kernel: self.clone(), job, kind }))
+    }
+
+    /// The mark that a job of this simulation has put on a plan, for the model; or what is wrong with it.
+    pub(crate) fn with_mark(&self, plan: &Plan) -> Result<Option<Plan>, &'static str> {
+        let Some(given) = &plan.attributes().member_of else { return Ok(None) };
+        match given.downcast_ref::<Place>() {
+            Some(place) if Arc::ptr_eq(&place.kernel.shared, &self.shared) => {
+                let attributes = Attributes { member_of: Some(Arc::clone(&place.mark)), ..plan.attributes().clone() };
+                plan.with_attributes(attributes).map(Some).map_err(|_| "its attributes contradict each other")
+            }
+            _ => Err("its job is of another simulation, or of a real system"),
+        }
+    }
+}
+
+impl MockJob {
+    fn failed(&self, call: &'static str) -> impl Fn(Errno) -> Error {
+        let subject = format!("job {}", self.job);
+        move |source| Error::System { call, subject: subject.clone(), source }
+    }
+
+    fn set_frozen(&self, freeze: bool) -> Result<()> {
+        if self.kind != Kind::Cgroup {
+            let what = "a process group cannot be frozen: send SIGSTOP and SIGCONT, or take a job by cgroup".into();
+            return Err(Error::Unsupported { backend: "group", what });
+        }
+        self.kernel.call(|world| {
+            world.note_call(if freeze { What::Freezes(self.job) } else { What::Thaws(self.job) });
+            world.freeze(self.job, freeze);
+        });
+        Ok(())
+    }
+}
+
+impl BackendJob for MockJob {
+    fn containment(&self) -> Containment {
+        if self.kind == Kind::Cgroup { Containment::Cgroup } else { Containment::Group }
+    }
+
+    fn join(&self, attributes: &mut Attributes) -> Result<(), String> {
+        if let Kind::Group(number) = self.kind {
+            if attributes.setsid || attributes.process_group.is_some() {
+                return Err("setsid or process_group and a job by group: drop one, or insist on a cgroup".into());
+            }
+            attributes.process_group = Some(number);
+        }
+        let mark = Arc::new(Mark(self.job));
+        attributes.member_of = Some(Arc::new(Place { kernel: self.kernel.clone(), mark }));
+        Ok(())
+    }
+
+    /// It is a member at its birth.
+    fn born(&self, _: Pid) {}
+
+    fn signal(&self, signal: Signal) -> Result<bool> {
+        let name = self.containment().name();
+        let sent = self.kernel.call(|world| {
+            let name = world.intern_name(name);
+            world.enter(Call::Signal, name)?;
+            if !world.has_signal(self.job, signal) {
+                return Ok(false);
+            }
+            world.note_call(What::SignalsJob(signal, self.job));
+            world.signal_job(self.job, signal);
+            Ok(true)
+        });
+        sent.map_err(self.failed("kill"))
+    }
+
+    fn freeze(&self, _: Option<Instant>) -> Result<bool> {
+        self.set_frozen(true).map(|()| true)
+    }
+
+    fn thaw(&self) -> Result<()> {
+        self.set_frozen(false)
+    }
+
+    fn members(&self) -> Result<Vec<Pid>> {
+        let pids = self.kernel.call(|world| {
+            let members = world.members(self.job);
+            members.into_iter().map(|slot| world.table[slot].pid).collect::<Vec<i32>>()
+        });
+        pids.into_iter().map(Pid::new).collect()
+    }
+
+    fn wait_empty(&self, deadline: Option<Instant>) -> Result<bool> {
+        let deadline = deadline.map(|deadline| self.kernel.nanos(deadline));
+        if self.kernel.call(|world| world.is_empty(self.job)) {
+            return Ok(true);
+        }
+        Ok(self.kernel.block(For::Job(self.job), deadline, |world| world.is_empty(self.job).then_some(())).is_some())
+    }
+
+    fn on_empty(self: Arc<Self>, tell: OnExit) -> Result<()> {
+        self.kernel.call(|world| {
+            let is_empty = world.is_empty(self.job);
+            world.host.notices.add_job(self.job, is_empty, tell);
+        });
+        Ok(())
+    }
+
+    fn usage(&self) -> Result<JobUsage> {
+        let used = self.kernel.call(|world| world.used(self.job));
+        let mut usage = JobUsage::unknown();
+        if let Some(used) = used {
+            usage.user_time = Some(Duration::from_nanos(used.user_time));
+            usage.system_time = Some(Duration::ZERO);
+            usage.processes_peak = Some(used.peak.into());
+        }
+        Ok(usage)
+    }
+}
+
+impl Drop for MockJob {
+    fn drop(&mut self) {
+        // Closing is nobody's turn.
+        self.kernel.lock().drop_job(self.job);
+    }
+}

@@ -1,0 +1,64 @@
+//! Jobs: a cgroup of its own for each, or a process group whose number is kept.
+
+use super::ids::JobId;
+
+/// Among the attributes of a process that is to be born in a job: in which.
+pub(crate) struct Mark(pub(crate) JobId);
+
+#[derive(Clone, Copy)]
+pub(crate) struct Job {
+    pub(crate) kind: Kind,
+    pub(super) is_frozen: bool,
+    pub(super) was_killed: bool,
+    /// How many live that were started in it, and that those have started.
+    pub(super) lives: u32,
+    /// The most that there have been of them at one time.
+    pub(super) peak: u32,
+    /// CPU time of those that have ended.
+    pub(super) used: u64,
+    /// Somebody has it.
+    pub(super) is_there: bool,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Kind {
+    Cgroup,
+    /// By its number.
+    Group(i32),
+}
+
+#[derive(Default)]
+pub(crate) struct Jobs {
+    /// Their numbers count from 1.
+    list: Vec<Job>,
+}
+
+impl Jobs {
+    pub(crate) fn get(&self, job: JobId) -> Option<&Job> {
+        self.list.get((job as usize).checked_sub(1)?)
+    }
+
+    pub(super) fn get_mut(&mut self, job: JobId) -> Option<&mut Job> {
+        self.list.get_mut((job as usize).checked_sub(1)?)
+    }
+
+    pub(crate) fn is_frozen(&self, job: JobId) -> bool {
+        self.get(job).is_some_and(|job| job.is_frozen)
+    }
+
+    /// A new one; its number.
+    pub(super) fn add(&mut self, kind: Kind) -> JobId {
+        self.list.push(Job { kind, is_frozen: false, was_killed: false, lives: 0, peak: 0, used: 0, is_there: true });
+        self.list.len() as JobId
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// The one that keeps the number of this group.
+    pub(super) fn of_group(&self, group: i32) -> Option<JobId> {
+        let index = self.list.iter().position(|job| job.is_there && job.kind == Kind::Group(group))?;
+        Some(index as JobId + 1)
+    }
+}

@@ -1,0 +1,146 @@
+//! [`Teardown`]: how to stop what runs, from asking to insisting; and what came of it.
+
+use crate::{ExitStatus, System};
+use std::fmt;
+use std::time::{Duration, Instant};
+use steadfast_core::{Error, Result, Signal};
+
+/// How to stop a process or a job: signals one after the other, each with the time that is given to it, and `SIGKILL` at the end.
+///
+/// ```
+/// use std::time::Duration;
+/// use steadfast::{Command, Signal, Teardown};
+/// let server = Command::new("sleep").arg("60").spawn()?;
+/// let second = Duration::from_secs(1);
+/// let how = Teardown::signal(Signal::INT, second).then(Signal::TERM, second).kill();
+/// let stopped = server.stop(&how)?;
+/// println!("{stopped}");                                                // "ended after SIGINT", or what was needed
+/// assert!(stopped.is_over());
+/// # Ok::<(), steadfast::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Teardown {
+    steps: Vec<(Signal, Duration)>,
+}
+
+/// How long a process that was killed may take to be gone, if nothing else is said. In state D, frozen, or before a debugger it takes as long as
+/// that lasts.
+const AFTER_KILL: Duration = Duration::from_secs(1);
+
+impl Teardown {
+    /// `SIGTERM`, this time to end in, then `SIGKILL`.
+    pub fn graceful(time: Duration) -> Teardown {
+        Teardown::signal(Signal::TERM, time).kill()
+    }
+
+    /// `SIGKILL` at once.
+    pub fn killing() -> Teardown {
+        Teardown { steps: Vec::new() }.kill()
+    }
+
+    /// Begins with this signal, after which it waits for this time. Without [`kill`](Self::kill) what has not ended after the last step runs on.
+    pub fn signal(signal: Signal, time: Duration) -> Teardown {
+        Teardown { steps: vec![(signal, time)] }
+    }
+
+    /// Goes on with this signal, after which it waits for this time.
+    pub fn then(mut self, signal: Signal, time: Duration) -> Teardown {
+        self.steps.push((signal, time));
+        self
+    }
+
+    /// Ends with `SIGKILL`, and waits for a second. It takes longer only where no signal ends a process at once: in an uninterruptible system call,
+    /// frozen, or held by a debugger.
+    pub fn kill(self) -> Teardown {
+        self.kill_within(AFTER_KILL)
+    }
+
+    /// As [`kill`](Self::kill), and waits for this time.
+    pub fn kill_within(self, time: Duration) -> Teardown {
+        self.then(Signal::KILL, time)
+    }
+
+    /// The signals, and the times that it waits after them.
+    pub fn steps(&self) -> &[(Signal, Duration)] {
+        &self.steps
+    }
+
+    /// Takes the steps until `wait`, which is asked until a deadline, says that it is over.
+    pub(crate) fn perform<T>(
+        &self,
+        system: &System,
+        send: impl Fn(Signal) -> Result<()>,
+        wait: impl Fn(Instant) -> Result<Option<T>>,
+    ) -> Result<(Option<T>, Option<Signal>)> {
+        let mut sent = None;
+        let mut over = wait(system.now())?;
+        for (signal, time) in &self.steps {
+            if over.is_some() {
+                break;
+            }
+            match send(*signal) {
+                Ok(()) => sent = Some(*signal),
+                // It has ended just now.
+                Err(Error::ProcessDone { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            // Later than the clock can say is as good as a year.
+            let now = system.now();
+            let deadline = now.checked_add(*time).unwrap_or_else(|| now + Duration::from_secs(365 * 24 * 3600));
+            over = wait(deadline)?;
+        }
+        Ok((over, sent))
+    }
+}
+
+/// `SIGTERM, 10s; SIGKILL, 1s`
+impl fmt::Display for Teardown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (signal, time)) in self.steps.iter().enumerate() {
+            write!(f, "{}{signal}, {time:?}", if index > 0 { "; " } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
+/// What a [`Teardown`] has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    is_over: bool,
+    signal: Option<Signal>,
+    status: Option<ExitStatus>,
+}
+
+impl Stopped {
+    pub(crate) fn new(is_over: bool, signal: Option<Signal>, status: Option<ExitStatus>) -> Stopped {
+        Stopped { is_over, signal, status }
+    }
+
+    /// Whether it is over: the process was waited for, or nothing lives in the job. Otherwise the last step's time has passed, and it runs on, or no
+    /// signal ends it yet.
+    pub fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// The last signal that was sent; `None`: it had ended before.
+    pub fn signal(&self) -> Option<Signal> {
+        self.signal
+    }
+
+    /// How the process ended; `None` of a job.
+    pub fn status(&self) -> Option<ExitStatus> {
+        self.status
+    }
+}
+
+/// `ended after SIGTERM`
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.is_over, self.signal) {
+            (true, None) => f.write_str("had ended before"),
+            (true, Some(signal)) => write!(f, "ended after {signal}"),
+            (false, None) => f.write_str("runs on"),
+            (false, Some(signal)) => write!(f, "has not ended after {signal}"),
+        }
+    }
+}
