@@ -17,6 +17,8 @@ mod groups;
 mod hostile;
 mod input;
 mod interrupts;
+mod jobs;
+mod jobs_elsewhere;
 mod late;
 mod leaks;
 mod ledger;
@@ -109,6 +111,8 @@ fn main() {
         hostile::tests(),
         input::tests(),
         interrupts::tests(),
+        jobs::tests(),
+        jobs_elsewhere::tests(),
         late::tests(),
         leaks::tests(),
         limits::tests(),

@@ -119,7 +119,11 @@ pub(crate) fn perform_if_asked(tests: &[Test]) -> Option<i32> {
             }
         });
     }
-    let roles = crate::surroundings::ROLES.iter().chain(crate::scenarios::ROLES).chain(crate::hostile::ROLES);
+    let roles = crate::surroundings::ROLES
+        .iter()
+        .chain(crate::scenarios::ROLES)
+        .chain(crate::hostile::ROLES)
+        .chain(crate::jobs_elsewhere::ROLES);
     if let Some((_, play)) = roles.into_iter().find(|(role, _)| *role == name) {
         play();
         return Some(PASSED);

@@ -4,6 +4,7 @@
 mod player;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal as Named, sigprocmask};
+use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio, exit};
@@ -15,6 +16,9 @@ fn main() {
         [verb, theatre] if verb == "play" => player::play(theatre.as_ref()),
         [verb] if verb == "neglect" => neglect(),
         [verb] if verb == "lead" => lead(),
+        [verb, seed, size] if verb == "swarm" || verb == "swarm-apart" => swarm(verb, seed, size),
+        [verb, rest @ ..] if verb == "pass-on" => pass_on(rest),
+        [verb] if verb == "bomb" => bomb(),
         _ => {}
     }
     match Act::from_args(&args) {
@@ -77,9 +81,71 @@ fn beget(kin: Kin) {
         Some(Ok(())) => {}
         answer => fail(&format!("a child does not get ready: {answer:?}")),
     }
-    if matches!(kin, Kin::Orphan | Kin::Daemon) {
-        if let Err(error) = child.wait() {
-            fail(&format!("wait: {error}"));
+    if matches!(kin, Kin::Orphan | Kin::Daemon)
+        && let Err(error) = child.wait()
+    {
+        fail(&format!("wait: {error}"));
+    }
+}
+
+/// One of a swarm of so many processes, which it starts, and which start others: in their group or another, in their session or another, as
+/// its children or as orphans. At the end each becomes another program, or waits.
+#[allow(clippy::zombie_processes, reason = "whoever has started the swarm ends it")]
+fn swarm(verb: &OsString, seed: &OsString, size: &OsString) -> ! {
+    let number = |word: &OsString| word.to_str().and_then(|word| word.parse::<u64>().ok()).unwrap_or_else(|| fail("a number"));
+    if verb == "swarm-apart" && nix::unistd::setsid().is_err() {
+        fail("setsid");
+    }
+    let mut state = number(seed).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut roll = |sides: u64| {
+        // xorshift64
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % sides
+    };
+    let mut left = number(size).saturating_sub(1);
+    let own = std::env::current_exe().unwrap_or_else(|error| fail(&format!("who am I: {error}")));
+    while left > 0 {
+        let share = 1 + roll(left);
+        left -= share;
+        let verb = if roll(3) == 0 { "swarm-apart" } else { "swarm" };
+        let words = [verb.to_owned(), roll(u64::MAX).to_string(), share.to_string()];
+        let mut command = Command::new(&own);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        if verb == "swarm" && roll(3) == 0 {
+            command.process_group(0);
+        }
+        if roll(3) == 0 {
+            command.arg("pass-on");
+        }
+        // Refused for want of processes, or of this program's file: then it is a smaller swarm.
+        drop(command.args(words).spawn());
+    }
+    if roll(2) == 0 {
+        let error = Command::new(&own).arg("forever").stdout(Stdio::null()).exec();
+        fail(&format!("exec: {error}"));
+    }
+    wait_for_ever();
+}
+
+/// Starts this and ends: its child is an orphan.
+#[allow(clippy::zombie_processes, reason = "it is to be an orphan")]
+fn pass_on(words: &[OsString]) -> ! {
+    match std::env::current_exe().and_then(|own| Command::new(own).args(words).spawn()) {
+        Ok(_) => exit(0),
+        Err(error) => fail(&format!("spawn: {error}")),
+    }
+}
+
+/// Starts itself again and again, as fast as it can.
+#[allow(clippy::zombie_processes, reason = "whoever has started it ends it")]
+fn bomb() -> ! {
+    let own = std::env::current_exe().unwrap_or_else(|error| fail(&format!("who am I: {error}")));
+    loop {
+        // Refused at the limit of processes.
+        if Command::new(&own).arg("bomb").stdin(Stdio::null()).stdout(Stdio::null()).spawn().is_err() {
+            std::thread::yield_now();
         }
     }
 }

@@ -138,9 +138,9 @@ pub use wait::{Exited, Interrupter, Member, Next, Ready, WaitSet, wait_any};
 pub mod backend {
     pub use steadfast_core::sync::{Join, Scheduler};
     pub use steadfast_core::{
-        Attributes, BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Hook, Job, JobPlan, Lent, Membership, OnExit,
-        PipeEnd, PipeRead, PipeWrite, Plan, PlanBuilder, PlanStdio, Process, ProcessBackend, Spawned, Started, Starting, Until,
-        Watcher, and_then,
+        Attributes, BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Hook, Job, JobPlan, Lent, Membership, OnBirth,
+        OnExit, PipeEnd, PipeRead, PipeWrite, Plan, PlanBuilder, PlanStdio, Process, ProcessBackend, Spawned, Started, Starting,
+        Until, Watcher, and_then,
     };
 }
 

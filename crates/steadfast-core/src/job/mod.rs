@@ -2,7 +2,7 @@
 //!
 //! # How the races are closed
 //!
-//! * **A birth and a kill.** Whoever starts a process says so before ([`Membership::admit`]) and after ([`Membership::born`]). A kill that comes
+//! * **A birth and a kill.** Whoever starts a process says so before ([`Membership::admit`]) and after ([`OnBirth`]). A kill that comes
 //!   in between may be over before the child is there: some kernels kill who is born into a killed cgroup, and some do not. So a birth that
 //!   finds the job killed kills it again.
 //! * **A birth and a wait.** Of a killed job, a wait returns only when no birth is under way any more and the backend then still says that
@@ -16,10 +16,10 @@ mod values;
 pub use values::{Containment, JobPlan, JobUsage};
 
 use crate::sync::{Condvar, Mutex, MutexGuard};
-use crate::{Attributes, BackendJob, Error, Membership, OnExit, Pauses, Pid, Plan, ProcessBackend, Result, Signal};
+use crate::{Attributes, BackendJob, Error, Membership, OnBirth, OnExit, Pauses, Pid, Plan, ProcessBackend, Result, Signal};
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 /// Processes that were started in it, and all that they start. Dropping it kills them.
@@ -107,7 +107,7 @@ impl Job {
 
     /// For the plan of a process that is to be started in it. It does not keep the job: once that is dropped, such a start fails.
     pub fn membership(&self) -> Arc<dyn Membership> {
-        Arc::clone(&self.inner) as Arc<dyn Membership>
+        Arc::new(Member { job: Arc::downgrade(&self.inner), containment: self.containment() })
     }
 
     /// Sends a signal to each member. Who is started while this goes on may get it or not. `SIGKILL` is [`kill`](Job::kill).
@@ -174,8 +174,7 @@ impl Job {
         self.inner.place.usage()
     }
 
-    /// Gives it up without killing it: its members live on, and nobody can reach them as one any more. What still has its membership can start
-    /// another one in it.
+    /// Gives it up without killing it: its members live on, and nobody can reach them as one any more.
     pub fn detach(self) {
         if self.inner.is_here() {
             self.inner.lock().is_detached = true;
@@ -212,7 +211,7 @@ impl Inner {
     }
 
     fn check_open(&self) -> Result<()> {
-        if self.phase() == Phase::Open { Ok(()) } else { Err(Error::JobOver { containment: self.place.containment() }) }
+        if self.phase() == Phase::Open { Ok(()) } else { Err(self.over()) }
     }
 
     fn kill(&self) -> Result<()> {
@@ -279,12 +278,12 @@ impl Inner {
     }
 }
 
-impl Membership for Inner {
-    fn kill(&self) -> Result<()> {
-        Inner::kill(self)
+impl Inner {
+    fn over(&self) -> Error {
+        Error::JobOver { containment: self.place.containment() }
     }
 
-    fn admit(&self, plan: &Plan) -> Result<Plan> {
+    fn admit(self: &Arc<Self>, plan: &Plan) -> Result<(Plan, OnBirth)> {
         let mut attributes = Attributes::clone(plan.attributes());
         let joined = self.place.join(&mut attributes);
         joined.map_err(|why| Error::InvalidPlan { program: plan.program().to_owned(), why })?;
@@ -292,11 +291,12 @@ impl Membership for Inner {
         if self.is_here() {
             let mut state = self.lock();
             if state.phase != Phase::Open {
-                return Err(Error::JobOver { containment: self.place.containment() });
+                return Err(self.over());
             }
             state.births += 1;
         }
-        Ok(plan)
+        let own = Arc::clone(self);
+        Ok((plan, Box::new(move |pid| own.born(pid))))
     }
 
     fn born(&self, pid: Option<Pid>) {
@@ -320,14 +320,31 @@ impl Membership for Inner {
     }
 }
 
+/// What plans and children have of a job. It does not keep it.
+struct Member {
+    job: Weak<Inner>,
+    containment: Containment,
+}
+
+impl Membership for Member {
+    fn admit(&self, plan: &Plan) -> Result<(Plan, OnBirth)> {
+        let over = Error::JobOver { containment: self.containment };
+        self.job.upgrade().ok_or(over)?.admit(plan)
+    }
+
+    fn kill(&self) -> Result<()> {
+        self.job.upgrade().map_or(Ok(()), |job| job.kill())
+    }
+}
+
 impl fmt::Debug for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Job({}, {}, {:?})", self.containment(), self.backend().info().name, self.inner.phase())
     }
 }
 
-impl fmt::Debug for Inner {
+impl fmt::Debug for Member {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a job by {}", self.place.containment())
+        write!(f, "a job by {}", self.containment)
     }
 }

@@ -6,7 +6,7 @@ mod membership;
 mod values;
 
 pub use attributes::{Attributes, Hook};
-pub use membership::Membership;
+pub use membership::{Membership, OnBirth};
 pub use values::{Capability, Disposition, IdMap, Limit, MountPropagation, Namespaces, Resource, Scheduling, SignalSet};
 
 use crate::{Error, Result};

@@ -1,22 +1,23 @@
 //! [`Birth`]: a job is told how long a process is being born in it.
 
-use crate::{Membership, Pid};
+use crate::{OnBirth, Pid};
 
 /// While a process is about to be born in a job. However that ends, the job is told.
-pub(super) struct Birth<'a> {
-    job: &'a dyn Membership,
+pub(super) struct Birth {
+    tell: Option<OnBirth>,
     pub(super) pid: Option<Pid>,
 }
 
-impl<'a> Birth<'a> {
-    /// In a job that has admitted it.
-    pub(super) fn in_job(job: &'a dyn Membership) -> Birth<'a> {
-        Birth { job, pid: None }
+impl Birth {
+    pub(super) fn new(tell: OnBirth) -> Birth {
+        Birth { tell: Some(tell), pid: None }
     }
 }
 
-impl Drop for Birth<'_> {
+impl Drop for Birth {
     fn drop(&mut self) {
-        self.job.born(self.pid);
+        if let Some(tell) = self.tell.take() {
+            tell(self.pid);
+        }
     }
 }

@@ -91,8 +91,8 @@ impl Process {
         let start = match plan.job() {
             None => backend.start(plan)?,
             Some(job) => {
-                let plan = job.admit(plan)?;
-                let mut birth = Birth::in_job(&**job);
+                let (plan, tell) = job.admit(plan)?;
+                let mut birth = Birth::new(tell);
                 let start = backend.start(&plan)?;
                 birth.pid = Some(start.pid());
                 start

@@ -20,7 +20,7 @@ mod races;
 use machine::Identity;
 use orders::{Act, run};
 use steadfast_core::{
-    BackendProcess, BackendStart, Errno, Error, ErrorKind, Exit, Membership, Pid, PipeEnd, Plan, ProcessBackend, Result, Signal,
+    BackendProcess, BackendStart, Errno, Error, ErrorKind, Exit, OnBirth, Pid, PipeEnd, Plan, ProcessBackend, Result, Signal,
     Until, contain, sync,
 };
 

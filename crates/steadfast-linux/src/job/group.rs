@@ -56,7 +56,7 @@ impl GroupJob {
     }
 
     fn living(&self) -> Result<Vec<Pid>> {
-        living(self.leader).map_err(self.failed("look in /proc for"))
+        living(self.leader).map_err(self.failed("read /proc for the members"))
     }
 
     fn cannot_freeze() -> Error {
@@ -113,11 +113,12 @@ impl BackendJob for GroupJob {
         loop {
             // Twice: a list of processes is no picture of one moment. Who is started while it is read by one who ends before it is reached is
             // on the next.
-            if self.living()?.is_empty() && self.living()?.is_empty() {
-                return Ok(true);
-            }
-            if deadline.is_some_and(|deadline| deadline <= SystemClock.now()) {
-                return Ok(false);
+            let looked = self.living().and_then(|living| Ok(living.is_empty() && self.living()?.is_empty()));
+            match looked {
+                Ok(true) => return Ok(true),
+                _ if deadline.is_none_or(|deadline| SystemClock.now() < deadline)
+                    && looked.as_ref().map_or_else(Error::is_of_the_moment, |_| true) => {}
+                looked => return looked,
             }
             pauses.sleep(&SystemClock, deadline);
         }

@@ -37,7 +37,7 @@ use machine::Number;
 use orders::{Act, run};
 use others::{birth, calls, collect, life, orphans, siblings, start_time};
 use steadfast_core::{
-    BackendProcess, BackendStart, Errno, Error, ErrorKind, Exit, Membership, Pid, PipeEnd, Plan, ProcessBackend, Result, Signal,
+    BackendProcess, BackendStart, Errno, Error, ErrorKind, Exit, OnBirth, Pid, PipeEnd, Plan, ProcessBackend, Result, Signal,
     Until, contain, sync,
 };
 
