@@ -11,3 +11,4 @@ pub mod probe;
 pub mod recycle;
 pub mod test;
 pub mod tidy;
+pub mod tree;

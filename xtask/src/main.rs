@@ -3,7 +3,7 @@
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::{compare, environments, mutants, probe, recycle, test, tidy};
+use xtask::{compare, environments, mutants, probe, recycle, test, tidy, tree};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "What one does with steadfast's repository", arg_required_else_help = true)]
@@ -24,6 +24,8 @@ enum Task {
     Tidy(tidy::Args),
     #[command(hide = true)]
     RecyclePids(recycle::Args),
+    #[command(hide = true)]
+    GrowTree(tree::Args),
 }
 
 fn main() -> ExitCode {
@@ -37,5 +39,6 @@ fn main() -> ExitCode {
         Task::Mutants(args) => mutants::run(&args),
         Task::Tidy(args) => tidy::run(&args),
         Task::RecyclePids(args) => recycle::run(&args),
+        Task::GrowTree(args) => tree::run(&args),
     }
 }

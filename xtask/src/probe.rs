@@ -1,13 +1,14 @@
 //! `cargo xtask probe`: what this machine can do, and the promise running on its kernel.
 
 use crate::recycle::{self, Counts};
+use crate::tree::{self, Proof};
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use steadfast::{Answer, Command, Error, ErrorKind, Feature, Probe, Signal, System};
+use steadfast::{Answer, Command, Containment, Error, ErrorKind, Feature, Job, Probe, Signal, System};
 
 /// Shows which backend this machine gets and why, what its kernel can do, and proves the promise on it
 #[derive(clap::Args)]
@@ -37,6 +38,8 @@ struct Findings {
     system: System,
     kernel: String,
     recycling: Result<Counts, String>,
+    jobs: Vec<(Containment, Option<Error>)>,
+    tree: Result<Proof, String>,
 }
 
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -53,6 +56,7 @@ pub fn run(args: &Args) -> ExitCode {
             }
             match findings.recycling {
                 Ok(Counts { stranger_hit_by_handle: 1.., .. }) => ExitCode::FAILURE,
+                _ if findings.tree.is_ok_and(|proof| proof.left_by_job > 0 && !proof.containment.leaks()) => ExitCode::FAILURE,
                 _ => ExitCode::SUCCESS,
             }
         }
@@ -71,7 +75,9 @@ fn examine(rounds: u32) -> Result<Findings, Error> {
     prove_plain(&system)?;
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_else(|_| "unknown".into());
     let features = Probe::features()?;
-    Ok(Findings { probe, features, took, system, kernel: kernel.trim().into(), recycling: recycle::count(rounds) })
+    let (kernel, recycling, jobs) = (kernel.trim().into(), recycle::count(rounds), Job::available()?);
+    let tree = tree::prove(&system);
+    Ok(Findings { probe, features, took, system, kernel, recycling, jobs, tree })
 }
 
 /// Spawn, signal, wait; a second signal finds nobody.
@@ -125,6 +131,26 @@ fn as_json(findings: &Findings) -> Value {
             "skipped": reason,
         }),
     };
+    let jobs: Vec<_> = findings
+        .jobs
+        .iter()
+        .map(|(containment, obstacle)| {
+            json!({
+                "containment": containment.name(),
+                "works": obstacle.is_none(),
+                "why": obstacle.as_ref().map(Error::to_string),
+            })
+        })
+        .collect();
+    let tree = match &findings.tree {
+        Ok(Proof { started, left_by_group, containment, left_by_job }) => json!({
+            "started": started,
+            "left_by_group": left_by_group,
+            "containment": containment.name(),
+            "left_by_job": left_by_job,
+        }),
+        Err(reason) => json!({ "started": 0, "left_by_group": 0, "left_by_job": 0, "skipped": reason }),
+    };
     json!({
         "backend": findings.system.backend_name(),
         "reason": reason(findings.probe, &findings.system),
@@ -136,6 +162,8 @@ fn as_json(findings: &Findings) -> Value {
         "checks": checks,
         "features": features,
         "proof": proof,
+        "jobs": jobs,
+        "job_proof": tree,
     })
 }
 
@@ -150,7 +178,7 @@ fn print(text: &str) {
 }
 
 fn as_text(findings: &Findings) -> String {
-    let Findings { probe, took, system, kernel, recycling, .. } = findings;
+    let Findings { probe, took, system, kernel, recycling, jobs, tree, .. } = findings;
     let rows: String = probe
         .to_string()
         .lines()
@@ -166,11 +194,26 @@ fn as_text(findings: &Findings) -> String {
         ),
         Err(reason) => format!("recycled no PIDs: {reason}"),
     };
+    let jobs: String = jobs
+        .iter()
+        .map(|(containment, obstacle)| match obstacle {
+            None => format!("{GOOD} a job by {containment:<22} ✓{GOOD:#}\n"),
+            Some(Error::NoContainment { why, .. }) => format!(" a job by {containment:<22} – {why}\n"),
+            Some(error) => format!(" a job by {containment:<22} – {error}\n"),
+        })
+        .collect();
+    let tree = match tree {
+        Ok(Proof { started, left_by_group, containment, left_by_job }) => format!(
+            "started {started} processes, orphans and a daemon among them: killed by their group, {BAD}{left_by_group}{BAD:#} lived on; as a \
+             job by {containment}, {GOOD}{left_by_job}{GOOD:#} did"
+        ),
+        Err(reason) => format!("killed no tree of processes: {reason}"),
+    };
     format!(
         "{BOLD}backend: {}{BOLD:#} ({})\n\
          Linux {kernel}, {}; probed in {} µs; children are made through {:?}\n\
-         a spawn waits {}\n\n{rows}\n\
-         spawned a process, signalled it, waited for it; a second signal gave ProcessDone\n{recycling}\n",
+         a spawn waits {}\n\n{rows}{jobs}\n\
+         spawned a process, signalled it, waited for it; a second signal gave ProcessDone\n{recycling}\n{tree}\n",
         system.backend_name(),
         reason(probe, system),
         std::env::consts::ARCH,
