@@ -19,6 +19,7 @@ mod input;
 mod interrupts;
 mod jobs;
 mod jobs_elsewhere;
+mod jobs_tasks;
 mod late;
 mod leaks;
 mod ledger;
@@ -113,6 +114,7 @@ fn main() {
         interrupts::tests(),
         jobs::tests(),
         jobs_elsewhere::tests(),
+        jobs_tasks::tests(),
         late::tests(),
         leaks::tests(),
         limits::tests(),

@@ -199,6 +199,11 @@ impl Job {
         System::of(Arc::clone(self.job.backend()))
     }
 
+    #[cfg(any(feature = "tokio", feature = "async-io"))]
+    pub(crate) fn as_core(&self) -> &steadfast_core::Job {
+        &self.job
+    }
+
     pub(crate) fn membership(&self) -> Arc<dyn Membership> {
         self.job.membership()
     }

@@ -9,6 +9,7 @@
 //! | `ear.rs` | how a task hears of what other threads do |
 //! | `launch.rs` | the start of a process, as a future |
 //! | `over.rs` | the end of a process, as a future |
+//! | `empty.rs` | the end of a job, as a future |
 //! | `pipe.rs` | the pipes |
 //! | `capture.rs` | a child's output |
 //! | `feeding.rs` | a child's input, while its output is read |
@@ -22,6 +23,7 @@
 mod capture;
 mod child;
 mod ear;
+mod empty;
 mod feeding;
 mod hub;
 mod launch;
@@ -37,6 +39,7 @@ mod virtual_time;
 pub(crate) use capture::within;
 pub use child::Child;
 pub(crate) use child::{over, wait};
+pub(crate) use empty::{Empty, stop};
 pub use hub::Runtime;
 pub(crate) use hub::{Engine, Hubs};
 pub(crate) use launch::Launch;

@@ -21,6 +21,33 @@ macro_rules! extend_for {
             pub trait Sealed {}
             impl Sealed for crate::Command {}
             impl Sealed for crate::Process {}
+            impl Sealed for crate::Job {}
+        }
+
+        /// Waiting for all of a [`Job`](crate::Job) in a task.
+        pub trait AsyncJob: sealed::Sealed {
+            /// Waits until nothing lives in it, as [`Job::wait_empty`](crate::Job::wait_empty). Dropping the future changes nothing.
+            ///
+            /// # Errors
+            /// As there.
+            fn wait_empty_async(&self) -> impl Future<Output = crate::Result<()>> + Send;
+
+            /// Stops it as the steps say, until nothing lives in it, as [`Job::stop`](crate::Job::stop). If the future is dropped, no further
+            /// step is taken.
+            ///
+            /// # Errors
+            /// As there.
+            fn stop_async(&self, how: &crate::Teardown) -> impl Future<Output = crate::Result<crate::Stopped>> + Send;
+        }
+
+        impl AsyncJob for crate::Job {
+            fn wait_empty_async(&self) -> impl Future<Output = crate::Result<()>> + Send {
+                crate::asynchronous::Empty::<$runtime>::of(self)
+            }
+
+            fn stop_async(&self, how: &crate::Teardown) -> impl Future<Output = crate::Result<crate::Stopped>> + Send {
+                crate::asynchronous::stop::<$runtime>(self, how.clone())
+            }
         }
 
         /// Waiting for any [`Process`](crate::Process) in a task.

@@ -1,0 +1,120 @@
+//! Jobs in tasks, on every backend and in both runtimes.
+
+use crate::Test;
+use crate::leaks::{children, descriptors, until};
+use crate::scene::{Promise, Scene, on_every_backend};
+use crate::tasks::runtime;
+use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
+use steadfast::tokio::{AsyncCommand, AsyncJob};
+use steadfast::{Child, Command, Containment, Error, Job, Signal, Stdio, Teardown};
+
+const PROMISES: &[Promise] = &[
+    ("wait_empty_async is ready when nothing lives in it, and a future that is dropped loses nothing", waited_for),
+    ("stop_async takes the steps of a teardown", stopped),
+    ("calls with a limit end all of it", limits),
+];
+
+pub(crate) fn tests() -> Vec<Test> {
+    let mut tests = on_every_backend("jobs in tasks", PROMISES, |scene, check| {
+        let _here = scene.system.enter();
+        check(scene);
+    });
+    tests.push(Test::new("jobs in tasks: nothing is left: descriptors, zombies", nothing_left).under_init());
+    tests
+}
+
+fn each_job(scene: &Scene, check: impl Fn(Job)) {
+    for containment in Containment::ALL {
+        match scene.system.job(&Job::builder().containment(containment)) {
+            Ok(job) => check(job),
+            Err(error) => assert!(matches!(error, Error::NoContainment { .. }), "{error:?}"),
+        }
+    }
+}
+
+fn command(scene: &Scene, job: &Job) -> Command {
+    let mut command = Command::new(scene.actor());
+    command.arg("forever").stdin(Stdio::null()).stdout(Stdio::null()).in_job(job);
+    command
+}
+
+fn member(scene: &Scene, job: &Job) -> Child {
+    scene.system.spawn(&command(scene, job)).unwrap()
+}
+
+fn waited_for(scene: &Scene) {
+    each_job(scene, |job| {
+        runtime().block_on(async {
+            job.wait_empty_async().await.unwrap();
+            let child = member(scene, &job);
+            let soon = tokio::time::timeout(Duration::from_millis(20), job.wait_empty_async());
+            assert!(soon.await.is_err(), "it has a member");
+            let (_, empty) = tokio::join!(async { child.kill().unwrap() }, job.wait_empty_async());
+            empty.unwrap();
+        });
+    });
+    if !scene.system.info().real {
+        // A simulation goes by the clock of one runtime.
+        return;
+    }
+    each_job(scene, |job| {
+        async_io::block_on(async {
+            let child = member(scene, &job);
+            job.kill().unwrap();
+            steadfast::async_io::AsyncJob::wait_empty_async(&job).await.unwrap();
+            assert_eq!(child.wait().unwrap().signal(), Some(9));
+        });
+    });
+}
+
+fn stopped(scene: &Scene) {
+    each_job(scene, |job| {
+        runtime().block_on(async {
+            let child = member(scene, &job);
+            let how =
+                Teardown::signal(Signal::WINCH, Duration::from_millis(20)).then(Signal::TERM, Duration::from_secs(60)).kill();
+            let stopped = job.stop_async(&how).await.unwrap();
+            assert_eq!((stopped.is_over(), stopped.signal()), (true, Some(Signal::TERM)), "{stopped}");
+            assert_eq!(child.wait().unwrap().signal(), Some(15));
+            let again = job.stop_async(&how).await.unwrap();
+            assert_eq!((again.is_over(), again.signal()), (true, None));
+        });
+    });
+}
+
+fn limits(scene: &Scene) {
+    each_job(scene, |job| {
+        runtime().block_on(async {
+            let other = member(scene, &job);
+            let mut command = command(scene, &job);
+            command.stdout(Stdio::piped());
+            let captured = command.output_timeout_async(Duration::from_millis(50)).await.unwrap();
+            assert!(captured.timed_out);
+            assert_eq!(other.wait().unwrap().signal(), Some(9));
+            let over = command.output_timeout_async(Duration::from_millis(50)).await.unwrap_err();
+            assert!(matches!(over, Error::JobOver { .. }), "{over:?}");
+        });
+    });
+}
+
+fn nothing_left() {
+    let rounds = |count: usize| {
+        for _ in 0..count {
+            let job = Job::new().unwrap();
+            let mut command = Command::new(crate::contract::ACTOR);
+            command.arg("forever").stdin(Stdio::null()).stdout(Stdio::null());
+            runtime().block_on(async {
+                let _child = command.in_job(&job).spawn_async().await.unwrap();
+                drop(tokio::time::timeout(Duration::from_millis(1), job.wait_empty_async()).await);
+            });
+        }
+        until("no child is left", || children().is_empty());
+        until("no cgroup is left", || crate::jobs::own_cgroups().is_empty());
+    };
+    rounds(1);
+    // A thread of ours may just be closing its own.
+    let before = descriptors().len();
+    rounds(20);
+    until("no descriptor is left", || descriptors().len() <= before);
+}
