@@ -1,4 +1,6 @@
 //! Jobs with real processes: whatever they do, nothing outlives a job that does not leak, and nothing is left of the job itself.
+//!
+//! Longer than other files: one list of promises, each with a function that is read by itself.
 
 use crate::Test;
 use crate::contract::ACTOR;

@@ -12,8 +12,12 @@
 
 mod members;
 mod values;
+mod watch;
+mod watchers;
 
 pub use values::{Containment, JobPlan, JobUsage};
+
+use watchers::Watchers;
 
 use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::{Attributes, BackendJob, Error, Membership, OnBirth, OnExit, Pauses, Pid, Plan, ProcessBackend, Result, Signal};
@@ -57,6 +61,7 @@ struct Inner {
     state: Mutex<State>,
     /// A birth is over.
     born: Condvar,
+    watchers: Watchers,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +96,7 @@ impl Job {
             is_slow: AtomicBool::new(false),
             state: Mutex::new(State { phase: Phase::Open, births: 0, is_detached: false }),
             born: Condvar::new(),
+            watchers: Watchers::default(),
         };
         Ok(Job { inner: Arc::new(inner) })
     }
@@ -161,7 +167,7 @@ impl Job {
     /// Calls once nothing lives in it, on any thread, or at once. Of a killed job, [`wait_empty`](Job::wait_empty) has the last word.
     ///
     /// # Errors
-    /// As [`BackendJob::on_empty`].
+    /// As [`BackendJob::on_empty`]. Each call takes what the backend needs for one; see [`watch_empty`](Job::watch_empty).
     pub fn on_empty(&self, tell: OnExit) -> Result<()> {
         Arc::clone(&self.inner.place).on_empty(tell)
     }

@@ -161,7 +161,7 @@ impl BackendJob for CgroupJob {
             contain(tell);
             return Ok(());
         }
-        watch::tell(events, tell).map_err(self.failed("watch", "cgroup.events"))
+        watch::tell(events, tell, Arc::clone(&self) as Arc<dyn BackendJob>).map_err(self.failed("watch", "cgroup.events"))
     }
 
     fn usage(&self) -> Result<JobUsage> {

@@ -7,7 +7,7 @@
 use rustix::fs::{self, Access, AtFlags, FileType, Mode, OFlags};
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -132,7 +132,7 @@ impl Leaf {
     /// # Errors
     /// `EBUSY` while something lives in it.
     pub(super) fn remove(&self) -> Result<(), Errno> {
-        remove(self.place.dir.as_fd(), &self.name)
+        remove(self.place.dir.as_fd(), &self.name, &self.place.prefix)
     }
 }
 
@@ -177,7 +177,7 @@ impl Place {
             }
             let opened = self.open(&name);
             if opened.is_err() {
-                _ = remove(self.dir.as_fd(), &name);
+                _ = remove(self.dir.as_fd(), &name, &self.prefix);
             }
             return opened;
         }
@@ -205,7 +205,7 @@ impl Place {
             let Ok(name) = entry.file_name().to_str() else { continue };
             if owner_is_gone(name, &self.prefix) {
                 // Refused while something lives there, or if it is another user's.
-                _ = remove(self.dir.as_fd(), name);
+                _ = remove(self.dir.as_fd(), name, &self.prefix);
             }
         }
     }
@@ -214,8 +214,8 @@ impl Place {
 /// (linux/magic.h)
 const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
 
-/// Removes a cgroup, and those in it first.
-fn remove(dir: std::os::fd::BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
+/// Removes a cgroup, and those in it first; but no leaf of an owner who is there: he removes it himself, and may be waiting for it to be empty.
+fn remove(dir: BorrowedFd<'_>, name: &str, own_prefix: &str) -> Result<(), Errno> {
     let rmdir = || fs::unlinkat(dir, name, AtFlags::REMOVEDIR);
     let Err(refused) = rmdir() else { return Ok(()) };
     let refused = Errno::from_raw(refused.raw_os_error());
@@ -224,13 +224,16 @@ fn remove(dir: std::os::fd::BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
     }
     let Ok(inner) = fs::openat(dir, name, DIRECTORY, Mode::empty()) else { return Err(refused) };
     for below in directories(inner.as_fd()) {
-        remove(inner.as_fd(), &below)?;
+        if below.starts_with(MARK) && !owner_is_gone(&below, own_prefix) {
+            return Err(refused);
+        }
+        remove(inner.as_fd(), &below, own_prefix)?;
     }
     rmdir().map_err(|errno| Errno::from_raw(errno.raw_os_error()))
 }
 
 /// The cgroups in a cgroup.
-pub(super) fn directories(dir: std::os::fd::BorrowedFd<'_>) -> Vec<String> {
+pub(super) fn directories(dir: BorrowedFd<'_>) -> Vec<String> {
     let entries = fs::Dir::read_from(dir).into_iter().flatten().flatten();
     let below = entries.filter(|entry| entry.file_type() == FileType::Directory);
     let names = below.filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned));

@@ -11,7 +11,7 @@ use rustix::event::epoll;
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use steadfast_core::{Errno, OnExit, contain};
+use steadfast_core::{BackendJob, Errno, OnExit, contain};
 
 /// Empty when there is nothing to wait for; then there is no thread and no descriptor either.
 static WATCH: PerProcess<Mutex<Option<Watch>>> = PerProcess::new(Mutex::default);
@@ -26,14 +26,15 @@ struct Watch {
 }
 
 enum Task {
-    Tell(OwnedFd, OnExit),
+    /// With what keeps the cgroup: of one that is removed in that very moment, the kernel wakes nobody who polls its file.
+    Tell(OwnedFd, OnExit, Arc<dyn BackendJob>),
     Remove(Leaf),
 }
 
 impl Task {
     fn events(&self) -> BorrowedFd<'_> {
         match self {
-            Task::Tell(events, _) => events.as_fd(),
+            Task::Tell(events, ..) => events.as_fd(),
             Task::Remove(leaf) => leaf.events.as_fd(),
         }
     }
@@ -45,15 +46,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Calls once nothing lives in the cgroup, of which this is a `cgroup.events` that nobody else reads, and in which something lived when it was
 /// last read.
-pub(super) fn tell(events: OwnedFd, tell: OnExit) -> Result<(), Errno> {
-    add(Task::Tell(events, tell)).map_err(|(_, errno)| errno)
+pub(super) fn tell(events: OwnedFd, tell: OnExit, job: Arc<dyn BackendJob>) -> Result<(), Errno> {
+    add(Task::Tell(events, tell, job)).map_err(|(_, errno)| errno)
 }
 
 /// Removes the cgroup, now or when nothing lives in it any more.
 pub(super) fn remove(leaf: Leaf) {
     remove_stranded();
     if leaf.remove() != Err(Errno::BUSY) {
-        return;
+        // One that it was in may have waited for that.
+        return remove_stranded();
     }
     match says(leaf.events.as_fd(), Line::Empty) {
         Ok(false) => {
@@ -61,7 +63,7 @@ pub(super) fn remove(leaf: Leaf) {
                 lock(&STRANDED).push(leaf);
             }
         }
-        // It has ended in between; or somebody makes cgroups in it faster than they are removed.
+        // It has ended in between; or there is the cgroup of another job in it, which goes first.
         _ if leaf.remove() != Err(Errno::BUSY) => {}
         _ => lock(&STRANDED).push(leaf),
     }
@@ -138,7 +140,10 @@ fn look(number: u64) {
         tasks.remove(&number)
     };
     match task {
-        Some(Task::Tell(_, tell)) => contain(tell),
+        Some(Task::Tell(_, tell, job)) => {
+            contain(tell);
+            drop(job);
+        }
         // Somebody may just have been born there, by whoever was given the directory: then it is waited for again.
         Some(Task::Remove(leaf)) => remove(leaf),
         None => {}

@@ -34,6 +34,7 @@ impl Task {
         Ok(Task { job: system.job(job)?, system: system.clone(), limit })
     }
 
+    /// What holds the tool: any thread can kill it, whether the tool runs or is about to be started.
     pub(crate) fn job(&self) -> &Job {
         &self.job
     }
@@ -58,11 +59,5 @@ impl Task {
         };
         child.wait()?;
         Ok(Report { ended, left })
-    }
-
-    /// Ends the tool, whether it runs or is about to be started.
-    #[cfg_attr(not(test), allow(dead_code, reason = "this program has one thread"))]
-    pub(crate) fn cancel(&self) -> Result<(), Error> {
-        self.job.kill()
     }
 }

@@ -121,7 +121,7 @@ fn a_task_can_be_cancelled_at_any_moment() {
         cancelled(
             sim,
             move |_| assert_eq!(other.run(&Command::new("tool")).unwrap().ended, Ended::Cancelled),
-            || task.cancel().unwrap(),
+            || task.job().kill().unwrap(),
         );
     });
 }

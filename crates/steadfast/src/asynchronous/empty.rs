@@ -18,6 +18,8 @@ use steadfast_core::{Result, Watcher};
 pub(crate) struct Empty<'a, R: Engine> {
     job: &'a Job,
     ear: Arc<Ear>,
+    /// The same, as the job has it.
+    watcher: Arc<dyn Watcher>,
     /// The backend will tell.
     is_told: bool,
     time: Option<VirtualTime<R>>,
@@ -25,10 +27,14 @@ pub(crate) struct Empty<'a, R: Engine> {
     pause: Duration,
 }
 
+const TOKEN: u64 = 0;
+
 impl<'a, R: Engine> Empty<'a, R> {
     pub(crate) fn of(job: &'a Job) -> Empty<'a, R> {
         let time = VirtualTime::of(job.as_core().backend());
-        Empty { job, ear: Arc::default(), is_told: false, time, pause: SHORTEST }
+        let ear: Arc<Ear> = Arc::default();
+        let watcher = Arc::clone(&ear) as Arc<dyn Watcher>;
+        Empty { job, ear, watcher, is_told: false, time, pause: SHORTEST }
     }
 
     fn poll_empty(&mut self, cx: &Context<'_>) -> Poll<Result<()>> {
@@ -37,14 +43,13 @@ impl<'a, R: Engine> Empty<'a, R> {
             if self.job.is_empty()? {
                 return Poll::Ready(Ok(()));
             }
-            let ear = Arc::downgrade(&self.ear);
-            let tell = move || ear.upgrade().into_iter().for_each(|ear| ear.notify(0));
             // Told, and yet something lives in it: it was started since, or is about to be born. That is no event, but time.
             let is_refused =
-                self.is_told && was_told || !self.is_told && self.job.as_core().on_empty(Box::new(tell.clone())).is_err();
+                self.is_told && was_told || !self.is_told && self.job.as_core().watch_empty(&self.watcher, TOKEN).is_err();
             self.is_told = !is_refused;
             if is_refused {
-                soon(self.pause, tell);
+                let ear = Arc::downgrade(&self.ear);
+                soon(self.pause, move || ear.upgrade().into_iter().for_each(|ear| ear.notify(TOKEN)));
                 self.pause = longer(self.pause);
             }
             self.ear.wake_later(cx);
