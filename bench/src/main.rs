@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod cell;
+mod job;
 mod mock;
 mod picture;
 mod program;
@@ -34,6 +35,8 @@ enum Bench {
     Spawn(Spawn),
     /// What it takes to hear of an exit, and how soon one does
     Wait(wait::Wait),
+    /// What it takes to start a process in a job, to have a job, and to kill a large one
+    Job(job::Args),
     /// What the simulated kernel costs
     Mock(mock::Mock),
     /// (One cell of a benchmark, in a process of its own)
@@ -91,6 +94,7 @@ fn main() -> ExitCode {
         Bench::Spawn(args) => spawn(&args),
         Bench::Wait(args) => wait::run(&args),
         Bench::WaitCell(cell) => wait::run_cell(&cell),
+        Bench::Job(args) => job::run(&args),
         Bench::Mock(args) => mock::run(&args),
         Bench::Cell(cell) => cell::run(&cell),
         Bench::Write { bytes } => program::write(bytes),

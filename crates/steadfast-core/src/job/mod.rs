@@ -293,7 +293,7 @@ impl Inner {
         let mut attributes = Attributes::clone(plan.attributes());
         let joined = self.place.join(&mut attributes);
         joined.map_err(|why| Error::InvalidPlan { program: plan.program().to_owned(), why })?;
-        let plan = plan.with_attributes(attributes)?;
+        let plan = plan.joined(attributes);
         if self.is_here() {
             let mut state = self.lock();
             if state.phase != Phase::Open {

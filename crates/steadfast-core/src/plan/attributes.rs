@@ -110,6 +110,64 @@ impl Attributes {
         NONE.get_or_init(Box::default)
     }
 
+    /// Whether it is to be in another cgroup, perhaps, and is as the caller in all else.
+    pub fn are_of_a_cgroup_alone(&self) -> bool {
+        // Without `..`, so that a new attribute is not forgotten here.
+        let Attributes {
+            uid: None,
+            gid: None,
+            groups: None,
+            keep_groups: false,
+            ambient,
+            copy_memory: false,
+            setsid: false,
+            process_group: None,
+            controlling_terminal: None,
+            foreground: None,
+            detach_terminal: false,
+            chroot: None,
+            current_dir_fd: None,
+            umask: None,
+            namespaces,
+            unshare,
+            mount_propagation: MountPropagation::Private,
+            uid_map,
+            gid_map,
+            allow_setgroups: false,
+            cgroup: _,
+            member_of: None,
+            fds,
+            close_fds: false,
+            limits,
+            nice: None,
+            scheduling: None,
+            affinity,
+            oom_score_adj: None,
+            personality: None,
+            no_new_privileges: false,
+            signal_mask: None,
+            dispositions,
+            parent_death_signal: None,
+            trace_me: false,
+            pid_variable: None,
+            executable: None,
+            hooks,
+        } = self
+        else {
+            return false;
+        };
+        ambient.is_empty()
+            && namespaces.is_empty()
+            && unshare.is_empty()
+            && uid_map.is_empty()
+            && gid_map.is_empty()
+            && fds.is_empty()
+            && limits.is_empty()
+            && affinity.is_empty()
+            && dispositions.is_empty()
+            && hooks.is_empty()
+    }
+
     /// Whether these are [`none`](Self::none), so that there is nothing to be looked at. (Others may say the same in more words.)
     pub fn is_none(&self) -> bool {
         std::ptr::eq(self, Attributes::none())

@@ -22,6 +22,9 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct Plan {
     inner: Arc<PlanBuilder>,
+    job: Option<Arc<dyn Membership>>,
+    /// Its attributes, if a job has added to them.
+    joined: Option<Arc<Attributes>>,
 }
 
 /// Where one of the standard streams of a new process comes from or goes to.
@@ -54,7 +57,6 @@ pub struct PlanBuilder {
     stdio: [PlanStdio; 3],
     create_pidfd: bool,
     attributes: Option<Arc<Attributes>>,
-    job: Option<Arc<dyn Membership>>,
 }
 
 impl Plan {
@@ -69,7 +71,6 @@ impl Plan {
             stdio: Default::default(),
             create_pidfd: false,
             attributes: None,
-            job: None,
         }
     }
 
@@ -99,7 +100,7 @@ impl Plan {
         env.retain(|(old, _)| old != name);
         env.push((name.into(), value.into()));
         inner.env = Some(env);
-        Plan { inner: Arc::new(inner) }
+        Plan { inner: Arc::new(inner), ..self.clone() }
     }
 
     /// Its whole environment; `None`: the caller's, as it is at the spawn.
@@ -124,18 +125,18 @@ impl Plan {
 
     /// What else it is to be.
     pub fn attributes(&self) -> &Attributes {
-        self.inner.attributes_or_none()
+        self.joined.as_deref().unwrap_or_else(|| self.inner.attributes_or_none())
     }
 
     /// The job that it is to be started in. A backend need not look at it: what makes the process a member is among the attributes by then.
     pub fn job(&self) -> Option<&Arc<dyn Membership>> {
-        self.inner.job.as_ref()
+        self.job.as_ref()
     }
 
     /// The same, to be started in this job.
     #[must_use]
     pub fn in_job(&self, job: Arc<dyn Membership>) -> Plan {
-        Plan { inner: Arc::new(PlanBuilder { job: Some(job), ..PlanBuilder::clone(&self.inner) }) }
+        Plan { job: Some(job), ..self.clone() }
     }
 
     /// The same with other attributes.
@@ -143,7 +144,13 @@ impl Plan {
     /// # Errors
     /// As [`PlanBuilder::build`].
     pub fn with_attributes(&self, attributes: Attributes) -> Result<Plan> {
-        PlanBuilder::clone(&self.inner).attributes(attributes).build()
+        let plan = PlanBuilder::clone(&self.inner).attributes(attributes).build()?;
+        Ok(Plan { job: self.job.clone(), ..plan })
+    }
+
+    /// The same with what its job has added to its attributes, and has found to go with them.
+    pub(crate) fn joined(&self, attributes: Attributes) -> Plan {
+        Plan { joined: Some(Arc::new(attributes)), ..self.clone() }
     }
 }
 
@@ -247,7 +254,7 @@ impl PlanBuilder {
         }
         match conflicts::conflict(&self) {
             Some(why) => invalid(why),
-            None => Ok(Plan { inner: Arc::new(self) }),
+            None => Ok(Plan { inner: Arc::new(self), job: None, joined: None }),
         }
     }
 }

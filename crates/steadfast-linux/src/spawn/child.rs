@@ -146,6 +146,9 @@ fn prepare(order: &Order) -> Result<(), Failure> {
     let a = order.attributes();
     let hooks = order.hooks();
     if order.plain {
+        if order.join_cgroup {
+            place::join_cgroup(a)?;
+        }
         // The usual case, in as little code as possible: none of it is in a cache by now.
         place::directory(a, &order.prepared)?;
         order.prepared.descriptors.arrange().map_err(descriptors::step)?;

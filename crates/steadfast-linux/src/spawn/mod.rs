@@ -111,7 +111,7 @@ pub fn start(plan: &Plan, want: WantPidfd, door: Door) -> Result<Start, Error> {
 
     let mut order = Order {
         plan: plan.clone(),
-        plain: a.is_none(),
+        plain: a.is_none() || a.are_of_a_cgroup_alone(),
         prepared: Prepared::new(plan, streams.sources(), channel_number),
         unshare: a.unshare,
         mask: None,

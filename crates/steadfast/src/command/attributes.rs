@@ -200,6 +200,9 @@ impl Command {
 
     /// Starts it in the cgroup of this directory (`CLONE_INTO_CGROUP`, Linux 5.7). Where the kernel cannot do that (before 5.7, or a
     /// cgroup of version 1), the child joins it before all other steps. `EACCES` without the right to write its `cgroup.procs`.
+    ///
+    /// Do not start anything in a cgroup after its `cgroup.kill`: before Linux 7.3 whoever is born there later is killed too. For processes that are to
+    /// end together, there is [`Job`](crate::Job).
     pub fn cgroup(&mut self, dir: impl Into<OwnedFd>) -> &mut Command {
         self.changed().cgroup = Some(Arc::new(dir.into()));
         self
