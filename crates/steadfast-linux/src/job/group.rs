@@ -3,7 +3,7 @@
 //! A group's number is not given away while the group has a member, and so a kill of an *empty* group is what hits strangers. The leader is a child
 //! that ends as soon as it leads the group, and is not waited for until the job is dropped: a zombie is a member. It has no exit signal, so
 //! that neither a `waitpid(-1)` elsewhere in the program takes it, nor an ignored `SIGCHLD`; whoever asks with `__WALL` does, and then the job
-//! says so before it signals anybody.
+//! says so before it signals anybody: it looks in `/proc` whether the number still is the child that it has made.
 
 use crate::SystemClock;
 use crate::fork::generation;
@@ -12,7 +12,7 @@ use crate::quiet;
 use crate::raw;
 use crate::stack::Stack;
 use crate::thread::spawn_quiet_thread;
-use crate::wait::{Blocking, Reaping, Target, waitid};
+use crate::wait::wait4_all;
 use std::ffi::{c_int, c_void};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +26,8 @@ const LONGEST: Duration = Duration::from_millis(50);
 
 pub(super) struct GroupJob {
     leader: Pid,
+    /// Its start time. (Not looked at by waitid(2), which a filter may make fatal.)
+    born: u64,
     generation: u32,
 }
 
@@ -40,14 +42,15 @@ impl GroupJob {
         std::fs::metadata("/proc/self").map_err(unreadable)?;
         let leader =
             make_leader().map_err(|source| Error::System { call: "clone", subject: "the leader of a group".into(), source })?;
-        Ok(GroupJob { leader, generation: generation() })
+        // It has ended, or is about to, and stays there until we reap it.
+        let born = parent_and_birth(leader).map_or(0, |(_, born)| born);
+        Ok(GroupJob { leader, born, generation: generation() })
     }
 
     /// Whether the number is the group's still: its leader is the zombie that we have made.
     fn is_taken(&self) -> bool {
         // In the child of a fork(2) it is the parent's child.
-        self.generation == generation()
-            && waitid(Target::Pid(self.leader), Blocking::Now, Reaping::Leave).is_ok_and(|exit| exit.is_some())
+        self.generation == generation() && parent_and_birth(self.leader) == Some((std::process::id(), self.born))
     }
 
     fn failed(&self, call: &'static str) -> impl Fn(Errno) -> Error {
@@ -147,14 +150,14 @@ impl BackendJob for GroupJob {
 
 impl Drop for GroupJob {
     fn drop(&mut self) {
-        if self.generation == generation() {
-            // It is a zombie, and nobody else's. If it is not there any more, that is all right too.
-            while waitid(Target::Pid(self.leader), Blocking::Now, Reaping::Reap) == Err(Errno::INTR) {}
+        if self.is_taken() {
+            // It has ended, or is about to: this does not take long.
+            _ = wait4_all(self.leader.as_raw());
         }
     }
 }
 
-/// A zombie that leads a group.
+/// A zombie that leads a group; or one that is about to be, which is as good.
 fn make_leader() -> Result<Pid, Errno> {
     let stack = Stack::take()?;
     let flags = libc::CLONE_VM | libc::CLONE_VFORK;
@@ -164,17 +167,13 @@ fn make_leader() -> Result<Pid, Errno> {
     raw::set_signal_mask(mask);
     stack.keep();
     let leader = Pid::new(made?).map_err(|_| Errno::NOSYS)?;
-    loop {
-        match waitid(Target::Pid(leader), Blocking::Block, Reaping::Leave) {
-            Err(Errno::INTR) | Ok(None) => {}
-            Ok(Some(exit)) if exit.status.success() => return Ok(leader),
-            Ok(Some(_)) => {
-                _ = waitid(Target::Pid(leader), Blocking::Now, Reaping::Reap);
-                return Err(Errno::PERM);
-            }
-            Err(errno) => return Err(errno),
-        }
+    // Where the kernel does not suspend us (QEMU's user mode), it may not lead yet: whoever comes first, it does.
+    _ = raw::call(libc::SYS_setpgid, [leader.as_raw().into(), leader.as_raw().into(), 0]);
+    if raw::call(libc::SYS_getpgid, [leader.as_raw().into(), 0, 0]) == Ok(leader.as_raw().into()) {
+        return Ok(leader);
     }
+    // Some kernels tell nothing of a zombie.
+    wait4_all(leader.as_raw()).and(Err(Errno::OPNOTSUPP))
 }
 
 extern "C" fn lead(_: *mut c_void) -> c_int {
@@ -191,7 +190,8 @@ fn living(group: Pid) -> Result<Vec<Pid>, Errno> {
         let Some(pid) = name.to_str().and_then(|name| Pid::new(name.parse().ok()?).ok()) else { continue };
         // Cheaper than the file: it is asked of every process of the machine.
         let is_in = raw::call(libc::SYS_getpgid, [pid.as_raw().into(), 0, 0]) == Ok(group.as_raw().into());
-        if is_in && lives(pid) {
+        // Its leader has ended, or is just about to.
+        if is_in && pid != group && lives(pid) {
             found.push(pid);
         }
     }
@@ -205,6 +205,13 @@ fn lives(pid: Pid) -> bool {
     let is_zombie = matches!(fields.first(), Some(&("Z" | "X" | "x")));
     let threads = fields.get(17).and_then(|threads| threads.parse::<u32>().ok());
     !is_zombie || threads.is_some_and(|threads| threads > 1)
+}
+
+/// Its parent and its start time, in ticks since the boot.
+fn parent_and_birth(pid: Pid) -> Option<(u32, u64)> {
+    let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let fields = behind_name(&text)?;
+    Some((fields.get(1)?.parse().ok()?, fields.get(19)?.parse().ok()?))
 }
 
 /// The fields of `/proc/PID/stat` behind the name, which may hold anything; the first of them is the third (proc_pid_stat(5)).

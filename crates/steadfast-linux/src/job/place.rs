@@ -153,10 +153,10 @@ impl Place {
         if system.f_type as i64 != CGROUP2_SUPER_MAGIC {
             return Err(Obstacle::new("find cgroups of version 2 in", path, Errno::NODEV));
         }
-        // Who is started in a leaf is moved there from our own cgroup, for which both count (cgroups(7)).
-        let procs = path.join("cgroup.procs");
-        fs::accessat(&dir, "cgroup.procs", Access::WRITE_OK, AtFlags::EACCESS)
-            .map_err(|errno| Obstacle::new("write", procs, errno))?;
+        // Who is started in a leaf is moved there from our own cgroup, for which both count (cgroups(7)). Not by faccessat2(2), which a filter of
+        // before Linux 5.8 does not know, and may make fatal.
+        let procs = fs::openat(&dir, "cgroup.procs", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+        procs.map_err(|errno| Obstacle::new("write", path.join("cgroup.procs"), errno))?;
         let place = Place { dir, path, prefix: prefix()? };
         place.remove_abandoned();
         Ok(place)
