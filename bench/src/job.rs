@@ -43,10 +43,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     rows.extend(measure("spawn_in", &spawns(&noop.path)?, args.rounds, None)?);
     eprintln!("spaced_spawn_in");
     rows.extend(measure("spaced_spawn_in", &spawns(&noop.path)?, args.rounds.min(100), Some(APART))?);
-    eprintln!("life");
-    rows.extend(measure("life", &lives()?, args.rounds, None)?);
-    eprintln!("kill_1000");
-    rows.extend(kills(&stays.path, args.rounds.min(7))?);
+    if containments()?.contains(&Containment::Cgroup) {
+        eprintln!("life");
+        rows.extend(measure("life", &lives()?, args.rounds, None)?);
+        eprintln!("kill_1000");
+        rows.extend(kills(&stays.path, args.rounds.min(7))?);
+    } else {
+        // Their limits are a cgroup's.
+        eprintln!("skipped: life, kill_1000: because no cgroup can be made here");
+    }
     match args.format {
         Format::Text => {
             let cells = |row: &Row| {
