@@ -336,9 +336,11 @@ fn own_job(system: &System) {
         until("all of it has ended", || mark.carriers().is_empty());
         let child = system.spawn(mark.on(untidy().stdout(Stdio::null()).own_job(builder))).unwrap();
         let stopped = child.stop(&Teardown::graceful(Duration::from_secs(60))).unwrap();
-        assert!(stopped.is_over() && stopped.signal() == Some(Signal::TERM), "{stopped}");
+        assert!(stopped.is_over() && stopped.signal() == Some(Signal::TERM) && stopped.status().is_some(), "{stopped}");
         until("all of it has ended", || mark.carriers().is_empty());
         assert!(system.spawn(actor(&["forever"]).kill_on_drop(true)).unwrap().job().is_none());
+        let error = actor(&["forever"]).in_job(&job).exec();
+        assert!(matches!(error, Error::InvalidPlan { .. }) && error.to_string().contains("job and exec"), "{error}");
     });
 }
 

@@ -2,7 +2,7 @@
 
 use crate::input::Input;
 use crate::job::{ChildJob, Job};
-use crate::output::{self, Capture, Captured, CapturedStream, Feeding, Readers, Reading, Stop, Together};
+use crate::output::{self, Capture, Captured, CapturedStream, Feeding, KILL_DELAY, Readers, Reading, Stop, Together};
 use crate::pipe::{ChildStderr, ChildStdin, ChildStdout};
 use crate::teardown::{Stopped, Teardown};
 use crate::within::Within;
@@ -268,7 +268,9 @@ impl Child {
     pub fn stop(&self, how: &Teardown) -> Result<Stopped> {
         if let Some(job) = self.job() {
             let stopped = job.stop(how)?;
-            return Ok(Stopped::new(stopped.is_over(), stopped.signal(), self.try_wait()?));
+            // It lives no more, and can be waited for a moment later.
+            let status = if stopped.is_over() { self.process.wait_timeout(KILL_DELAY)? } else { self.process.try_wait()? };
+            return Ok(Stopped::new(stopped.is_over(), stopped.signal(), status));
         }
         let send = |signal| self.process.signal(signal);
         let (status, sent) = how.perform(&self.system(), send, |deadline| self.process.wait_deadline(deadline))?;

@@ -148,6 +148,9 @@ impl BackendJob for CgroupJob {
     fn members(&self) -> Result<Vec<Pid>> {
         let mut pids = Vec::new();
         list(self.leaf().dir.as_fd(), &mut pids).map_err(self.failed("read", "cgroup.procs"))?;
+        // One may be listed more than once (cgroups(7)).
+        pids.sort_unstable();
+        pids.dedup();
         Ok(pids)
     }
 

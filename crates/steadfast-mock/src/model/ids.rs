@@ -19,8 +19,8 @@ pub(crate) struct Id {
 /// Which pipe; numbers are used again when nobody has either end.
 pub(crate) type PipeId = u32;
 
-/// Which job, from 1 on.
-pub(crate) type JobId = u32;
+/// Which job, from 1 on; a number is used again when nobody has the job and nothing of it lives. Small, for each process has one.
+pub(crate) type JobId = u16;
 /// None.
 pub(crate) const NO_JOB: JobId = 0;
 

@@ -47,9 +47,19 @@ impl Jobs {
     }
 
     /// A new one; its number.
-    pub(super) fn add(&mut self, kind: Kind) -> JobId {
-        self.list.push(Job { kind, is_frozen: false, was_killed: false, lives: 0, peak: 0, used: 0, is_there: true });
-        self.list.len() as JobId
+    pub(super) fn add(&mut self, kind: Kind) -> Option<JobId> {
+        let new = Job { kind, is_frozen: false, was_killed: false, lives: 0, peak: 0, used: 0, is_there: true };
+        let index = match self.list.iter().position(|job| !job.is_there && job.lives == 0) {
+            Some(free) => {
+                self.list[free] = new;
+                free
+            }
+            None => {
+                self.list.push(new);
+                self.list.len() - 1
+            }
+        };
+        JobId::try_from(index + 1).ok()
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -29,7 +29,7 @@ impl<H: Host> Machine<H> {
                 Kind::Group(number)
             }
         };
-        Ok(self.jobs.add(kind))
+        self.jobs.add(kind).ok_or(Errno::AGAIN)
     }
 
     /// Nobody has it any more; its members live on.

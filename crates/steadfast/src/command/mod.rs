@@ -295,6 +295,10 @@ impl Command {
     /// As [`spawn`](Command::spawn); [`Error::Unsupported`] in a simulation.
     pub fn exec(&self) -> Error {
         let plan = System::current().and_then(|system| {
+            if self.job.is_some() {
+                let why = "a job and exec: this process stays where it is: drop one, or spawn it".into();
+                return Err(Error::InvalidPlan { program: self.program.clone(), why });
+            }
             if !system.info().real {
                 let what = "exec would replace the process that runs the simulation".into();
                 return Err(Error::Unsupported { backend: system.backend_name(), what });
