@@ -3,7 +3,7 @@
 //! A group's number is not given away while the group has a member, and so a kill of an *empty* group is what hits strangers. The leader is a child
 //! that ends as soon as it leads the group, and is not waited for until the job is dropped: a zombie is a member. It has no exit signal, so
 //! that neither a `waitpid(-1)` elsewhere in the program takes it, nor an ignored `SIGCHLD`; whoever asks with `__WALL` does, and then the job
-//! says so before it signals anybody: it looks in `/proc` whether the number still is the child that it has made.
+//! says so before it signals anybody: a file in `/proc` is read that belongs to the child that it has made.
 
 use crate::SystemClock;
 use crate::fork::generation;
@@ -14,6 +14,8 @@ use crate::stack::Stack;
 use crate::thread::spawn_quiet_thread;
 use crate::wait::wait4_all;
 use std::ffi::{c_int, c_void};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use steadfast_core::{
@@ -26,8 +28,9 @@ const LONGEST: Duration = Duration::from_millis(50);
 
 pub(super) struct GroupJob {
     leader: Pid,
-    /// Its start time. (Not looked at by waitid(2), which a filter may make fatal.)
-    born: u64,
+    /// Its file in `/proc`, which is that process's alone: it can be read until the process is reaped, and needs no further descriptor then.
+    /// (waitid(2) would tell too, and a filter may make that fatal.)
+    stat: File,
     generation: u32,
 }
 
@@ -42,15 +45,18 @@ impl GroupJob {
         std::fs::metadata("/proc/self").map_err(unreadable)?;
         let leader =
             make_leader().map_err(|source| Error::System { call: "clone", subject: "the leader of a group".into(), source })?;
-        // It has ended, or is about to, and stays there until we reap it.
-        let born = parent_and_birth(leader).map_or(0, |(_, born)| born);
-        Ok(GroupJob { leader, born, generation: generation() })
+        let stat = File::open(format!("/proc/{leader}/stat")).map_err(|error| {
+            let source = Errno::of(&error).unwrap_or(Errno::IO);
+            _ = wait4_all(leader.as_raw());
+            Error::System { call: "open /proc/PID/stat", subject: format!("process {leader}, the leader of a group"), source }
+        })?;
+        Ok(GroupJob { leader, stat, generation: generation() })
     }
 
     /// Whether the number is the group's still: its leader is the zombie that we have made.
     fn is_taken(&self) -> bool {
         // In the child of a fork(2) it is the parent's child.
-        self.generation == generation() && parent_and_birth(self.leader) == Some((std::process::id(), self.born))
+        self.generation == generation() && self.stat.read_at(&mut [0; 64], 0).is_ok_and(|read| read > 0)
     }
 
     fn failed(&self, call: &'static str) -> impl Fn(Errno) -> Error {
@@ -205,13 +211,6 @@ fn lives(pid: Pid) -> bool {
     let is_zombie = matches!(fields.first(), Some(&("Z" | "X" | "x")));
     let threads = fields.get(17).and_then(|threads| threads.parse::<u32>().ok());
     !is_zombie || threads.is_some_and(|threads| threads > 1)
-}
-
-/// Its parent and its start time, in ticks since the boot.
-fn parent_and_birth(pid: Pid) -> Option<(u32, u64)> {
-    let text = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let fields = behind_name(&text)?;
-    Some((fields.get(1)?.parse().ok()?, fields.get(19)?.parse().ok()?))
 }
 
 /// The fields of `/proc/PID/stat` behind the name, which may hold anything; the first of them is the third (proc_pid_stat(5)).
