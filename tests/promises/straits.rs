@@ -124,8 +124,9 @@ fn keeps_the_contract(backend: &str, system: &System, go: fn() -> Result<(), Str
         })
         .tells_lost_status(tells));
         assert!(report.failed().is_empty(), "{report}");
-        // The most that is skipped elsewhere, and what takes the right to choose PIDs.
-        assert!(report.skipped().len() <= 8, "{report}");
+        // The most that is skipped elsewhere, and what takes the right to choose PIDs; and without `/proc` there are no jobs.
+        let others = report.skipped().iter().filter(|name| !name.starts_with("job:")).count();
+        assert!(others <= 8, "{report}");
         Outcome::Passed
     })
 }

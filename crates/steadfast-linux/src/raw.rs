@@ -2,6 +2,7 @@
 //! the child shares with a thread of ours that may run.
 
 use std::ffi::{c_int, c_long, c_void};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use steadfast_core::Errno;
 
@@ -154,6 +155,15 @@ pub(crate) unsafe fn clone(
 pub(crate) fn poll(entry: &mut libc::pollfd, time: c_int) -> c_int {
     // SAFETY: one entry, which lives through the call.
     unsafe { libc::poll(entry, 1, time) }
+}
+
+/// Sleeps until something has happened to what is in the `epoll`; how many events there are. (By the C library, which gives the size of the signal
+/// set also when there is none: memcheck wants it.)
+pub(crate) fn epoll_wait(epoll: &OwnedFd, events: &mut [libc::epoll_event]) -> Result<usize, Errno> {
+    let room = events.len().min(c_int::MAX as usize) as c_int;
+    // SAFETY: room for as many events as is said; no signal set.
+    let answer = unsafe { libc::epoll_pwait(epoll.as_raw_fd(), events.as_mut_ptr(), room, -1, std::ptr::null()) };
+    check(answer.into()).map(|count| count as usize)
 }
 
 /// The kernel's version as it says it: `(5, 16)`; all zero if it does not. Asked for once: it stays the same while we run.

@@ -29,8 +29,8 @@ const LONGEST: Duration = Duration::from_millis(50);
 pub(super) struct GroupJob {
     leader: Pid,
     /// Its file in `/proc`, which is that process's alone: it can be read until the process is reaped, and needs no further descriptor then.
-    /// (waitid(2) would tell too, and a filter may make that fatal.)
-    stat: File,
+    /// (waitid(2) would tell too, and a filter may make that fatal.) `None`: hidden (hidepid, proc(5)), and then its group is looked at by number.
+    stat: Option<File>,
     generation: u32,
 }
 
@@ -45,18 +45,26 @@ impl GroupJob {
         std::fs::metadata("/proc/self").map_err(unreadable)?;
         let leader =
             make_leader().map_err(|source| Error::System { call: "clone", subject: "the leader of a group".into(), source })?;
-        let stat = File::open(format!("/proc/{leader}/stat")).map_err(|error| {
-            let source = Errno::of(&error).unwrap_or(Errno::IO);
-            _ = wait4_all(leader.as_raw());
-            Error::System { call: "open /proc/PID/stat", subject: format!("process {leader}, the leader of a group"), source }
-        })?;
+        let stat = match File::open(format!("/proc/{leader}/stat")) {
+            Err(error) if Errno::of(&error).is_some_and(Errno::is_of_the_moment) => {
+                let source = Errno::of(&error).unwrap_or(Errno::IO);
+                _ = wait4_all(leader.as_raw());
+                let subject = format!("process {leader}, the leader of a group");
+                return Err(Error::System { call: "open /proc/PID/stat", subject, source });
+            }
+            stat => stat.ok(),
+        };
         Ok(GroupJob { leader, stat, generation: generation() })
     }
 
     /// Whether the number is the group's still: its leader is the zombie that we have made.
     fn is_taken(&self) -> bool {
         // In the child of a fork(2) it is the parent's child.
-        self.generation == generation() && self.stat.read_at(&mut [0; 64], 0).is_ok_and(|read| read > 0)
+        self.generation == generation()
+            && match &self.stat {
+                Some(stat) => stat.read_at(&mut [0; 64], 0).is_ok_and(|read| read > 0),
+                None => leads(self.leader),
+            }
     }
 
     fn failed(&self, call: &'static str) -> impl Fn(Errno) -> Error {
@@ -175,11 +183,16 @@ fn make_leader() -> Result<Pid, Errno> {
     let leader = Pid::new(made?).map_err(|_| Errno::NOSYS)?;
     // Where the kernel does not suspend us (QEMU's user mode), it may not lead yet: whoever comes first, it does.
     _ = raw::call(libc::SYS_setpgid, [leader.as_raw().into(), leader.as_raw().into(), 0]);
-    if raw::call(libc::SYS_getpgid, [leader.as_raw().into(), 0, 0]) == Ok(leader.as_raw().into()) {
+    if leads(leader) {
         return Ok(leader);
     }
     // Some kernels tell nothing of a zombie.
     wait4_all(leader.as_raw()).and(Err(Errno::OPNOTSUPP))
+}
+
+/// Whether there is a process of this number, and it leads its group.
+fn leads(pid: Pid) -> bool {
+    raw::call(libc::SYS_getpgid, [pid.as_raw().into(), 0, 0]) == Ok(pid.as_raw().into())
 }
 
 extern "C" fn lead(_: *mut c_void) -> c_int {

@@ -5,8 +5,8 @@
 use super::events::{Line, says};
 use super::place::Leaf;
 use crate::fork::PerProcess;
+use crate::raw;
 use crate::thread::spawn_quiet_thread;
-use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -107,7 +107,7 @@ fn begin() -> Result<Arc<OwnedFd>, Errno> {
 }
 
 fn run(epoll: &OwnedFd) {
-    let mut events = Vec::with_capacity(64);
+    let mut events = [libc::epoll_event { events: 0, u64: 0 }; 64];
     loop {
         {
             let mut watch = lock(&WATCH);
@@ -116,13 +116,10 @@ fn run(epoll: &OwnedFd) {
                 return;
             }
         }
-        events.clear();
         // It fails with EINTR alone; this thread gets no signals but the C library's.
-        if epoll::wait(epoll, spare_capacity(&mut events), None).is_err() {
-            continue;
-        }
-        for event in &events {
-            look(event.data.u64());
+        let count = raw::epoll_wait(epoll, &mut events).unwrap_or_default();
+        for event in &events[..count] {
+            look(event.u64);
         }
     }
 }
