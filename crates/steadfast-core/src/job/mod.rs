@@ -5,8 +5,8 @@
 //! * **A birth and a kill.** Whoever starts a process says so before ([`Membership::admit`]) and after ([`OnBirth`]). A kill that comes
 //!   in between may be over before the child is there: some kernels kill who is born into a killed cgroup, and some do not. So a birth that
 //!   finds the job killed kills it again.
-//! * **A birth and a wait.** Of a killed job, a wait returns only when no birth is under way any more and the backend then still says that
-//!   nothing lives.
+//! * **A birth and a wait.** Nobody is admitted to a killed job, so births only become fewer. A wait for one looks whether anything lives when none is
+//!   under way any more, and not before: who is born behind the look would be missed.
 //! * **A list and a signal.** A number on a list of members may be a stranger's a moment later. So a handle is made of each, and then the list is
 //!   read again: who is on both is a member, and the handle is its.
 
@@ -46,8 +46,8 @@ use std::time::{Duration, Instant};
 /// process ends does not end the job, whichever it is. A handle of a member stays what it is, and a child is waited for by it, in the job and after it.
 ///
 /// # After a fork(2) of the program
-/// In the forked child, a job of the parent's can be signalled, killed and waited for. Dropping it there does nothing, and what is started in it
-/// there the parent does not know.
+/// In the forked child, a job of the parent's can be signalled, killed and waited for; a process group can only be waited for, since whether its number
+/// is still taken only its leader's parent knows. Dropping it there does nothing, and what is started in it there the parent does not know.
 pub struct Job {
     inner: Arc<Inner>,
 }
@@ -235,8 +235,11 @@ impl Inner {
         let mut pauses = Pauses::new(SHORTEST, LONGEST);
         loop {
             let phase = self.phase();
-            if phase == Phase::Empty {
-                return Ok(true);
+            match phase {
+                Phase::Empty => return Ok(true),
+                Phase::Killed if !self.wait_for_births(deadline) => return Ok(false),
+                // From here on nobody is born in a killed one any more, who could be missed by the look.
+                Phase::Killed | Phase::Open => {}
             }
             let is_slow = phase == Phase::Killed && self.is_slow.load(Ordering::Relaxed);
             if is_slow {
@@ -244,14 +247,13 @@ impl Inner {
                 self.signal(Signal::KILL)?;
             }
             let look = is_slow.then(|| self.backend.clock().now());
-            if self.place.wait_empty(look.or(deadline))? {
-                if self.is_settled(deadline) {
-                    return Ok(true);
-                }
-            } else if !is_slow {
-                return Ok(false);
+            let is_empty = self.place.wait_empty(look.or(deadline))?;
+            // Killed meanwhile, it has births to wait for.
+            if is_empty && self.stays(phase) {
+                return Ok(true);
             }
-            if deadline.is_some_and(|deadline| deadline <= self.backend.clock().now()) {
+            let is_late = deadline.is_some_and(|deadline| deadline <= self.backend.clock().now());
+            if is_late || !(is_empty || is_slow) {
                 return Ok(false);
             }
             if is_slow {
@@ -260,31 +262,35 @@ impl Inner {
         }
     }
 
-    /// Of a job in which nothing lives: whether it stays so, or is open. If a birth is under way, waits until it is over, and says no.
-    fn is_settled(&self, deadline: Option<Instant>) -> bool {
+    /// Waits until nobody is being born in it; whether that is so before the deadline.
+    fn wait_for_births(&self, deadline: Option<Instant>) -> bool {
         if !self.is_here() {
             return true;
         }
         let mut state = self.lock();
-        if state.phase == Phase::Killed && state.births > 0 {
-            while state.births > 0 {
-                let left = deadline.map(|deadline| deadline.saturating_duration_since(self.backend.clock().now()));
-                state = match left {
-                    Some(Duration::ZERO) => return false,
-                    Some(left) => self.born.wait_timeout(state, left).0,
-                    None => self.born.wait(state),
-                };
-            }
-            return false;
-        }
-        if state.phase == Phase::Killed {
-            state.phase = Phase::Empty;
+        while state.births > 0 {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(self.backend.clock().now()));
+            state = match left {
+                Some(Duration::ZERO) => return false,
+                Some(left) => self.born.wait_timeout(state, left).0,
+                None => self.born.wait(state),
+            };
         }
         true
     }
-}
 
-impl Inner {
+    /// Nothing lived in it when it was in this phase: whether that is its answer. If it was killed by then, it is empty for ever.
+    fn stays(&self, phase: Phase) -> bool {
+        if !self.is_here() {
+            return true;
+        }
+        let mut state = self.lock();
+        if phase == Phase::Killed {
+            state.phase = Phase::Empty;
+        }
+        state.phase == phase || state.phase == Phase::Empty
+    }
+
     fn over(&self) -> Error {
         Error::JobOver { containment: self.place.containment() }
     }

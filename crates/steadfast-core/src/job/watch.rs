@@ -1,7 +1,7 @@
 //! Being told that a job is empty, any number of times: the backend is asked once.
 
+use super::Job;
 use super::watchers::{Told, tell};
-use super::{Inner, Job};
 use crate::{Result, Watcher};
 use std::sync::Arc;
 
@@ -23,18 +23,12 @@ impl Job {
         }
         let inner = Arc::downgrade(&self.inner);
         let asked = Arc::clone(&self.inner.place).on_empty(Box::new(move || {
-            inner.upgrade().into_iter().for_each(|inner| tell(inner.take_watchers()));
+            inner.upgrade().into_iter().for_each(|inner| tell(inner.watchers.take()));
         }));
         if asked.is_err() {
             // Others may have come meanwhile, and rely on it: they look for themselves.
-            tell(self.inner.take_watchers());
+            tell(self.inner.watchers.take());
         }
         asked
-    }
-}
-
-impl Inner {
-    fn take_watchers(&self) -> Vec<Told> {
-        self.watchers.take()
     }
 }
