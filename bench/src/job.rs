@@ -12,6 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use steadfast::{Child, Command, Containment, Job, System};
+use xtask::cgroups;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -173,11 +174,7 @@ fn lives<'a>() -> Result<Vec<Subject<'a>>> {
 fn place() -> Result<PathBuf> {
     let job = Job::builder().containment(Containment::Cgroup).build()?;
     let child = Command::new("sleep").arg("1000").spawn_in(&job)?;
-    let cgroups = fs::read_to_string(format!("/proc/{}/cgroup", child.pid()))?;
-    let own = cgroups.lines().find_map(|line| line.strip_prefix("0::/")).ok_or("no cgroup of version 2")?.to_owned();
-    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
-    let mount = mounts.lines().find(|line| line.contains(" - cgroup2 ")).and_then(|line| line.split(' ').nth(4));
-    let leaf = Path::new(mount.ok_or("no mount of version 2")?).join(own);
+    let leaf = cgroups::of(child.pid()).ok_or("no cgroup of version 2")?;
     job.kill()?;
     child.wait()?;
     Ok(leaf.parent().ok_or("a leaf is in something")?.to_owned())

@@ -164,7 +164,7 @@ impl ProcessBackend for AsUser {
 }
 
 /// The actor where any user can execute it, which the place of the build may not be.
-fn actor_for_all() -> (tempfile::TempDir, PathBuf) {
+pub(crate) fn actor_for_all() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().expect("a directory");
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
     let path = dir.path().join("actor");

@@ -3,6 +3,7 @@
 //! Longer than other files: one list of promises, each with a function that is read by itself.
 
 use crate::Test;
+use crate::beside::actor_for_all;
 use crate::contract::ACTOR;
 use crate::errors::each_system;
 use crate::leaks::{children, descriptors, each_backend, until};
@@ -14,6 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::Duration;
 use steadfast::{Capture, Child, Command, Containment, Error, Job, Pid, Pipeline, Process, Signal, Stdio, System, Teardown};
+use xtask::{cgroups, tree};
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -36,7 +38,7 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 /// The containments that can be had here, and the system.
-fn each_job(system: &System, check: impl Fn(Job)) {
+pub(crate) fn each_job(system: &System, check: impl Fn(Job)) {
     for containment in Containment::ALL {
         let _row = row(containment);
         match system.job(&Job::builder().containment(containment)) {
@@ -47,6 +49,9 @@ fn each_job(system: &System, check: impl Fn(Job)) {
 }
 
 /// A variable by which those are found that have left their job.
+const MARK: &str = "STEADFAST_JOB_MARK";
+
+/// Its value, of one test.
 struct Mark(String);
 
 impl Mark {
@@ -61,18 +66,12 @@ impl Mark {
     }
 
     fn on<'a>(&self, command: &'a mut Command) -> &'a mut Command {
-        command.env("STEADFAST_JOB_MARK", &self.0)
+        command.env(MARK, &self.0)
     }
 
-    /// All that live and carry it. A zombie has no environment.
-    fn carriers(&self) -> Vec<Pid> {
-        let sought = format!("STEADFAST_JOB_MARK={}\0", self.0);
-        let pids = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        let has_it = |pid: &Pid| {
-            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            environment.windows(sought.len()).any(|part| part == sought.as_bytes())
-        };
-        pids.filter(has_it).collect()
+    /// All that live and carry it.
+    fn carriers(&self) -> BTreeSet<Pid> {
+        tree::carriers(MARK, &self.0)
     }
 
     /// Ends whoever has left its job; how many that were.
@@ -128,10 +127,7 @@ fn bomb(system: &System) {
         if !is_root {
             return;
         }
-        let dir = tempfile::tempdir().unwrap();
-        fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let path = dir.path().join("actor");
-        fs::copy(ACTOR, &path).unwrap();
+        let (_dir, path) = actor_for_all();
         let mark = Mark::new();
         let mut command = Command::new(&path);
         command.arg("bomb").stdin(Stdio::null()).stdout(Stdio::null()).uid(61_236).gid(61_236);
@@ -168,10 +164,8 @@ pub(crate) fn own_cgroups() -> Vec<PathBuf> {
     let own = format!("-{}-", std::process::id());
     let inode = std::os::unix::fs::MetadataExt::ino(&fs::metadata("/proc/self/ns/pid").unwrap());
     let begin = format!("steadfast-{inode}-");
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let points = mounts.lines().filter(|line| line.contains(" - cgroup2 ")).filter_map(|line| line.split(' ').nth(4));
     let mut found = Vec::new();
-    let mut next: Vec<PathBuf> = points.map(PathBuf::from).collect();
+    let mut next = cgroups::mounts();
     while let Some(dir) = next.pop() {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -243,14 +237,9 @@ fn nested(system: &System) {
     }
 }
 
-/// Of version 2, where it is mounted.
+/// Of version 2.
 pub(crate) fn cgroup_of(pid: Pid) -> PathBuf {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let line = mounts.lines().find(|line| line.contains(" - cgroup2 ")).expect("there is one");
-    let point = line.split(' ').nth(4).expect("its mount point");
-    let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-    let path = cgroups.lines().find_map(|line| line.strip_prefix("0::/")).expect("it is in one");
-    PathBuf::from(point).join(path)
+    cgroups::of(pid).expect("it is in one, and that is mounted")
 }
 
 fn moved_out(system: &System) {

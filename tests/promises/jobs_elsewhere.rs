@@ -2,6 +2,7 @@
 //! one spawn.
 
 use crate::Test;
+use crate::beside::actor_for_all;
 use crate::contract::ACTOR;
 use crate::errors::each_system;
 use crate::jobs::{cgroup_of, own_cgroups};
@@ -12,11 +13,12 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use steadfast::{Child, Command, Containment, Errno, Error, Job, Namespaces, Pid, Resource, Signal, Stdio, System};
+use xtask::cgroups;
 
 pub(crate) fn tests() -> Vec<Test> {
     vec![
@@ -74,14 +76,11 @@ fn works(job: &Job, system: &System) {
 
 /// As another user, with the actor where he may execute it.
 fn become_user(user: u32) -> (tempfile::TempDir, PathBuf) {
-    let dir = tempfile::tempdir().unwrap();
-    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let path = dir.path().join("actor");
-    fs::copy(ACTOR, &path).unwrap();
+    let place = actor_for_all();
     setgroups(&[]).unwrap();
     setgid(Gid::from_raw(user)).unwrap();
     setuid(Uid::from_raw(user)).unwrap();
-    (dir, path)
+    place
 }
 
 fn works_for_user(job: &Job, system: &System, actor: &Path) {
@@ -124,10 +123,7 @@ fn delegated() -> Outcome {
     for file in ["", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"] {
         nix::unistd::chown(&place.join(file), Some(Uid::from_raw(user)), Some(Gid::from_raw(user))).unwrap();
     }
-    let dir = tempfile::tempdir().unwrap();
-    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let actor = dir.path().join("actor");
-    fs::copy(ACTOR, &actor).unwrap();
+    let (_dir, actor) = actor_for_all();
     // A child of ours lives there as that user, and makes a job.
     let (before, door) = (place.clone(), fs::File::open(&place).unwrap());
     let mut command = Command::new(std::env::current_exe().unwrap());
@@ -222,19 +218,13 @@ fn mounts_of_our_own() -> Result<(), Outcome> {
     private.map_err(|errno| Outcome::Skipped(format!("a mount namespace: {errno}")))
 }
 
-fn cgroup_mounts() -> Vec<String> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let points = mounts.lines().filter(|line| line.contains(" - cgroup2 ")).filter_map(|line| line.split(' ').nth(4));
-    points.map(str::to_owned).collect()
-}
-
 fn read_only() -> Outcome {
     given!(mounts_of_our_own());
     drop(given!(cgroup_of_this_machine()));
     let none: Option<&str> = None;
-    for point in cgroup_mounts() {
+    for point in cgroups::mounts() {
         let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
-        mount(none, &*point, none, flags, none).unwrap();
+        mount(none, &point, none, flags, none).unwrap();
     }
     each_system(|system| {
         let job = system.job(&Job::builder()).unwrap();
@@ -260,8 +250,8 @@ fn cgroup_of_this_machine() -> Result<Child, Outcome> {
 
 fn no_cgroups() -> Outcome {
     given!(mounts_of_our_own());
-    for point in cgroup_mounts() {
-        nix::mount::umount2(&*point, nix::mount::MntFlags::MNT_DETACH).unwrap();
+    for point in cgroups::mounts() {
+        nix::mount::umount2(&point, nix::mount::MntFlags::MNT_DETACH).unwrap();
     }
     each_system(|system| {
         let job = system.job(&Job::builder()).unwrap();
@@ -278,9 +268,9 @@ fn cgroup_namespace() -> Outcome {
     if let Err(errno) = unshare(CloneFlags::CLONE_NEWCGROUP) {
         return Outcome::Skipped(format!("a cgroup namespace: {errno}"));
     }
-    let point = cgroup_mounts().pop().unwrap();
-    nix::mount::umount2(&*point, nix::mount::MntFlags::MNT_DETACH).unwrap();
-    mount(Some("cgroup2"), &*point, Some("cgroup2"), MsFlags::empty(), None::<&str>).unwrap();
+    let point = cgroups::mounts().pop().unwrap();
+    nix::mount::umount2(&point, nix::mount::MntFlags::MNT_DETACH).unwrap();
+    mount(Some("cgroup2"), &point, Some("cgroup2"), MsFlags::empty(), None::<&str>).unwrap();
     each_system(|system| {
         let job = system.job(&Job::builder().containment(Containment::Cgroup)).unwrap();
         works(&job, system);
@@ -321,14 +311,12 @@ fn everything() -> Outcome {
     each_system(|system| {
         for containment in Containment::ALL {
             let Ok(job) = system.job(&Job::builder().containment(containment)) else { continue };
-            let dir = tempfile::tempdir().unwrap();
-            fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-            fs::copy(ACTOR, dir.path().join("actor")).unwrap();
+            let (_dir, actor) = actor_for_all();
             let mut command = Command::new("/actor");
             command.arg("forever").stdin(Stdio::null()).stdout(Stdio::piped());
             // The actor needs the machine's libraries: a root of its own, and they in it.
             let root = fs::metadata("/").map(|root| root.ino()).unwrap();
-            command.executable(fs::File::open(dir.path().join("actor")).unwrap()).chroot("/");
+            command.executable(fs::File::open(&actor).unwrap()).chroot("/");
             command.uid(61_239).gid(61_239).groups(&[7, 8]).rlimit(Resource::NOFILE, 64).nice(5).no_new_privileges(true);
             command.namespaces(Namespaces::MOUNT | Namespaces::IPC).fd(5, fs::File::open("/dev/null").unwrap()).close_fds(true);
             command.parent_death_signal(Signal::KILL);

@@ -1,13 +1,14 @@
 //! Jobs in tasks, on every backend and in both runtimes.
 
 use crate::Test;
+use crate::jobs::{each_job, own_cgroups};
 use crate::leaks::{children, descriptors, until};
 use crate::scene::{Promise, Scene, on_every_backend};
 use crate::tasks::runtime;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 use steadfast::tokio::{AsyncCommand, AsyncJob};
-use steadfast::{Child, Command, Containment, Error, Job, Signal, Stdio, Teardown};
+use steadfast::{Child, Command, Error, Job, Signal, Stdio, Teardown};
 
 const PROMISES: &[Promise] = &[
     ("wait_empty_async is ready when nothing lives in it, and a future that is dropped loses nothing", waited_for),
@@ -24,15 +25,6 @@ pub(crate) fn tests() -> Vec<Test> {
     tests
 }
 
-fn each_job(scene: &Scene, check: impl Fn(Job)) {
-    for containment in Containment::ALL {
-        match scene.system.job(&Job::builder().containment(containment)) {
-            Ok(job) => check(job),
-            Err(error) => assert!(matches!(error, Error::NoContainment { .. }), "{error:?}"),
-        }
-    }
-}
-
 fn command(scene: &Scene, job: &Job) -> Command {
     let mut command = Command::new(scene.actor());
     command.arg("forever").stdin(Stdio::null()).stdout(Stdio::null()).in_job(job);
@@ -44,7 +36,7 @@ fn member(scene: &Scene, job: &Job) -> Child {
 }
 
 fn waited_for(scene: &Scene) {
-    each_job(scene, |job| {
+    each_job(&scene.system, |job| {
         runtime().block_on(async {
             job.wait_empty_async().await.unwrap();
             let child = member(scene, &job);
@@ -63,7 +55,7 @@ fn waited_for(scene: &Scene) {
         // A simulation goes by the clock of one runtime.
         return;
     }
-    each_job(scene, |job| {
+    each_job(&scene.system, |job| {
         async_io::block_on(async {
             let child = member(scene, &job);
             job.kill().unwrap();
@@ -74,7 +66,7 @@ fn waited_for(scene: &Scene) {
 }
 
 fn stopped(scene: &Scene) {
-    each_job(scene, |job| {
+    each_job(&scene.system, |job| {
         runtime().block_on(async {
             let child = member(scene, &job);
             let how =
@@ -89,7 +81,7 @@ fn stopped(scene: &Scene) {
 }
 
 fn limits(scene: &Scene) {
-    each_job(scene, |job| {
+    each_job(&scene.system, |job| {
         runtime().block_on(async {
             let other = member(scene, &job);
             let mut command = command(scene, &job);
@@ -115,7 +107,7 @@ fn nothing_left() {
             });
         }
         until("no child is left", || children().is_empty());
-        until("no cgroup is left", || crate::jobs::own_cgroups().is_empty());
+        until("no cgroup is left", || own_cgroups().is_empty());
     };
     rounds(1);
     // A thread of ours may just be closing its own.

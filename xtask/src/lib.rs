@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod arrows;
+pub mod cgroups;
 pub mod compare;
 pub mod environments;
 pub mod mutants;

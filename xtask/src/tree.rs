@@ -130,7 +130,7 @@ fn kill_one(system: &System, builder: &steadfast::JobBuilder) -> Result<(Contain
     if !job.wait_empty_timeout(PATIENCE).map_err(said)? {
         return Err(format!("a job by {} is not empty {PATIENCE:?} after it was killed", job.containment()));
     }
-    let left = carriers(&mark);
+    let left = carriers(VARIABLE, &mark);
     // And nobody is left for long.
     for pid in &left {
         drop(Process::find(*pid).and_then(|process| process.kill()));
@@ -139,9 +139,9 @@ fn kill_one(system: &System, builder: &steadfast::JobBuilder) -> Result<(Contain
     Ok((job.containment(), left.len()))
 }
 
-/// All that live and were started with this variable.
-fn carriers(mark: &str) -> BTreeSet<Pid> {
-    let sought = format!("{VARIABLE}={mark}\0");
+/// All that live and were started with this variable. A zombie has no environment.
+pub fn carriers(variable: &str, value: &str) -> BTreeSet<Pid> {
+    let sought = format!("{variable}={value}\0");
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<Pid>().ok());
     let has_it = |pid: &Pid| {

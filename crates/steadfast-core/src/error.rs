@@ -285,6 +285,12 @@ impl Error {
         Error::System { call, subject: format!("process {pid}"), source: errno }
     }
 
+    /// A job by process group cannot be frozen: for authors of a backend.
+    pub fn cannot_freeze_group() -> Error {
+        let what = "a process group cannot be frozen: send SIGSTOP and SIGCONT, or take a job by cgroup".into();
+        Error::Unsupported { backend: "group", what }
+    }
+
     /// A backend has no jobs: for authors of one.
     pub fn no_jobs(backend: &'static str, containment: Containment) -> Error {
         Error::NoContainment { containment, why: format!("the {backend} backend has no jobs"), errno: None }

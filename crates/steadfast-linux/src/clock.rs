@@ -1,5 +1,6 @@
 //! The clock of both real backends: `CLOCK_MONOTONIC`, as std has it.
 
+use rustix::event::Timespec;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use steadfast_core::Clock;
@@ -9,7 +10,7 @@ use steadfast_core::sync::Scheduler;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
-/// At a time: any kernel takes it.
+/// At a time: any kernel takes it, and then whoever waits looks again.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl Clock for SystemClock {
@@ -44,4 +45,10 @@ pub fn boot_time() -> Duration {
     // SAFETY: the call writes one timespec, which is ours. It cannot fail: every kernel since 2.6.39 has this clock.
     unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut now) };
     Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+}
+
+/// How long a call is to wait at the most, as the kernel takes it: no more than a year, after which the caller looks again.
+pub fn timespec(left: Duration) -> Timespec {
+    let left = left.min(LONGEST);
+    Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() }
 }

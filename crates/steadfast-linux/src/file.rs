@@ -1,23 +1,34 @@
-//! Small files of the kernel, in a directory that is open.
+//! Small files of the kernel, in a directory that is open; and errors of the libraries as ours.
 
 use rustix::fs::{self, Mode, OFlags};
+use std::fs::File;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use steadfast_core::Errno;
 
-fn raw(errno: rustix::io::Errno) -> Errno {
+/// As the library for system calls has it.
+pub(crate) fn errno(errno: rustix::io::Errno) -> Errno {
     Errno::from_raw(errno.raw_os_error())
 }
 
+/// As std has it.
+pub(crate) fn errno_of(error: &io::Error) -> Errno {
+    Errno::of(error).unwrap_or(Errno::IO)
+}
+
+/// Opens it, close-on-exec.
+pub(crate) fn open_at(dir: impl AsFd, name: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+    fs::openat(dir, name, flags | OFlags::CLOEXEC, Mode::empty()).map_err(errno)
+}
+
 /// The whole of it.
-pub(crate) fn read_at(dir: BorrowedFd<'_>, file: &str) -> Result<String, Errno> {
-    let file = fs::openat(dir, file, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(raw)?;
-    let text = io::read_to_string(std::fs::File::from(file));
-    text.map_err(|error| Errno::of(&error).unwrap_or(Errno::IO))
+pub(crate) fn read_at(dir: impl AsFd, name: &str) -> Result<String, Errno> {
+    let file = open_at(dir, name, OFlags::RDONLY)?;
+    io::read_to_string(File::from(file)).map_err(|error| errno_of(&error))
 }
 
 /// In one go, which is how the kernel takes a command.
-pub(crate) fn write_at(dir: BorrowedFd<'_>, file: &str, text: &[u8]) -> Result<(), Errno> {
-    let file = fs::openat(dir, file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).map_err(raw)?;
-    rustix::io::write(&file, text).map_err(raw).map(drop)
+pub(crate) fn write_at(dir: impl AsFd, name: &str, text: &[u8]) -> Result<(), Errno> {
+    let file = open_at(dir, name, OFlags::WRONLY)?;
+    rustix::io::write(&file, text).map_err(errno).map(drop)
 }

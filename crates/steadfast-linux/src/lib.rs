@@ -17,6 +17,7 @@
 //! | `secure` | whether this program has more rights than whoever started it |
 //! | `fork` | which process this is, after a fork(2) of the program; statics that begin afresh then |
 //! | `file` | small files of the kernel |
+//! | `stat` | what `/proc/PID/stat` says |
 //! | `stdio` | what a standard stream is made of, by its raw number too |
 //! | `thread`, `clock` | threads that take none of the program's signals, the monotonic clock |
 //! | `stack`, `arch`, `raw` | the stack of a child that shares our memory; `clone3` in assembly; system calls |
@@ -40,11 +41,12 @@ mod room;
 mod secure;
 mod spawn;
 mod stack;
+mod stat;
 mod stdio;
 mod thread;
 mod wait;
 
-pub use clock::{SystemClock, boot_time};
+pub use clock::{SystemClock, boot_time, timespec};
 pub use disposition::{ignore_signal, restore_signal};
 pub use fork::{PerProcess, generation};
 pub use job::job;
@@ -57,6 +59,7 @@ pub use secure::is_secure_execution;
 pub use spawn::{
     Child, CommandExt, Door, GivenUp, Loan, SpawnWait, Start, StdCommandExt, WantPidfd, exec, spawn, spawn_wait, start,
 };
+pub use stat::ProcStat;
 pub use stdio::Stdio;
 pub use thread::spawn_quiet_thread;
 pub use wait::{Blocking, Reaping, Target, wait4_now, waitid};

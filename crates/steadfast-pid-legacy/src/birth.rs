@@ -38,7 +38,7 @@ impl Birth {
         let is_its_own = life
             .as_ref()
             .and_then(|life| life.stat(pid))
-            .map(|stat| earliest <= stat.start_time() && stat.start_time() <= latest && stat.parent() == std::process::id());
+            .map(|stat| (earliest..=latest).contains(&StartTime::of(stat)) && stat.parent() == std::process::id());
         if let Some(is_its_own) = is_its_own {
             PROC_HAS_OUR_TIME.store(is_its_own, Ordering::Relaxed);
         }

@@ -5,12 +5,13 @@
 //! So it tells two lives of a number apart for certain, which start times, of 10 ms, do not.
 
 use crate::os::{SignalCall, pidfd_send_signal, pidfd_signal_group};
-use crate::start_time::{self, Stat};
+use crate::start_time;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use steadfast_core::{Errno, Error, Pid, Result, Signal};
+use steadfast_linux::ProcStat;
 use steadfast_linux::leaves_room;
 
 #[derive(Debug)]
@@ -46,7 +47,7 @@ impl Life {
     }
 
     /// What it says of itself, if it is there.
-    pub(crate) fn stat(&self, pid: Pid) -> Option<Stat> {
+    pub(crate) fn stat(&self, pid: Pid) -> Option<ProcStat> {
         self.read(pid).ok().flatten()
     }
 
@@ -76,13 +77,13 @@ impl Life {
         (answer != Err(Errno::INVAL)).then_some(answer)
     }
 
-    fn read(&self, pid: Pid) -> Result<Option<Stat>> {
+    fn read(&self, pid: Pid) -> Result<Option<ProcStat>> {
         // It is longer, but the fields that count are not so far back.
         let mut text = [0; 512];
         match self.stat.read_at(&mut text, 0) {
             // gVisor goes on to answer, for a process that is nobody's any more.
             Ok(_) if text.starts_with(b"0 (") => Ok(None),
-            Ok(length) => Stat::parse(&String::from_utf8_lossy(text.get(..length).unwrap_or_default()), pid).map(Some),
+            Ok(length) => start_time::parse(text.get(..length).unwrap_or_default(), pid).map(Some),
             Err(error) if errno(&error) == Errno::SRCH => Ok(None),
             Err(error) => Err(start_time::unreadable(pid, "stat", &error)),
         }

@@ -1,10 +1,10 @@
 //! One process, held by its pidfd.
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 use steadfast_core::{Clock, Errno, Exit, Pauses, Pid, Result, Until};
-use steadfast_linux::{Blocking, Loan, Reaping, SystemClock, Target, pidfd_exit_status, pidfd_is_taken, waitid};
+use steadfast_linux::{Blocking, Loan, Reaping, SystemClock, Target, pidfd_exit_status, pidfd_is_taken, timespec, waitid};
 
 /// Between two looks, where no event tells.
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -141,9 +141,7 @@ impl PidfdProcess {
 
     /// Waits until the process has exited; whether it has.
     pub(crate) fn poll(&self, timeout: Option<Duration>) -> Result<bool, Errno> {
-        // The kernel takes no more seconds than fit; a year and another look are as good as for ever.
-        let timeout = timeout.map(|timeout| timeout.min(Duration::from_secs(365 * 24 * 3600)));
-        let timeout = timeout.map(|t| Timespec { tv_sec: t.as_secs() as i64, tv_nsec: t.subsec_nanos().into() });
+        let timeout = timeout.map(timespec);
         let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
         match poll(&mut fds, timeout.as_ref()) {
             Ok(ready) => Ok(ready > 0),

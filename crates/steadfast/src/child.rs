@@ -273,7 +273,7 @@ impl Child {
             return Ok(Stopped::new(stopped.is_over(), stopped.signal(), status));
         }
         let send = |signal| self.process.signal(signal);
-        let (status, sent) = how.perform(&self.system(), send, |deadline| self.process.wait_deadline(deadline))?;
+        let (status, sent) = how.perform(send, |time| self.process.wait_timeout(time))?;
         Ok(Stopped::new(status.is_some(), sent, status))
     }
 

@@ -108,8 +108,8 @@ impl Job {
     /// As [`signal`](Job::signal), [`kill`](Job::kill) and [`wait_empty`](Job::wait_empty).
     pub fn stop(&self, how: &Teardown) -> Result<Stopped> {
         let send = |signal| self.signal(signal);
-        let wait = |deadline| Ok(self.job.wait_empty(Some(deadline))?.then_some(()));
-        let (over, sent) = how.perform(&self.system(), send, wait)?;
+        let wait = |time| Ok(self.wait_empty_timeout(time)?.then_some(()));
+        let (over, sent) = how.perform(send, wait)?;
         Ok(Stopped::new(over.is_some(), sent, None))
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 /// | containment | made of | who can leave it | needs |
 /// | --- | --- | --- | --- |
 /// | `Cgroup` | a new cgroup (cgroups(7), version 2), in which its processes are born | nobody without the right to write another cgroup | a cgroup in which this process may make one |
-/// | `Group` | a process group whose number stays taken as long as the job | whoever calls setsid(2) or setpgid(2) | nothing |
+/// | `Group` | a process group whose number stays taken as long as the job | whoever calls setsid(2) or setpgid(2) | `/proc`, to see whether it is empty |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Containment {
@@ -67,7 +67,7 @@ impl JobPlan {
 }
 
 /// What the processes of a job have used together, those that have ended included. A field is `None` where the kernel counts it for this job
-/// neither alone nor at all.
+/// neither alone nor at all; of the default, nothing is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct JobUsage {
@@ -81,11 +81,4 @@ pub struct JobUsage {
     pub processes_peak: Option<u64>,
     /// How many processes and threads of it the kernel has killed for want of memory (`memory.events`, if the memory controller is on).
     pub killed_for_memory: Option<u64>,
-}
-
-impl JobUsage {
-    /// Nothing is known.
-    pub const fn unknown() -> JobUsage {
-        JobUsage { user_time: None, system_time: None, memory_peak: None, processes_peak: None, killed_for_memory: None }
-    }
 }

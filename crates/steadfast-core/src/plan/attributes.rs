@@ -110,6 +110,21 @@ impl Attributes {
         NONE.get_or_init(Box::default)
     }
 
+    /// Puts it into a process group that is a job: for authors of a backend ([`BackendJob::join`](crate::BackendJob::join)).
+    ///
+    /// # Errors
+    /// What contradicts that, and what to do.
+    pub fn join_group(&mut self, group: i32) -> Result<(), String> {
+        if self.setsid {
+            return Err("setsid and a job by group: who has a session of its own is in no group of another: drop one, or insist on a cgroup".into());
+        }
+        if self.process_group.is_some() {
+            return Err("process_group and a job by group: a process is in one group: drop one".into());
+        }
+        self.process_group = Some(group);
+        Ok(())
+    }
+
     /// Whether it is to be in another cgroup, perhaps, and is as the caller in all else.
     pub fn are_of_a_cgroup_alone(&self) -> bool {
         // Without `..`, so that a new attribute is not forgotten here.

@@ -4,13 +4,12 @@
 //! upstream in 2026-08).
 
 use super::events::{Line, says, value};
-use super::place::{Leaf, directories};
+use super::place::{DIRECTORY, Leaf, Obstacle, directories};
 use super::watch;
-use crate::SystemClock;
-use crate::file::{read_at, write_at};
+use crate::clock::{SystemClock, timespec};
+use crate::file::{errno, open_at, read_at, write_at};
 use crate::fork::generation;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{self, Mode, OFlags};
+use rustix::event::{PollFd, PollFlags, poll};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -33,7 +32,7 @@ pub(super) struct CgroupJob {
 
 impl CgroupJob {
     pub(super) fn new(parent: Option<&Path>) -> Result<CgroupJob> {
-        let leaf = Leaf::new(parent).map_err(super::place::Obstacle::into_error)?;
+        let leaf = Leaf::new(parent).map_err(Obstacle::into_error)?;
         Ok(CgroupJob { kills: leaf.has("cgroup.kill"), leaf: Some(leaf), generation: generation() })
     }
 
@@ -50,7 +49,7 @@ impl CgroupJob {
     }
 
     fn read(&self, file: &str) -> Result<String> {
-        read_at(self.leaf().dir.as_fd(), file).map_err(self.failed("read", file))
+        read_at(&self.leaf().dir, file).map_err(self.failed("read", file))
     }
 
     /// A number in a file that may not be there.
@@ -59,7 +58,7 @@ impl CgroupJob {
     }
 
     fn write(&self, file: &str, text: &[u8]) -> Result<(), Errno> {
-        write_at(self.leaf().dir.as_fd(), file, text)
+        write_at(&self.leaf().dir, file, text)
     }
 
     fn set_frozen(&self, frozen: bool) -> Result<()> {
@@ -82,7 +81,7 @@ impl CgroupJob {
             return Ok(false);
         }
         // What was read through a descriptor is news to nobody else who polls it: so one of our own.
-        let own = self.events();
+        let own = self.leaf().open_events();
         let mut pauses = Pauses::new(SHORTEST, LONGEST);
         loop {
             let events = own.as_ref().map_or(self.leaf().events.as_fd(), OwnedFd::as_fd);
@@ -99,12 +98,6 @@ impl CgroupJob {
                 Err(_) => pauses.sleep(&SystemClock, deadline),
             }
         }
-    }
-
-    fn events(&self) -> Result<OwnedFd, Errno> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let opened = fs::openat(&self.leaf().dir, "cgroup.events", flags, Mode::empty());
-        opened.map_err(|errno| Errno::from_raw(errno.raw_os_error()))
     }
 }
 
@@ -159,7 +152,7 @@ impl BackendJob for CgroupJob {
     }
 
     fn on_empty(self: Arc<Self>, tell: OnExit) -> Result<()> {
-        let events = self.events().map_err(self.failed("open", "cgroup.events"))?;
+        let events = self.leaf().open_events().map_err(self.failed("open", "cgroup.events"))?;
         if says(events.as_fd(), Line::Empty).map_err(self.failed("read", "cgroup.events"))? {
             contain(tell);
             return Ok(());
@@ -170,7 +163,7 @@ impl BackendJob for CgroupJob {
     fn usage(&self) -> Result<JobUsage> {
         let cpu = self.read("cpu.stat")?;
         let micros = |name| value(&cpu, name).map(Duration::from_micros);
-        let mut usage = JobUsage::unknown();
+        let mut usage = JobUsage::default();
         usage.user_time = micros("user_usec");
         usage.system_time = micros("system_usec");
         usage.memory_peak = self.number("memory.peak");
@@ -192,13 +185,9 @@ impl Drop for CgroupJob {
 
 /// Sleeps until the file has changed since it was read through this descriptor; a signal handler may end that too.
 fn wait_for_change(events: &OwnedFd, left: Option<Duration>) -> Result<(), Errno> {
-    // The kernel takes no more seconds than fit; a year and another look are as good as for ever.
-    let left = left.map(|left| left.min(Duration::from_secs(365 * 24 * 3600)));
-    let left = left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });
-    let mut fds = [PollFd::new(events, PollFlags::PRI)];
-    match poll(&mut fds, left.as_ref()) {
+    match poll(&mut [PollFd::new(events, PollFlags::PRI)], left.map(timespec).as_ref()) {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-        Err(errno) => Err(Errno::from_raw(errno.raw_os_error())),
+        Err(error) => Err(errno(error)),
     }
 }
 
@@ -212,10 +201,10 @@ fn list(dir: BorrowedFd<'_>, pids: &mut Vec<Pid>) -> Result<(), Errno> {
     // 0 is one in a PID namespace that is not to be seen from here.
     pids.extend(text.lines().filter_map(|line| Pid::new(line.parse().ok()?).ok()));
     for below in directories(dir) {
-        match fs::openat(dir, &*below, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+        match open_at(dir, &below, DIRECTORY) {
             Ok(below) => list(below.as_fd(), pids)?,
-            Err(rustix::io::Errno::NOENT) => {}
-            Err(errno) => return Err(Errno::from_raw(errno.raw_os_error())),
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno),
         }
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! `cgroup.events`: whether anything lives in a cgroup, and whether it is frozen (cgroups(7)).
 
+use crate::file::errno;
 use std::os::fd::BorrowedFd;
 use steadfast_core::Errno;
 
@@ -17,7 +18,7 @@ pub(super) fn says(events: BorrowedFd<'_>, line: Line) -> Result<bool, Errno> {
     let length = match rustix::io::pread(events, &mut buffer, 0) {
         Ok(length) => length,
         Err(rustix::io::Errno::NODEV) => return Ok(line == Line::Empty),
-        Err(errno) => return Err(Errno::from_raw(errno.raw_os_error())),
+        Err(error) => return Err(errno(error)),
     };
     let text = std::str::from_utf8(&buffer[..length]).unwrap_or_default();
     Ok(match line {

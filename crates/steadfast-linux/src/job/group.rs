@@ -5,12 +5,14 @@
 //! that neither a `waitpid(-1)` elsewhere in the program takes it, nor an ignored `SIGCHLD`; whoever asks with `__WALL` does, and then the job
 //! says so before it signals anybody: a file in `/proc` is read that belongs to the child that it has made.
 
-use crate::SystemClock;
+use crate::clock::SystemClock;
+use crate::file::errno_of;
 use crate::fork::generation;
 use crate::kill::kill_group;
 use crate::quiet;
 use crate::raw;
 use crate::stack::Stack;
+use crate::stat::ProcStat;
 use crate::thread::spawn_quiet_thread;
 use crate::wait::wait4_all;
 use std::ffi::{c_int, c_void};
@@ -46,11 +48,10 @@ impl GroupJob {
         let leader =
             make_leader().map_err(|source| Error::System { call: "clone", subject: "the leader of a group".into(), source })?;
         let stat = match File::open(format!("/proc/{leader}/stat")) {
-            Err(error) if Errno::of(&error).is_some_and(Errno::is_of_the_moment) => {
-                let source = Errno::of(&error).unwrap_or(Errno::IO);
+            Err(error) if errno_of(&error).is_of_the_moment() => {
                 _ = wait4_all(leader.as_raw());
                 let subject = format!("process {leader}, the leader of a group");
-                return Err(Error::System { call: "open /proc/PID/stat", subject, source });
+                return Err(Error::System { call: "open /proc/PID/stat", subject, source: errno_of(&error) });
             }
             stat => stat.ok(),
         };
@@ -62,7 +63,11 @@ impl GroupJob {
         // In the child of a fork(2) it is the parent's child.
         self.generation == generation()
             && match &self.stat {
-                Some(stat) => stat.read_at(&mut [0; 64], 0).is_ok_and(|read| read > 0),
+                // After the reap it is refused; gVisor goes on to answer, for a process 0.
+                Some(stat) => {
+                    let (mut text, begin) = ([0; 16], format!("{} (", self.leader));
+                    stat.read_at(&mut text, 0).is_ok() && text.starts_with(begin.as_bytes())
+                }
                 None => leads(self.leader),
             }
     }
@@ -75,11 +80,6 @@ impl GroupJob {
     fn living(&self) -> Result<Vec<Pid>> {
         living(self.leader).map_err(self.failed("read /proc for the members"))
     }
-
-    fn cannot_freeze() -> Error {
-        let what = "a process group cannot be frozen: send SIGSTOP and SIGCONT, or take a job by cgroup".into();
-        Error::Unsupported { backend: "group", what }
-    }
 }
 
 impl BackendJob for GroupJob {
@@ -88,14 +88,7 @@ impl BackendJob for GroupJob {
     }
 
     fn join(&self, attributes: &mut Attributes) -> Result<(), String> {
-        if attributes.setsid {
-            return Err("setsid and a job by group: who has a session of its own is in no group of another: drop one, or insist on a cgroup".into());
-        }
-        if attributes.process_group.is_some() {
-            return Err("process_group and a job by group: a process is in one group: drop one".into());
-        }
-        attributes.process_group = Some(self.leader.as_raw());
-        Ok(())
+        attributes.join_group(self.leader.as_raw())
     }
 
     /// It does the same by itself, among its first steps; a kill that comes before that would miss it.
@@ -114,11 +107,11 @@ impl BackendJob for GroupJob {
     }
 
     fn freeze(&self, _: Option<Instant>) -> Result<bool> {
-        Err(GroupJob::cannot_freeze())
+        Err(Error::cannot_freeze_group())
     }
 
     fn thaw(&self) -> Result<()> {
-        Err(GroupJob::cannot_freeze())
+        Err(Error::cannot_freeze_group())
     }
 
     fn members(&self) -> Result<Vec<Pid>> {
@@ -153,12 +146,12 @@ impl BackendJob for GroupJob {
             drop(watched.wait_empty(None));
             contain(tell);
         });
-        started.map_err(|error| failed(Errno::of(&error).unwrap_or(Errno::AGAIN)))
+        started.map_err(|error| failed(errno_of(&error)))
     }
 
     fn usage(&self) -> Result<JobUsage> {
         // Nobody counts for a group.
-        Ok(JobUsage::unknown())
+        Ok(JobUsage::default())
     }
 }
 
@@ -202,7 +195,8 @@ extern "C" fn lead(_: *mut c_void) -> c_int {
 
 /// Who is in a group and lives.
 fn living(group: Pid) -> Result<Vec<Pid>, Errno> {
-    let errno = |error: std::io::Error| Errno::of(&error).unwrap_or(Errno::IO);
+    let errno = |error: std::io::Error| errno_of(&error);
+    let is_gone = |errno| matches!(errno, Errno::NOENT | Errno::SRCH);
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").map_err(errno)? {
         let name = entry.map_err(errno)?.file_name();
@@ -210,24 +204,9 @@ fn living(group: Pid) -> Result<Vec<Pid>, Errno> {
         // Cheaper than the file: it is asked of every process of the machine.
         let is_in = raw::call(libc::SYS_getpgid, [pid.as_raw().into(), 0, 0]) == Ok(group.as_raw().into());
         // Its leader has ended, or is just about to.
-        if is_in && pid != group && lives(pid) {
+        if is_in && pid != group && !ProcStat::of(pid).map_or_else(is_gone, ProcStat::has_exited) {
             found.push(pid);
         }
     }
     Ok(found)
-}
-
-/// Whether it has not exited. One whose first thread has, while others run, is a zombie by its state, and lives.
-fn lives(pid: Pid) -> bool {
-    let Ok(text) = std::fs::read(format!("/proc/{pid}/stat")) else { return false };
-    let Some(fields) = behind_name(&text) else { return true };
-    let is_zombie = matches!(fields.first(), Some(&("Z" | "X" | "x")));
-    let threads = fields.get(17).and_then(|threads| threads.parse::<u32>().ok());
-    !is_zombie || threads.is_some_and(|threads| threads > 1)
-}
-
-/// The fields of `/proc/PID/stat` behind the name, which may hold anything; the first of them is the third (proc_pid_stat(5)).
-pub(super) fn behind_name(text: &[u8]) -> Option<Vec<&str>> {
-    let end = text.iter().rposition(|byte| *byte == b')')?;
-    Some(std::str::from_utf8(&text[end + 1..]).ok()?.split_ascii_whitespace().collect())
 }

@@ -4,18 +4,18 @@
 //! start time, and a number. So the next program to look there can tell that an owner is gone, and remove what it has left. A name of another
 //! namespace says nothing here: its PIDs and times are others, and it is left alone.
 
+use crate::file::{errno, errno_of, open_at, read_at};
+use crate::fork::PerProcess;
+use crate::kill::is_free;
+use crate::stat::ProcStat;
 use rustix::fs::{self, Access, AtFlags, FileType, Mode, OFlags};
 use std::fmt;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use steadfast_core::{Containment, Errno, Error};
-
-use crate::file::read_at;
-use crate::fork::PerProcess;
+use steadfast_core::{Containment, Errno, Error, Pid};
 
 /// A call that has failed, and on what.
 #[derive(Debug)]
@@ -26,8 +26,8 @@ pub(super) struct Obstacle {
 }
 
 impl Obstacle {
-    fn new(call: &'static str, path: impl Into<PathBuf>, errno: impl Into<Errnos>) -> Obstacle {
-        Obstacle { call, path: path.into(), errno: errno.into().0 }
+    fn new(call: &'static str, path: impl Into<PathBuf>, errno: Errno) -> Obstacle {
+        Obstacle { call, path: path.into(), errno }
     }
 
     /// As the reason why there is no such job; or as a failure of the moment, which says nothing of what the machine can do.
@@ -55,27 +55,6 @@ impl fmt::Display for Obstacle {
     }
 }
 
-/// From whichever library.
-pub(super) struct Errnos(Errno);
-
-impl From<Errno> for Errnos {
-    fn from(errno: Errno) -> Errnos {
-        Errnos(errno)
-    }
-}
-
-impl From<rustix::io::Errno> for Errnos {
-    fn from(errno: rustix::io::Errno) -> Errnos {
-        Errnos(Errno::from_raw(errno.raw_os_error()))
-    }
-}
-
-impl From<io::Error> for Errnos {
-    fn from(error: io::Error) -> Errnos {
-        Errnos(Errno::of(&error).unwrap_or(Errno::IO))
-    }
-}
-
 /// A cgroup in which leaves are made.
 pub(super) struct Place {
     dir: OwnedFd,
@@ -97,10 +76,12 @@ pub(super) struct Leaf {
 static OWN: PerProcess<Mutex<Option<Arc<Place>>>> = PerProcess::new(Mutex::default);
 static LAST: AtomicU64 = AtomicU64::new(0);
 
+const EVENTS: &str = "cgroup.events";
+
 /// How often leaves of others are looked for: when a place is found, and at each so many leaves.
 const LOOK_EVERY: u64 = 256;
 
-const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::CLOEXEC);
+pub(super) const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY);
 
 impl Leaf {
     /// A new one, in the cgroup of this directory or in our own.
@@ -121,6 +102,11 @@ impl Leaf {
 
     pub(super) fn path(&self) -> PathBuf {
         self.place.path.join(&self.name)
+    }
+
+    /// `cgroup.events` once more: what was read through a descriptor is news to nobody else who polls it.
+    pub(super) fn open_events(&self) -> Result<OwnedFd, Errno> {
+        open_at(&self.dir, EVENTS, OFlags::RDONLY)
     }
 
     pub(super) fn has(&self, file: &str) -> bool {
@@ -148,14 +134,15 @@ impl Place {
     }
 
     fn at(path: PathBuf) -> Result<Place, Obstacle> {
-        let dir = fs::open(&path, DIRECTORY, Mode::empty()).map_err(|errno| Obstacle::new("open", &path, errno))?;
-        let system = fs::fstatfs(&dir).map_err(|errno| Obstacle::new("statfs", &path, errno))?;
+        let dir = fs::open(&path, DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        let dir = dir.map_err(|error| Obstacle::new("open", &path, errno(error)))?;
+        let system = fs::fstatfs(&dir).map_err(|error| Obstacle::new("statfs", &path, errno(error)))?;
         if system.f_type as i64 != CGROUP2_SUPER_MAGIC {
             return Err(Obstacle::new("find cgroups of version 2 in", path, Errno::NODEV));
         }
         // Who is started in a leaf is moved there from our own cgroup, for which both count (cgroups(7)). Not by faccessat2(2), which a filter of
         // before Linux 5.8 does not know, and may make fatal.
-        let procs = fs::openat(&dir, "cgroup.procs", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+        let procs = open_at(&dir, "cgroup.procs", OFlags::WRONLY);
         procs.map_err(|errno| Obstacle::new("write", path.join("cgroup.procs"), errno))?;
         let place = Place { dir, path, prefix: prefix()? };
         place.remove_abandoned();
@@ -172,7 +159,7 @@ impl Place {
             match fs::mkdirat(&self.dir, &name, Mode::RWXU | Mode::RGRP | Mode::XGRP | Mode::ROTH | Mode::XOTH) {
                 // Left by a program that executed us in its place: it had our PID and start time.
                 Err(rustix::io::Errno::EXIST) => continue,
-                Err(errno) => return Err(Obstacle::new("mkdir", self.path.join(&name), errno)),
+                Err(error) => return Err(Obstacle::new("mkdir", self.path.join(&name), errno(error))),
                 Ok(()) => {}
             }
             let opened = self.open(&name);
@@ -186,15 +173,14 @@ impl Place {
     fn open(self: &Arc<Self>, name: &str) -> Result<Leaf, Obstacle> {
         let failed = |call, file: &str| {
             let path = self.path.join(name).join(file);
-            move |errno: rustix::io::Errno| Obstacle::new(call, path, errno)
+            move |errno| Obstacle::new(call, path, errno)
         };
-        let dir = fs::openat(&self.dir, name, DIRECTORY, Mode::empty()).map_err(failed("open", ""))?;
-        let kind = read_at(dir.as_fd(), "cgroup.type").map_err(|errno| Obstacle::new("read", self.path.join(name), errno))?;
+        let dir = open_at(&self.dir, name, DIRECTORY).map_err(failed("open", ""))?;
+        let kind = read_at(&dir, "cgroup.type").map_err(failed("read", "cgroup.type"))?;
         if kind.trim_end() != "domain" {
-            return Err(Obstacle::new("start a process in", self.path.join(name), Errno::OPNOTSUPP));
+            return Err(failed("start a process in", "")(Errno::OPNOTSUPP));
         }
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let events = fs::openat(&dir, "cgroup.events", flags, Mode::empty()).map_err(failed("open", "cgroup.events"))?;
+        let events = open_at(&dir, EVENTS, OFlags::RDONLY).map_err(failed("open", EVENTS))?;
         Ok(Leaf { place: Arc::clone(self), name: name.to_owned(), dir: Arc::new(dir), events })
     }
 
@@ -216,20 +202,20 @@ const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
 
 /// Removes a cgroup, and those in it first; but no leaf of an owner who is there: he removes it himself, and may be waiting for it to be empty.
 fn remove(dir: BorrowedFd<'_>, name: &str, own_prefix: &str) -> Result<(), Errno> {
-    let rmdir = || fs::unlinkat(dir, name, AtFlags::REMOVEDIR);
-    let Err(refused) = rmdir() else { return Ok(()) };
-    let refused = Errno::from_raw(refused.raw_os_error());
-    if refused != Errno::BUSY {
-        return if refused == Errno::NOENT { Ok(()) } else { Err(refused) };
-    }
-    let Ok(inner) = fs::openat(dir, name, DIRECTORY, Mode::empty()) else { return Err(refused) };
+    let rmdir = || fs::unlinkat(dir, name, AtFlags::REMOVEDIR).map_err(errno);
+    let refused = match rmdir() {
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        Err(refused @ Errno::BUSY) => refused,
+        refused => return refused,
+    };
+    let Ok(inner) = open_at(dir, name, DIRECTORY) else { return Err(refused) };
     for below in directories(inner.as_fd()) {
         if below.starts_with(MARK) && !owner_is_gone(&below, own_prefix) {
             return Err(refused);
         }
         remove(inner.as_fd(), &below, own_prefix)?;
     }
-    rmdir().map_err(|errno| Errno::from_raw(errno.raw_os_error()))
+    rmdir()
 }
 
 /// The cgroups in a cgroup.
@@ -246,11 +232,13 @@ fn prefix() -> Result<String, Obstacle> {
         Ok(found) => Ok(found.st_ino),
         // Before Linux 5.6 there are no time namespaces.
         Err(rustix::io::Errno::NOENT) if file.ends_with("time") => Ok(0),
-        Err(errno) => Err(Obstacle::new("stat", file, errno)),
+        Err(error) => Err(Obstacle::new("stat", file, errno(error))),
     };
     let (pids, times) = (inode("/proc/self/ns/pid")?, inode("/proc/self/ns/time")?);
     let own = std::process::id();
-    let born = start_time(own).map_err(|errno| Obstacle::new("read", format!("/proc/{own}/stat"), errno))?;
+    let failed = |errno| Obstacle::new("read", format!("/proc/{own}/stat"), errno);
+    let stat = Pid::new(own as i32).map_err(|_| failed(Errno::RANGE)).and_then(|own| ProcStat::of(own).map_err(failed))?;
+    let born = stat.start_time();
     Ok(format!("{MARK}{pids}-{times}-{own}-{born}-"))
 }
 
@@ -266,31 +254,21 @@ fn owner_is_gone(name: &str, own_prefix: &str) -> bool {
     let (Some([pids, times, pid, born]), Some([own_pids, own_times, ..])) = (fields(name), fields(own_prefix)) else {
         return false;
     };
-    let Ok(pid) = u32::try_from(pid) else { return false };
+    let Ok(pid) = i32::try_from(pid) else { return false };
     if (pids, times) != (own_pids, own_times) {
         return false;
     }
-    match start_time(pid) {
-        Ok(now) => now != born,
+    match Pid::new(pid).map_or(Err(Errno::SRCH), ProcStat::of) {
+        Ok(stat) => stat.start_time() != born,
         // It may only be hidden (hidepid, proc(5)).
-        Err(Errno::NOENT | Errno::SRCH) => {
-            let is_free = |pid| crate::kill::is_free(pid);
-            i32::try_from(pid).is_ok_and(is_free)
-        }
+        Err(Errno::NOENT | Errno::SRCH) => is_free(pid),
         Err(_) => false,
     }
 }
 
-/// In ticks since the boot: the 22nd field of `/proc/PID/stat`.
-fn start_time(pid: u32) -> Result<u64, Errno> {
-    let text = std::fs::read(format!("/proc/{pid}/stat")).map_err(|error| Errno::of(&error).unwrap_or(Errno::IO))?;
-    let fields = super::group::behind_name(&text).ok_or(Errno::IO)?;
-    fields.get(19).and_then(|field| field.parse().ok()).ok_or(Errno::IO)
-}
-
 /// The directory of our own cgroup, in the first mount of version 2 that shows it.
 fn own_cgroup() -> Result<PathBuf, Obstacle> {
-    let read = |path: &str| std::fs::read(path).map_err(|error| Obstacle::new("read", path, error));
+    let read = |path: &str| std::fs::read(path).map_err(|error| Obstacle::new("read", path, errno_of(&error)));
     let mounts = read("/proc/self/mountinfo")?;
     let cgroups = read("/proc/self/cgroup")?;
     directory(&mounts, &cgroups)

@@ -4,6 +4,7 @@
 
 use super::events::{Line, says};
 use super::place::Leaf;
+use crate::file::errno;
 use crate::fork::PerProcess;
 use crate::raw;
 use crate::thread::spawn_quiet_thread;
@@ -90,8 +91,8 @@ fn add(task: Task) -> Result<(), (Task, Errno)> {
     *last += 1;
     let number = *last;
     let flags = epoll::EventFlags::PRI;
-    if let Err(errno) = epoll::add(&epoll, task.events(), epoll::EventData::new_u64(number), flags) {
-        return Err((task, Errno::from_raw(errno.raw_os_error())));
+    if let Err(error) = epoll::add(&epoll, task.events(), epoll::EventData::new_u64(number), flags) {
+        return Err((task, errno(error)));
     }
     tasks.insert(number, task);
     Ok(())
@@ -99,8 +100,7 @@ fn add(task: Task) -> Result<(), (Task, Errno)> {
 
 /// Starts the thread, which begins with the lock that is held here.
 fn begin() -> Result<Arc<OwnedFd>, Errno> {
-    let raw = |errno: rustix::io::Errno| Errno::from_raw(errno.raw_os_error());
-    let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC).map_err(raw)?);
+    let epoll = Arc::new(epoll::create(epoll::CreateFlags::CLOEXEC).map_err(errno)?);
     let own = Arc::clone(&epoll);
     spawn_quiet_thread("steadfast-jobs", move || run(&own)).map_err(|error| Errno::of(&error).unwrap_or(Errno::AGAIN))?;
     Ok(epoll)

@@ -7,6 +7,7 @@ use super::step::What;
 use crate::arch::{self, CloneArgs};
 use crate::clock::SystemClock;
 use crate::raw;
+use crate::stat::behind_name;
 use crate::wait::{
     Blocking, Reaping, Target, is_quiet_child, is_readable, is_reaped, reap_by, wait4, wait4_all, wait4_quiet, waitid,
 };
@@ -93,9 +94,9 @@ impl Born {
         if fs::read_link("/proc/self").ok()?.as_os_str() != own.as_str() {
             return None;
         }
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
+        let stat = fs::read(format!("/proc/{}/stat", self.pid)).ok()?;
         // The state stands behind the name, and then the parent; five further on the flags (proc_pid_stat(5)).
-        let mut fields = stat.rsplit(')').next()?.split_ascii_whitespace();
+        let mut fields = behind_name(&stat)?;
         let (state, parent, flags) = (fields.next()?, fields.next()?, fields.nth(4)?.parse::<u32>().ok()?);
         if parent != own {
             return None;

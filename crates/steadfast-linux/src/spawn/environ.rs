@@ -10,6 +10,7 @@
 //! moves the list away, for good, so a list that is compared while it changes is either seen to differ, or was the same up to
 //! the moment before the change. In all other cases the caller asks std, which copies.
 
+use crate::stat::behind_name;
 use once_cell::race::OnceBox;
 use std::ffi::{CStr, OsStr, c_char};
 use std::ops::Range;
@@ -104,8 +105,8 @@ impl Inherited {
 /// Where the kernel put the lists and the strings of the environment (proc_pid_stat(5): `startstack`, `env_start`, `env_end`);
 /// `None` if it does not say.
 fn initial_stack() -> Option<(Range<usize>, Range<usize>)> {
-    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
+    let stat = std::fs::read("/proc/self/stat").ok()?;
+    let fields: Vec<&str> = behind_name(&stat)?.collect();
     // The first of these is field 3.
     let field = |number: usize| fields.get(number - 3)?.parse::<usize>().ok().filter(|address| *address != 0);
     let (start, env_start, env_end) = (field(28)?, field(50)?, field(51)?);

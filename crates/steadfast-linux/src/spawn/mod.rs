@@ -56,7 +56,7 @@ use child::{Order, Parent, Report};
 use clone::Pace;
 use flight::{Flight, Hold, Way};
 use prepare::Prepared;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use stdio::Streams;
 use steadfast_core::{Attributes, Errno, Error, Namespaces, Pid, Plan, Stage};
 
@@ -186,7 +186,7 @@ pub fn start(plan: &Plan, want: WantPidfd, door: Door) -> Result<Start, Error> {
     let pid = Pid::new(born.pid).map_err(|_| clone_failed(Errno::RANGE))?;
     if let (Some(cgroup), true) = (&a.cgroup, plan.job().is_some() && hold.order().join_cgroup) {
         // It joins by itself, among its first steps; but a kill of the job before that would miss it. If this fails, so does its own step.
-        _ = write_at(cgroup.as_fd(), "cgroup.procs", pid.to_string().as_bytes());
+        _ = write_at(cgroup, "cgroup.procs", pid.to_string().as_bytes());
     }
     Ok(Start::new(pid, hold, born, want, streams.into_ours(), unmapped, learns))
 }

@@ -113,12 +113,11 @@ impl ProcessBackend for MockBackend {
         if let Some(what) = self.impossible(plan) {
             return Err(Error::Unsupported { backend: self.info().name, what: what.into() });
         }
-        let marked = self.kernel.with_mark(plan);
-        let marked = marked.map_err(|what| Error::Unsupported { backend: self.info().name, what: what.into() })?;
-        let plan = marked.as_ref().unwrap_or(plan);
+        let job = self.kernel.job_of(plan);
+        let job = job.map_err(|what| Error::Unsupported { backend: self.info().name, what: what.into() })?;
         let given = plan.stdio().each_ref().map(|stdio| Stream::of(stdio).map(|stream| (stream.pipe, stream.end)));
         let born = self.kernel.call(|world| {
-            let born = world.call_spawn(plan, given, CALLER, self.descriptors())?;
+            let born = world.call_spawn(plan, given, job, CALLER, self.descriptors())?;
             world.open_files += born.pipes.iter().flatten().count() as u32;
             self.open_handle(world, born.id);
             Ok(born)

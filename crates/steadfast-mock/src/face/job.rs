@@ -2,11 +2,10 @@
 
 use super::shared::Kernel;
 use crate::model::host::Call;
-use crate::model::ids::JobId;
-use crate::model::jobs::{Kind, Mark};
+use crate::model::ids::{JobId, NO_JOB};
+use crate::model::jobs::Kind;
 use crate::order::threads::For;
 use crate::order::trace::What;
-use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use steadfast_core::{Attributes, BackendJob, Containment, Errno, Error, JobPlan, JobUsage, OnExit, Pid, Plan, Result, Signal};
@@ -20,7 +19,7 @@ struct MockJob {
 /// What makes a process a member, and of which simulation.
 struct Place {
     kernel: Kernel,
-    mark: Arc<dyn Any + Send + Sync>,
+    job: JobId,
 }
 
 impl Kernel {
@@ -48,14 +47,11 @@ impl Kernel {
         Ok(Arc::new(MockJob { kernel: self.clone(), job, kind }))
     }
 
-    /// The mark that a job of this simulation has put on a plan, for the model; or what is wrong with it.
-    pub(crate) fn with_mark(&self, plan: &Plan) -> Result<Option<Plan>, &'static str> {
-        let Some(given) = &plan.attributes().member_of else { return Ok(None) };
+    /// The job that a plan's process is to be born in; or what is wrong with it.
+    pub(crate) fn job_of(&self, plan: &Plan) -> Result<JobId, &'static str> {
+        let Some(given) = &plan.attributes().member_of else { return Ok(NO_JOB) };
         match given.downcast_ref::<Place>() {
-            Some(place) if Arc::ptr_eq(&place.kernel.shared, &self.shared) => {
-                let attributes = Attributes { member_of: Some(Arc::clone(&place.mark)), ..plan.attributes().clone() };
-                plan.with_attributes(attributes).map(Some).map_err(|_| "its attributes contradict each other")
-            }
+            Some(place) if Arc::ptr_eq(&place.kernel.shared, &self.shared) => Ok(place.job),
             _ => Err("its job is of another simulation, or of a real system"),
         }
     }
@@ -69,8 +65,7 @@ impl MockJob {
 
     fn set_frozen(&self, freeze: bool) -> Result<()> {
         if self.kind != Kind::Cgroup {
-            let what = "a process group cannot be frozen: send SIGSTOP and SIGCONT, or take a job by cgroup".into();
-            return Err(Error::Unsupported { backend: "group", what });
+            return Err(Error::cannot_freeze_group());
         }
         self.kernel.call(|world| {
             world.note_call(if freeze { What::Freezes(self.job) } else { What::Thaws(self.job) });
@@ -87,13 +82,9 @@ impl BackendJob for MockJob {
 
     fn join(&self, attributes: &mut Attributes) -> Result<(), String> {
         if let Kind::Group(number) = self.kind {
-            if attributes.setsid || attributes.process_group.is_some() {
-                return Err("setsid or process_group and a job by group: drop one, or insist on a cgroup".into());
-            }
-            attributes.process_group = Some(number);
+            attributes.join_group(number)?;
         }
-        let mark = Arc::new(Mark(self.job));
-        attributes.member_of = Some(Arc::new(Place { kernel: self.kernel.clone(), mark }));
+        attributes.member_of = Some(Arc::new(Place { kernel: self.kernel.clone(), job: self.job }));
         Ok(())
     }
 
@@ -149,7 +140,7 @@ impl BackendJob for MockJob {
 
     fn usage(&self) -> Result<JobUsage> {
         let used = self.kernel.call(|world| world.used(self.job));
-        let mut usage = JobUsage::unknown();
+        let mut usage = JobUsage::default();
         if let Some(used) = used {
             usage.user_time = Some(Duration::from_nanos(used.user_time));
             usage.system_time = Some(Duration::ZERO);

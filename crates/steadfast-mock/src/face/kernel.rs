@@ -2,7 +2,7 @@
 
 use super::shared::Kernel;
 use crate::model::bits::{SignalBits, UNSTOPPABLE, bit};
-use crate::model::ids::Slot;
+use crate::model::ids::{NO_JOB, Slot};
 use crate::model::process::{Life, Process};
 use crate::model::seen::Seen;
 use crate::order::trace::What;
@@ -72,7 +72,7 @@ impl Kernel {
     /// As a spawn: no such program, no free PID.
     pub fn spawn_foreign(&self, program: &str) -> Result<Pid> {
         let plan = Plan::builder(program).build()?;
-        let spawned = self.call(|world| world.call_spawn(&plan, [None; 3], World::foreign_parent(), 0));
+        let spawned = self.call(|world| world.call_spawn(&plan, [None; 3], NO_JOB, World::foreign_parent(), 0));
         let born = spawned.map_err(|(stage, source)| Error::Spawn { program: program.into(), stage, source })?;
         Pid::new(born.who.pid)
     }

@@ -2,9 +2,6 @@
 
 use super::ids::JobId;
 
-/// Among the attributes of a process that is to be born in a job: in which.
-pub(crate) struct Mark(pub(crate) JobId);
-
 #[derive(Clone, Copy)]
 pub(crate) struct Job {
     pub(crate) kind: Kind,

@@ -2,8 +2,7 @@
 
 use super::bits::{UNSTOPPABLE, bit};
 use super::host::{Begins, Call, Host};
-use super::ids::{CALLER, End, Id, NO_JOB, PipeId, Slot};
-use super::jobs::Mark;
+use super::ids::{CALLER, End, Id, JobId, PipeId, Slot};
 use super::machine::Machine;
 use super::process::Process;
 use super::seen::{Actor, Seen, Who};
@@ -25,12 +24,13 @@ pub(crate) struct Born {
 }
 
 impl<H: Host> Machine<H> {
-    /// Makes a process, whose program has this name, of the program under test's, which comes with so many pidfds, or, as a foreign one, of init's.
+    /// Makes a process, whose program has this name, of the program under test's, which comes with so many pidfds, in a job perhaps, or, as a foreign one, of init's.
     pub(crate) fn spawn(
         &mut self,
         name: u32,
         plan: &Plan,
         given: Given,
+        job: JobId,
         parent: Slot,
         pidfds: u32,
     ) -> Result<Born, (Stage, Errno)> {
@@ -99,9 +99,8 @@ impl<H: Host> Machine<H> {
         process.blocked = self.table[parent].blocked;
         process.max_processes = self.limits.max_processes;
         process.may_dump_core = self.limits.core_dumps;
-        let mark = plan.attributes().member_of.as_ref().and_then(|mark| mark.downcast_ref());
-        process.job = mark.map_or(NO_JOB, |Mark(job)| *job);
-        let is_frozen = self.jobs.is_frozen(process.job);
+        process.job = job;
+        let is_frozen = self.jobs.is_frozen(job);
         let opens = matches!(code.first(), Some(Step::Open(_)));
         process.is_starting = delay.is_some() || opens || is_frozen;
         let is_starting = process.is_starting;
@@ -113,7 +112,6 @@ impl<H: Host> Machine<H> {
         }
         let parent = self.table[parent].pid;
         process.run = self.host.begins(Begins { pid, parent, name, args: plan.args(), plan: Some(plan) });
-        let job = process.job;
         let slot = self.table.insert(process);
         self.joins(job);
         self.note(Actor::Caller, Seen::Spawns(self.who(slot)));

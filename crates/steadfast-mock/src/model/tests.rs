@@ -1,7 +1,7 @@
 //! The model alone: no thread, no lock, no backend, no test around it. Calls and events go in, and what happened comes out.
 
 use super::host::{Begins, Call, Host, Remains, Struck};
-use super::ids::{CALLER, Id, JobId, PipeId, Slot};
+use super::ids::{CALLER, Id, JobId, NO_JOB, PipeId, Slot};
 use super::machine::{Limits, Machine};
 use super::seen::{Actor, Seen};
 use super::step::{Code, Disposition, Step, Stream, Target};
@@ -86,7 +86,7 @@ fn sleep(seconds: u64) -> Step {
 fn spawn(machine: &mut Machine<Recorder>, program: &str) -> Slot {
     let plan = Plan::builder(program).build().unwrap();
     let name = machine.host.intern(plan.program());
-    machine.spawn(name, &plan, [None; 3], CALLER, 0).unwrap().id.slot
+    machine.spawn(name, &plan, [None; 3], NO_JOB, CALLER, 0).unwrap().id.slot
 }
 
 /// Lets everything happen that happens by itself.
@@ -115,7 +115,7 @@ fn a_process_ends_at_its_time_and_its_number_is_free_when_it_was_reaped() {
     let others = [spawn(&mut machine, "job"), spawn(&mut machine, "job")].map(|slot| machine.who(slot).pid);
     assert_eq!(others, [3, 4]);
     let plan = Plan::builder("job").build().unwrap();
-    assert_eq!(machine.spawn(0, &plan, [None; 3], CALLER, 0).err(), Some((Stage::Clone, Errno::AGAIN)));
+    assert_eq!(machine.spawn(0, &plan, [None; 3], NO_JOB, CALLER, 0).err(), Some((Stage::Clone, Errno::AGAIN)));
     machine.reap_counted(job);
     assert_eq!(machine.host.gone.iter().map(|gone| (gone.pid, gone.status)).collect::<Vec<_>>(), [(2, 3 << 8)]);
     let next = spawn(&mut machine, "job");
@@ -151,7 +151,7 @@ fn a_writer_waits_for_room_and_goes_on_when_somebody_reads() {
     let steps = [Step::Write(Stream::Stdout, Arc::clone(&page)), Step::Write(Stream::Stdout, page), Step::Exit(0)];
     let mut machine = Machine::new(LIMITS, Recorder::default().program("writer", &steps));
     let plan = Plan::builder("writer").stdout(PlanStdio::Piped);
-    let born = machine.spawn(0, &plan.build().unwrap(), [None; 3], CALLER, 0).unwrap();
+    let born = machine.spawn(0, &plan.build().unwrap(), [None; 3], NO_JOB, CALLER, 0).unwrap();
     let pipe = born.pipes[1].unwrap();
     run(&mut machine);
     let writes = Seen::Writes(Stream::Stdout, 4096);

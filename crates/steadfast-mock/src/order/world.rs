@@ -207,13 +207,20 @@ impl World {
 
     /// A spawn by the program under test, or of a process of init's.
     #[inline]
-    pub(crate) fn call_spawn(&mut self, plan: &Plan, given: Given, parent: Slot, pidfds: u32) -> Result<Born, (Stage, Errno)> {
+    pub(crate) fn call_spawn(
+        &mut self,
+        plan: &Plan,
+        given: Given,
+        job: JobId,
+        parent: Slot,
+        pidfds: u32,
+    ) -> Result<Born, (Stage, Errno)> {
         let name = self.host.intern(plan.program());
         if let Err(errno) = self.enter(Call::Spawn, name) {
             self.note_call(What::Seen(Seen::CannotSpawn(name, errno)));
             return Err((Stage::Clone, errno));
         }
-        self.spawn(name, plan, given, parent, pidfds)
+        self.spawn(name, plan, given, job, parent, pidfds)
     }
 
     pub(crate) fn signal_by_call(&mut self, slot: Slot, signal: Signal) {

@@ -3,9 +3,10 @@
 use super::captured::CapturedStream;
 use crate::System;
 use crate::pipe::{End, ROOM, errno};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use std::time::{Duration, Instant};
 use steadfast_core::{Errno, Error, Result};
+use steadfast_linux::timespec;
 
 /// A stream being read: its name, our end if it is piped, and what was read so far.
 pub(crate) struct Reading<'a> {
@@ -80,9 +81,7 @@ impl<'a> Reading<'a> {
 
 /// Waits for any of them; without a time, for ever.
 pub(crate) fn poll_until(fds: &mut [PollFd<'_>], left: Option<Duration>) -> Result<()> {
-    // The kernel takes no more seconds than fit; after a year the caller looks again.
-    let left = left.map(|left| left.min(Duration::from_secs(365 * 24 * 3600)));
-    let left = left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });
+    let left = left.map(timespec);
     match poll(fds, left.as_ref()) {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
         Err(errno) => Err(failed("poll", "its pipes", errno_of(errno))),
