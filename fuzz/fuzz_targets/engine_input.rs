@@ -7,6 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Once;
 use steadfast::{Command, Disposition, ErrorKind, Namespaces, Pid, Resource, Signal};
 
 /// What a plan can be given beyond texts.
@@ -63,16 +64,20 @@ fn set(command: &mut Command, setting: &Setting) {
     };
 }
 
-/// What of this process a child in its memory might change.
+/// What of this process a child in its memory might change, and what a spawn might leave open.
 fn own() -> String {
     let status = std::fs::read_to_string("/proc/self/status").expect("there is a /proc");
-    let kept = ["Umask:", "Uid:", "Gid:", "Groups:", "Seccomp:", "NoNewPrivs:", "SigBlk:", "SigIgn:", "Cpus_allowed:", "FDSize:"];
-    status.lines().filter(|line| kept.iter().any(|name| line.starts_with(name))).collect()
+    let kept = ["Umask:", "Uid:", "Gid:", "Groups:", "Seccomp:", "NoNewPrivs:", "SigBlk:", "SigIgn:", "Cpus_allowed:"];
+    let status: String = status.lines().filter(|line| kept.iter().any(|name| line.starts_with(name))).collect();
+    let descriptors = std::fs::read_dir("/proc/self/fd").expect("there is a /proc").count();
+    format!("{status}, descriptors: {descriptors}")
 }
 
 fuzz_target!(|input: (Vec<u8>, Vec<u8>, Vec<u8>, String, Vec<Setting>)| {
+    // What the first spawn opens for all that come after it (the probe's answer, the reactor) is open before anything is counted.
+    static FIRST: Once = Once::new();
+    FIRST.call_once(|| drop(Command::new("/nonexistent/first").spawn()));
     let (program, arg, dir, text, settings) = input;
-    let before = own();
     // Never a program that exists: this directory does not.
     let mut path = b"/nonexistent/".to_vec();
     path.extend(&program);
@@ -82,6 +87,8 @@ fuzz_target!(|input: (Vec<u8>, Vec<u8>, Vec<u8>, String, Vec<Setting>)| {
     let mut command = Command::new(OsStr::from_bytes(&path));
     command.arg(OsStr::from_bytes(&arg)).env("X", OsStr::from_bytes(&arg)).current_dir(OsStr::from_bytes(&dir));
     settings.iter().for_each(|setting| set(&mut command, setting));
+    // Only now: the files that the settings hold are this function's own, and there may be more of them than the table had room for.
+    let before = own();
     let error = command.spawn().map(|child| child.pid()).expect_err("there is no such program");
     let has_nul = [&path, &arg, &dir].iter().any(|bytes| bytes.contains(&0));
     assert!(error.kind() == ErrorKind::InvalidInput || !has_nul, "{error}");
