@@ -1,6 +1,7 @@
 //! The libraries: what each of them offers of the little that the hazards ask for, used as its documentation says.
 
 use crate::peers::{AsyncProcess, PidfdUtil, Subprocess, Tokio, Wrapped, std_output};
+use crate::processkit::Processkit;
 use crate::subject::{Answer, Order, Refusal, Stdin, Subject, boxed};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
@@ -79,6 +80,13 @@ pub(crate) fn all() -> Vec<Library> {
             start: Wrapped::start,
             find: not_offered,
             output: Wrapped::output,
+        },
+        Library {
+            name: "processkit",
+            package: Some("processkit"),
+            start: Processkit::start,
+            find: not_offered,
+            output: Processkit::output,
         },
         Library {
             name: "pidfd-util",

@@ -5,10 +5,12 @@
 //! library, for that may hang or panic.
 #![forbid(unsafe_code)]
 
+mod ground;
 mod hazard;
 mod library;
 mod other_code;
 mod peers;
+mod processkit;
 mod report;
 mod stage;
 mod subject;
@@ -17,6 +19,7 @@ mod terminal;
 mod verdict;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use ground::Ground;
 use hazard::Hazard;
 use indicatif::{ProgressBar, ProgressStyle};
 use library::Library;
@@ -125,7 +128,12 @@ fn all(args: &Args) -> Result<ExitCode> {
         eprintln!("skipped: all hazards: because no PID namespace of one's own can be had: {reason}");
         return Ok(ExitCode::SUCCESS);
     }
-    let output = this()?.arg("init").args(&args.only).stderr(Stdio::inherit()).output()?;
+    let ground = Ground::make();
+    let variables = ground.iter().map(Ground::variable);
+    let output = this()?.arg("init").args(&args.only).envs(variables).stderr(Stdio::inherit()).output();
+    // With process 1 all of its namespace has ended, whatever has come of it.
+    ground.as_ref().map_or(Ok(()), Ground::remove)?;
+    let output = output?;
     if !output.status.success() {
         return Err(format!("the process 1 of the namespace: {}", output.status).into());
     }
@@ -154,7 +162,10 @@ fn init(only: &[String]) -> Result<ExitCode> {
         return Err("PIDs cannot be given away on demand here: /proc/sys/kernel/ns_last_pid may not be written".into());
     }
     let runner = this()?.arg("run").args(only).spawn()?;
-    match namespace::reap_until(runner.id())? {
+    let ended = namespace::reap_until(runner.id())?;
+    // Ctrl-C has ended the command that made it, and not this process.
+    Ground::given().as_ref().map_or(Ok(()), Ground::remove)?;
+    match ended {
         WaitStatus::Exited(_, 0) => Ok(ExitCode::SUCCESS),
         _ => Ok(ExitCode::FAILURE),
     }
@@ -162,6 +173,8 @@ fn init(only: &[String]) -> Result<ExitCode> {
 
 fn run(only: &[String]) -> Result<ExitCode> {
     let (hazards, libraries) = (chosen(only)?, library::all());
+    let ground = Ground::given();
+    ground.as_ref().map_or(Ok(()), Ground::enter)?;
     let bar = ProgressBar::new((hazards.len() * libraries.len()) as u64);
     bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len}, {eta} left: {msg}")?);
     let mut cells = Vec::new();
@@ -172,7 +185,7 @@ fn run(only: &[String]) -> Result<ExitCode> {
                 hazard: hazard.id.to_owned(),
                 library: library.name.to_owned(),
                 is_ours: library.is_ours(),
-                seen: meet(hazard, library)?,
+                seen: meet(hazard, library, ground.as_ref())?,
             });
             bar.inc(1);
         }
@@ -183,10 +196,11 @@ fn run(only: &[String]) -> Result<ExitCode> {
 }
 
 /// In a process of its own.
-fn meet(hazard: &Hazard, library: &Library) -> Result<Seen> {
+fn meet(hazard: &Hazard, library: &Library, ground: Option<&Ground>) -> Result<Seen> {
     let own = std::env::current_exe()?;
     let words: [&OsStr; 3] = ["cell".as_ref(), hazard.id.as_ref(), library.name.as_ref()];
     let ended = steadfast::Command::new(own).args(words).output_timeout(PATIENCE)?;
+    ground.map_or(Ok(()), Ground::clear)?;
     let stderr = ended.stderr.to_string();
     if ended.timed_out {
         return Ok(Seen::new(Verdict::WrongAnswer, "does not return"));

@@ -146,11 +146,15 @@ impl Stage {
         Ok(setrlimit(Resource::RLIMIT_NOFILE, limit, hard)?)
     }
 
-    /// This process's own.
-    pub(crate) fn zombies(&self) -> Result<usize> {
-        let ours = format!("Z {} ", getpid());
+    /// This process's own, by their states (proc_pid_stat(5)).
+    pub(crate) fn children(&self) -> Result<Vec<char>> {
+        let ours = format!(" {} ", getpid());
         let stats = fs::read_dir("/proc")?.flatten().filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
-        Ok(stats.filter(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(&ours))).count())
+        let state = |stat: String| {
+            let (_, rest) = stat.rsplit_once(") ")?;
+            rest.get(1..)?.starts_with(&ours).then(|| rest.chars().next()).flatten()
+        };
+        Ok(stats.filter_map(state).collect())
     }
 
     pub(crate) fn executable(&self, name: &str, content: &[u8]) -> Result<PathBuf> {

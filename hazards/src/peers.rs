@@ -34,22 +34,29 @@ pub(crate) struct Tokio {
 
 impl Tokio {
     /// One for the whole program, as most have it: its threads go on between two calls.
-    fn runtime() -> Answer<&'static tokio::runtime::Runtime> {
+    pub(crate) fn runtime() -> Answer<&'static tokio::runtime::Runtime> {
         static RUNTIME: OnceLock<Result<tokio::runtime::Runtime, std::io::Error>> = OnceLock::new();
         let made = RUNTIME.get_or_init(|| tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build());
         made.as_ref().map_err(|error| Refusal::Error(error.to_string()))
     }
 
     pub(crate) fn start(order: Order) -> Answer<Box<dyn Subject>> {
-        // A task among others, with a timer: the runtime reaps whom it had to leave when it has something to do.
+        boxed(Tokio::start_by(order, |mut command| Ok(command.spawn()?))?)
+    }
+
+    /// In a task among others, with a timer: the runtime reaps whom it had to leave when it has something to do.
+    pub(crate) fn start_by<F>(order: Order, spawn: F) -> Answer<Tokio>
+    where
+        F: FnOnce(tokio::process::Command) -> Answer<tokio::process::Child> + Send + 'static,
+    {
         let runtime = Tokio::runtime()?;
         let spawned = runtime.spawn(async move {
             tokio::time::sleep(Duration::from_millis(1)).await;
-            tokio::process::Command::from(order.for_std()).spawn()
+            spawn(tokio::process::Command::from(order.for_std()))
         });
         let child = runtime.block_on(spawned)??;
         let pid = child.id().ok_or("no PID")? as i32;
-        boxed(Tokio { child, pid })
+        Ok(Tokio { child, pid })
     }
 
     pub(crate) fn output(command: Command) -> Answer<Vec<u8>> {

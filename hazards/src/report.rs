@@ -139,7 +139,8 @@ pub(crate) fn write(cells: &[Cell], Day { date, versions }: &Day, path: &Path) -
          docs/hazards.md`, which fails if a cell of steadfast's is neither safe nor an honest error.\n\n\
          *safe*: the truth, and nobody else was touched. *error*: it says that it cannot tell. *wrong answer*: it says what is not so, \
          panics, does not return in {} seconds, or cannot go on. *stranger hit*: it killed, or took the status of, a process that it was not asked \
-         about. –: it does not offer that.\n\n",
+         about. –: it does not offer that. command-group has no column: it signals a group by the same killpg(2) as process-wrap, its \
+         successor.\n\n",
         versions.join(", "),
         PATIENCE.as_secs()
     );

@@ -1,0 +1,53 @@
+//! processkit: a group per child, as its own runs have it. Where a cgroup can be made, the child joins it by a write of its own before its exec.
+
+use crate::peers::Tokio;
+use crate::subject::{Answer, Order, Subject, boxed};
+use processkit::ProcessGroup;
+use std::process::{Command, ExitStatus};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// By the way for a command of tokio's, which takes any stdin.
+pub(crate) struct Processkit {
+    // Dropped first: who is killed by the group's end is not waited for any more.
+    child: Tokio,
+    group: Arc<ProcessGroup>,
+}
+
+impl Processkit {
+    pub(crate) fn start(mut order: Order) -> Answer<Box<dyn Subject>> {
+        // The group is its business.
+        order.leads_group = false;
+        let group = Arc::new(ProcessGroup::new()?);
+        let shared = Arc::clone(&group);
+        let child = Tokio::start_by(order, move |command| Ok(shared.spawn(command)?))?;
+        boxed(Processkit { child, group })
+    }
+
+    pub(crate) fn output(command: Command) -> Answer<Vec<u8>> {
+        let command = processkit::Command::new(command.get_program()).args(command.get_args());
+        Ok(Tokio::runtime()?.block_on(command.output_bytes())?.into_stdout())
+    }
+}
+
+impl Subject for Processkit {
+    fn pid(&self) -> i32 {
+        self.child.pid()
+    }
+
+    fn kill(&mut self) -> Answer<()> {
+        self.child.kill()
+    }
+
+    fn kill_group(&mut self) -> Answer<()> {
+        Ok(self.group.kill_all()?)
+    }
+
+    fn wait(&mut self) -> Answer<ExitStatus> {
+        self.child.wait()
+    }
+
+    fn wait_timeout(&mut self, timeout: Duration) -> Answer<Option<ExitStatus>> {
+        self.child.wait_timeout(timeout)
+    }
+}
