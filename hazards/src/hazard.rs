@@ -5,6 +5,7 @@ use crate::stage::{Exit, Stage};
 use crate::subject::{Answer, Order, Refusal, Stdin};
 use crate::surroundings;
 use crate::terminal;
+use crate::tree;
 use crate::verdict::{Seen, Verdict, judge_status};
 use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ pub(crate) struct Hazard {
 }
 
 /// A row each.
-pub(crate) const ALL: [Hazard; 27] = [
+pub(crate) const ALL: [Hazard; 30] = [
     Hazard {
         id: "kill-after-rogue-reap",
         name: "kill, after other code reaped the child and its PID was given away",
@@ -138,6 +139,17 @@ pub(crate) const ALL: [Hazard; 27] = [
         id: "just-written",
         name: "programs that were just written, by 8 threads (800 times)",
         meet: surroundings::just_written,
+    },
+    Hazard {
+        id: "tree-at-the-limit",
+        name: "kill at the limit: what the child started in sessions of its own",
+        meet: tree::killed_at_the_limit,
+    },
+    Hazard { id: "owner-killed", name: "the owner of a tree is killed by `SIGKILL`", meet: tree::owner_is_killed },
+    Hazard {
+        id: "tree-without-leader",
+        name: "kill of a tree whose first process has ended, while its helpers live and its number was given away",
+        meet: tree::leader_has_ended,
     },
 ];
 

@@ -1,8 +1,10 @@
 //! The libraries: what each of them offers of the little that the hazards ask for, used as its documentation says.
 
+use crate::bonds::{self, OurTree};
 use crate::peers::{AsyncProcess, PidfdUtil, Subprocess, Tokio, Wrapped, std_output};
-use crate::processkit::Processkit;
-use crate::subject::{Answer, Order, Refusal, Stdin, Subject, boxed};
+use crate::processkit::{Processkit, ProcesskitTree};
+use crate::subject::{Answer, Order, Refusal, Stdin, Subject, Tree, boxed};
+use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 use steadfast::System;
@@ -17,6 +19,8 @@ pub(crate) struct Library {
     pub(crate) find: fn(i32) -> Answer<Box<dyn Subject>>,
     /// What this program writes to its stdout, in the way that the documentation comes to first.
     pub(crate) output: fn(Command) -> Answer<Vec<u8>>,
+    /// Starts a program, to be ended with all that it starts.
+    pub(crate) tree: fn(&Path) -> Answer<Box<dyn Tree>>,
 }
 
 impl Library {
@@ -30,6 +34,10 @@ pub(crate) fn all() -> Vec<Library> {
     fn not_offered(_: i32) -> Answer<Box<dyn Subject>> {
         Err(Refusal::NotOffered)
     }
+    // It ends the process that it has started, and says so.
+    fn no_tree(_: &Path) -> Answer<Box<dyn Tree>> {
+        Err(Refusal::NotOffered)
+    }
     vec![
         Library {
             name: "steadfast, pidfd",
@@ -37,6 +45,7 @@ pub(crate) fn all() -> Vec<Library> {
             start: |order| Ours::start(System::pidfd()?, order),
             find: |pid| Ours::find(System::pidfd()?, pid),
             output: |command| Ours::output(System::pidfd()?, command),
+            tree: |program| OurTree::start(&System::pidfd()?, program),
         },
         Library {
             name: "steadfast, pid-legacy",
@@ -44,6 +53,7 @@ pub(crate) fn all() -> Vec<Library> {
             start: |order| Ours::start(System::pid_legacy(), order),
             find: |pid| Ours::find(System::pid_legacy(), pid),
             output: |command| Ours::output(System::pid_legacy(), command),
+            tree: |program| OurTree::start(&System::pid_legacy(), program),
         },
         Library {
             name: "std",
@@ -51,14 +61,23 @@ pub(crate) fn all() -> Vec<Library> {
             start: |order| boxed(order.for_std().spawn()?),
             find: not_offered,
             output: std_output,
+            tree: no_tree,
         },
-        Library { name: "tokio", package: Some("tokio"), start: Tokio::start, find: not_offered, output: Tokio::output },
+        Library {
+            name: "tokio",
+            package: Some("tokio"),
+            start: Tokio::start,
+            find: not_offered,
+            output: Tokio::output,
+            tree: no_tree,
+        },
         Library {
             name: "async-process",
             package: Some("async-process"),
             start: AsyncProcess::start,
             find: not_offered,
             output: AsyncProcess::output,
+            tree: no_tree,
         },
         Library {
             name: "shared_child",
@@ -66,6 +85,7 @@ pub(crate) fn all() -> Vec<Library> {
             start: |order| boxed(shared_child::SharedChild::spawn(&mut order.for_std())?),
             find: not_offered,
             output: |_| Err(Refusal::NotOffered),
+            tree: no_tree,
         },
         Library {
             name: "subprocess",
@@ -73,6 +93,7 @@ pub(crate) fn all() -> Vec<Library> {
             start: Subprocess::start,
             find: not_offered,
             output: Subprocess::output,
+            tree: bonds::subprocess,
         },
         Library {
             name: "process-wrap",
@@ -80,6 +101,7 @@ pub(crate) fn all() -> Vec<Library> {
             start: Wrapped::start,
             find: not_offered,
             output: Wrapped::output,
+            tree: bonds::wrapped,
         },
         Library {
             name: "processkit",
@@ -87,6 +109,7 @@ pub(crate) fn all() -> Vec<Library> {
             start: Processkit::start,
             find: not_offered,
             output: Processkit::output,
+            tree: ProcesskitTree::start,
         },
         Library {
             name: "pidfd-util",
@@ -98,6 +121,7 @@ pub(crate) fn all() -> Vec<Library> {
             },
             find: PidfdUtil::find,
             output: |_| Err(Refusal::NotOffered),
+            tree: no_tree,
         },
     ]
 }

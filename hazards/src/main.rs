@@ -2,12 +2,14 @@
 //!
 //! All in a PID namespace of its own, where PIDs can be given away again on demand. Four stages, each a process: the command leaves the
 //! namespace, `init` is process 1 of the new one and reaps orphans, `run` goes through the table, and `cell` meets one hazard with one
-//! library, for that may hang or panic.
+//! library, for that may hang or panic. What a cell leaves is ended and removed before the next one.
 #![forbid(unsafe_code)]
 
+mod bonds;
 mod ground;
 mod hazard;
 mod library;
+mod members;
 mod other_code;
 mod peers;
 mod processkit;
@@ -16,6 +18,7 @@ mod stage;
 mod subject;
 mod surroundings;
 mod terminal;
+mod tree;
 mod verdict;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -71,6 +74,12 @@ enum Step {
     Run { only: Vec<String> },
     #[command(hide = true)]
     Cell { hazard: String, library: String },
+    /// A program that uses a library, until it is killed
+    #[command(hide = true)]
+    Owner { library: String, program: PathBuf },
+    /// A process that leaves its parent
+    #[command(hide = true)]
+    Leave { how: tree::Leave, program: PathBuf },
     /// One of the other user's processes
     #[command(hide = true)]
     Thief { words: Vec<String> },
@@ -86,6 +95,10 @@ fn main() -> ExitCode {
         Some(Step::Init { only }) => init(only),
         Some(Step::Run { only }) => run(only),
         Some(Step::Cell { hazard, library }) => cell(hazard, library),
+        Some(Step::Owner { library, program }) => {
+            library_of(library).and_then(|library| tree::owner(&library, program).map_err(said))
+        }
+        Some(Step::Leave { how, program }) => tree::leave(*how, program).map_err(said),
         Some(Step::Thief { words }) => {
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
             steadfast_tests::robbery::thief(&words).map(|()| ExitCode::SUCCESS).map_err(Into::into)
@@ -195,11 +208,17 @@ fn run(only: &[String]) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// In a process of its own.
+/// In a process of its own, of which nothing is left.
 fn meet(hazard: &Hazard, library: &Library, ground: Option<&Ground>) -> Result<Seen> {
     let own = std::env::current_exe()?;
     let words: [&OsStr; 3] = ["cell".as_ref(), hazard.id.as_ref(), library.name.as_ref()];
-    let ended = steadfast::Command::new(own).args(words).output_timeout(PATIENCE)?;
+    let mark = format!("{}, {}", hazard.id, library.name);
+    // Where it is killed, its files are removed here.
+    let files = tempfile::tempdir()?;
+    let mut command = steadfast::Command::new(own);
+    command.args(words).env(members::MARK, &mark).env("TMPDIR", files.path());
+    let ended = command.output_timeout(PATIENCE)?;
+    members::sweep(&mark).map_err(said)?;
     ground.map_or(Ok(()), Ground::clear)?;
     let stderr = ended.stderr.to_string();
     if ended.timed_out {
@@ -223,10 +242,18 @@ fn message(stderr: &str) -> &str {
     stderr.lines().find(|line| !line.is_empty() && !line.starts_with("thread '")).unwrap_or_default()
 }
 
+fn said(Trouble(what): Trouble) -> Box<dyn std::error::Error> {
+    what.into()
+}
+
+fn library_of(name: &str) -> Result<Library> {
+    Ok(library::all().into_iter().find(|known| known.name == name).ok_or("no such library")?)
+}
+
 fn cell(hazard: &str, library: &str) -> Result<ExitCode> {
     let hazard = hazard::ALL.into_iter().find(|known| known.id == hazard).ok_or("no such hazard")?;
-    let library = library::all().into_iter().find(|known| known.name == library).ok_or("no such library")?;
-    let stage = Stage::new().map_err(|Trouble(what)| what)?;
+    let library = library_of(library)?;
+    let stage = Stage::new().map_err(said)?;
     let seen = match (hazard.meet)(&library, &stage) {
         Ok(seen) => seen,
         Err(Refusal::Stage(what)) => return Err(what.into()),

@@ -152,6 +152,10 @@ pub(crate) struct Subprocess(subprocess::Job);
 
 impl Subprocess {
     pub(crate) fn start(order: Order) -> Answer<Box<dyn Subject>> {
+        boxed(Subprocess::new(order)?)
+    }
+
+    pub(crate) fn new(order: Order) -> Answer<Subprocess> {
         use subprocess::ExecExt;
         let mut exec = subprocess::Exec::cmd(&order.program).args(&order.args);
         exec = exec.stdout(subprocess::Redirection::Null).stderr(subprocess::Redirection::Null);
@@ -162,7 +166,7 @@ impl Subprocess {
         };
         let exec = if order.leads_group { exec.setpgid() } else { exec };
         let exec = if let Some(user) = order.user { exec.setgid(user).setuid(user) } else { exec };
-        boxed(Subprocess(exec.start()?))
+        Ok(Subprocess(exec.start()?))
     }
 
     pub(crate) fn output(command: Command) -> Answer<Vec<u8>> {
@@ -201,18 +205,22 @@ impl Subject for Subprocess {
 }
 
 pub(crate) struct Wrapped {
-    child: Box<dyn process_wrap::std::ChildWrapper>,
+    pub(crate) child: Box<dyn process_wrap::std::ChildWrapper>,
     leads_group: bool,
 }
 
 impl Wrapped {
-    pub(crate) fn start(mut order: Order) -> Answer<Box<dyn Subject>> {
+    pub(crate) fn start(order: Order) -> Answer<Box<dyn Subject>> {
+        boxed(Wrapped::new(order)?)
+    }
+
+    pub(crate) fn new(mut order: Order) -> Answer<Wrapped> {
         let leads_group = std::mem::take(&mut order.leads_group);
         let mut command = process_wrap::std::CommandWrap::from(order.for_std());
         if leads_group {
             command.wrap(process_wrap::std::ProcessGroup::leader());
         }
-        boxed(Wrapped { child: command.spawn()?, leads_group })
+        Ok(Wrapped { child: command.spawn()?, leads_group })
     }
 
     pub(crate) fn output(mut command: Command) -> Answer<Vec<u8>> {

@@ -138,9 +138,11 @@ pub(crate) fn write(cells: &[Cell], Day { date, versions }: &Day, path: &Path) -
         "# Hazards\n\nThe dangers that users of processes do not see, tried on {date} with {}. Made by `cargo xtask hazards --write \
          docs/hazards.md`, which fails if a cell of steadfast's is neither safe nor an honest error.\n\n\
          *safe*: the truth, and nobody else was touched. *error*: it says that it cannot tell. *wrong answer*: it says what is not so, \
-         panics, does not return in {} seconds, or cannot go on. *stranger hit*: it killed, or took the status of, a process that it was not asked \
-         about. –: it does not offer that. command-group has no column: it signals a group by the same killpg(2) as process-wrap, its \
-         successor.\n\n",
+         panics, does not return in {} seconds, cannot go on, or what it was to end lives on and no call says so. *stranger hit*: it killed, or took the \
+         status of, a process that it was not asked about. –: it does not offer that.\n\n\
+         A tree is asked of each that offers to end more than the one process, in the strongest way of its documentation. What only the \
+         documentation says is not told to a program. command-group has no column: it signals a group by the same killpg(2) as \
+         process-wrap, its successor.\n\n",
         versions.join(", "),
         PATIENCE.as_secs()
     );

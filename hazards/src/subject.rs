@@ -1,5 +1,6 @@
-//! What the hazards ask of a library: to start, find, signal and wait for a process.
+//! What the hazards ask of a library: to start, find, signal and wait for a process; to start a tree of them and to end it.
 
+use serde::{Deserialize, Serialize};
 use std::fmt::Display;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
@@ -73,6 +74,27 @@ pub(crate) trait Subject {
     fn wait_timeout(&mut self, _: Duration) -> Answer<Option<ExitStatus>> {
         Err(Refusal::NotOffered)
     }
+}
+
+/// A process and all that it starts, as a library holds them.
+pub(crate) trait Tree {
+    /// Of the process that was started.
+    fn pid(&self) -> i32;
+    /// For that process, and for so long: whether it has ended.
+    fn wait_timeout(&mut self, timeout: Duration) -> Answer<bool>;
+    /// Kills all, in the strongest way that is offered.
+    fn kill(&mut self) -> Answer<()>;
+    fn bond(&self) -> Bond;
+}
+
+/// What a tree is held together by, and what the library tells the program of it.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Bond {
+    pub(crate) by: String,
+    /// In its own words: that members can leave.
+    pub(crate) leaks: Option<String>,
+    /// In its own words: that members outlive their owner.
+    pub(crate) outlives: Option<String>,
 }
 
 pub(crate) type Answer<T> = Result<T, Refusal>;

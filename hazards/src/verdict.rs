@@ -16,7 +16,7 @@ pub(crate) enum Verdict {
     Safe,
     /// It says that it cannot tell or do it, and nobody else was touched.
     Error,
-    /// It says what is not so; it never returns; it panics; it cannot go on after it.
+    /// It says what is not so; it never returns; it panics; it cannot go on after it; what it was to end lives on, and no call says so.
     WrongAnswer,
     /// A process was touched that it was not asked about.
     StrangerHit,
