@@ -172,6 +172,12 @@ impl BackendJob for Whole {
     fn containment(&self) -> Containment {
         self.job.containment()
     }
+    fn lives_on(&self) -> Option<steadfast::Error> {
+        self.job.lives_on()
+    }
+    fn detach(&self) -> Result<()> {
+        self.job.detach()
+    }
     fn join(&self, attributes: &mut Attributes) -> Result<(), String> {
         self.job.join(attributes)
     }

@@ -19,6 +19,8 @@ mod input;
 mod interrupts;
 mod jobs;
 mod jobs_elsewhere;
+mod jobs_namespace;
+mod jobs_owner;
 mod jobs_tasks;
 mod late;
 mod leaks;
@@ -114,6 +116,8 @@ fn main() {
         interrupts::tests(),
         jobs::tests(),
         jobs_elsewhere::tests(),
+        jobs_namespace::tests(),
+        jobs_owner::tests(),
         jobs_tasks::tests(),
         late::tests(),
         leaks::tests(),

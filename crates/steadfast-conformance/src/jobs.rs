@@ -22,6 +22,7 @@ pub(crate) const PROMISES: &[Promise] = &[
     promise_if("job: a signal goes to each member", has_jobs, signal),
     promise_if("job: on_empty calls once nothing lives in it, and at once if that is so", has_jobs, on_empty),
     promise_if("job: dropped, it is killed; detached, it is not", has_jobs, dropped),
+    promise_if("job: whether it dies with its owner is said; asked to live on, it does not", has_jobs, owner),
     promise_if("job: handles of its members stay what they are", has_jobs, handles),
     promise_if("job: a plan that contradicts its containment is refused, and nothing is started", has_jobs, contradiction),
     promise_if("job: whoever is born while it is killed is killed too", has_jobs, births),
@@ -260,9 +261,31 @@ fn dropped(subject: &Subject) {
         assert!(actor.wait().unwrap().code().is_none());
         let job = job_by(subject, containment).unwrap();
         let actor = subject.act_in(&job, Act::Forever);
-        job.detach();
+        job.detach().unwrap();
         assert_eq!(actor.wait_timeout(Duration::from_millis(5)).unwrap(), None);
     });
+}
+
+fn owner(subject: &Subject) {
+    for containment in containments(subject) {
+        for dies in [true, false] {
+            let job = Job::new(&subject.backend, &JobPlan::new(containment).dies_with_us(dies)).unwrap();
+            match job.lives_on() {
+                None => assert!(dies && !containment.leaks(), "{job:?}"),
+                Some(error @ Error::JobLivesOn { containment: named, .. }) if named == containment => {
+                    assert!(error.to_string().contains("lives on when its owner is gone: "), "{error}");
+                }
+                Some(error) => panic!("{error:#?}"),
+            }
+            // It does not change what it is as long as the owner lives.
+            let actor = subject.act_in(&job, Act::Beget(Kin::Child));
+            assert_eq!(job.members().unwrap().len(), 2);
+            job.kill().unwrap();
+            until_empty(subject, &job);
+            assert!(actor.wait().unwrap().code().is_none());
+            job.detach().unwrap();
+        }
+    }
 }
 
 fn handles(subject: &Subject) {
@@ -313,6 +336,10 @@ fn births(subject: &Subject) {
                                 Err(Error::JobOver { .. }) => return born,
                                 // Killed in the middle of its start.
                                 Err(Error::Spawn { source: Errno::SRCH, .. }) => {}
+                                // Whoever is to kill it is held up, and there are as many by now as there may be.
+                                Err(Error::Spawn { source: Errno::AGAIN, .. }) => {
+                                    backend.clock().sleep_until(backend.clock().now() + Duration::from_micros(100));
+                                }
                                 Err(error) => panic!("{error}"),
                             }
                         }

@@ -21,6 +21,8 @@
 //! | [`BackendProcess::abandon`] | "a dropped child leaves no zombie" |
 //! | [`ProcessBackend::job`] | what a process starts could not be reached once it has ended |
 //! | [`BackendJob::containment`] | a user could not see who can leave the job |
+//! | [`BackendJob::lives_on`] | a job that outlives its killed owner would be taken for one that does not |
+//! | [`BackendJob::detach`] | a daemon could not be left behind by a job that dies with its owner |
 //! | [`BackendJob::join`] | a process could start others before it is in the job |
 //! | [`BackendJob::born`] | who is killed between its birth and its joining a group would be missed |
 //! | [`BackendJob::signal`] | a job that makes processes faster than they can be listed could not be killed |
@@ -38,7 +40,7 @@
 //! Removed: a call that waits and reaps at once, for a child with a single handle. It saved one system call of six.
 
 use crate::sync::Scheduler;
-use crate::{Attributes, Containment, Exit, JobPlan, JobUsage, Pid, Plan, Result, Signal};
+use crate::{Attributes, Containment, Error, Exit, JobPlan, JobUsage, Pid, Plan, Result, Signal};
 use std::any::Any;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -250,6 +252,15 @@ pub trait BackendProcess: Send + Sync {
 pub trait BackendJob: Send + Sync {
     /// What holds it together.
     fn containment(&self) -> Containment;
+
+    /// `None`: all members are killed when this process is gone: it has ended in whatever way, or executed another program. Otherwise why not.
+    fn lives_on(&self) -> Option<Error>;
+
+    /// Sees to it that the members live on when this process is gone.
+    ///
+    /// # Errors
+    /// What the system says; then they die with it.
+    fn detach(&self) -> Result<()>;
 
     /// Changes the attributes of a process that is about to be started, so that it is a member from its birth on.
     ///

@@ -125,6 +125,16 @@ pub enum Error {
         /// The errno of that call, if it returned one.
         errno: Option<Errno>,
     },
+    /// What lives in the job is not killed when this process is gone.
+    #[error("a job by {containment} lives on when its owner is gone: {why}")]
+    JobLivesOn {
+        /// What holds it together.
+        containment: Containment,
+        /// Which call failed on what, and how; or why nobody could see to it.
+        why: String,
+        /// The errno of that call, if it returned one.
+        errno: Option<Errno>,
+    },
     /// The backend cannot do this at all.
     #[error("the {backend} backend: {what}")]
     Unsupported {
@@ -198,6 +208,10 @@ impl fmt::Debug for Error {
                 f.debug_struct("SpawnTimedOut").field("program", program).field("limit", limit).finish()
             }
             Error::JobOver { containment } => f.debug_struct("JobOver").field("containment", containment).finish(),
+            Error::JobLivesOn { containment, why, errno } => {
+                let mut shown = f.debug_struct("JobLivesOn");
+                shown.field("containment", containment).field("why", why).field("errno", errno).finish()
+            }
             Error::NoContainment { containment, why, errno } => {
                 let mut shown = f.debug_struct("NoContainment");
                 shown.field("containment", containment).field("why", why).field("errno", errno).finish()
@@ -271,7 +285,7 @@ pub enum ErrorKind {
     SpawnTimedOut,
     /// [`Error::JobOver`]
     JobOver,
-    /// [`Error::Unsupported`], [`Error::Unavailable`] or [`Error::NoContainment`]
+    /// [`Error::Unsupported`], [`Error::Unavailable`], [`Error::NoContainment`] or [`Error::JobLivesOn`]
     Unsupported,
     /// [`Error::Unsuccessful`]
     Unsuccessful,
@@ -285,10 +299,21 @@ impl Error {
         Error::System { call, subject: format!("process {pid}"), source: errno }
     }
 
-    /// A job by process group cannot be frozen: for authors of a backend.
-    pub fn cannot_freeze_group() -> Error {
-        let what = "a process group cannot be frozen: send SIGSTOP and SIGCONT, or take a job by cgroup".into();
-        Error::Unsupported { backend: "group", what }
+    /// A job by this cannot be frozen: for authors of a backend.
+    pub fn cannot_freeze(containment: Containment) -> Error {
+        let what = "it cannot be frozen: send SIGSTOP and SIGCONT, or take a job by cgroup".into();
+        Error::Unsupported { backend: containment.name(), what }
+    }
+
+    /// A job by process group outlives its owner: for authors of a backend.
+    pub fn group_lives_on() -> Error {
+        let why = "nobody watches over a process group: take a stronger containment".into();
+        Error::JobLivesOn { containment: Containment::Group, why, errno: None }
+    }
+
+    /// It was asked for: for authors of a backend.
+    pub fn asked_to_live_on(containment: Containment) -> Error {
+        Error::JobLivesOn { containment, why: "that was asked for".into(), errno: None }
     }
 
     /// A backend has no jobs: for authors of one.
@@ -308,7 +333,9 @@ impl Error {
             Error::Spawn { .. } => ErrorKind::Spawn,
             Error::SpawnTimedOut { .. } => ErrorKind::SpawnTimedOut,
             Error::JobOver { .. } => ErrorKind::JobOver,
-            Error::Unsupported { .. } | Error::Unavailable { .. } | Error::NoContainment { .. } => ErrorKind::Unsupported,
+            Error::Unsupported { .. } | Error::Unavailable { .. } | Error::NoContainment { .. } | Error::JobLivesOn { .. } => {
+                ErrorKind::Unsupported
+            }
             Error::Unsuccessful { .. } => ErrorKind::Unsuccessful,
             Error::System { .. } => ErrorKind::System,
             Error::InvalidPid { .. }
@@ -324,7 +351,7 @@ impl Error {
         match self {
             Error::NoChild { .. } => Some(Errno::CHILD),
             Error::Spawn { source, .. } | Error::System { source, .. } => Some(*source),
-            Error::Unavailable { errno, .. } | Error::NoContainment { errno, .. } => *errno,
+            Error::Unavailable { errno, .. } | Error::NoContainment { errno, .. } | Error::JobLivesOn { errno, .. } => *errno,
             _ => None,
         }
     }

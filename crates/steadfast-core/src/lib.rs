@@ -46,8 +46,8 @@ pub use job::{Containment, Job, JobPlan, JobUsage};
 pub use pauses::Pauses;
 pub use pid::Pid;
 pub use plan::{
-    Attributes, Capability, Disposition, Hook, IdMap, Limit, Membership, MountPropagation, Namespaces, OnBirth, Plan,
-    PlanBuilder, PlanStdio, Resource, Scheduling, SignalSet,
+    Attributes, Capability, Disposition, EnterNamespaces, Hook, IdMap, Limit, Membership, MountPropagation, Namespaces, OnBirth,
+    Plan, PlanBuilder, PlanStdio, Resource, Scheduling, SignalSet,
 };
 pub use process::{Ended, Lent, Process, Started, Starting, Watcher};
 pub use signal::Signal;

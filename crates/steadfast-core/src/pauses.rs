@@ -19,9 +19,16 @@ impl Pauses {
 
     /// Sleeps for the next one, and not beyond the deadline.
     pub fn sleep(&mut self, clock: &dyn Clock, deadline: Option<Instant>) {
-        let end = clock.now() + self.next;
-        clock.sleep_until(deadline.map_or(end, |deadline| deadline.min(end)));
+        let pause = self.next(clock, deadline);
+        clock.sleep_until(clock.now() + pause);
+    }
+
+    /// How long the next one is, for who sleeps by himself; not beyond the deadline.
+    pub fn next(&mut self, clock: &dyn Clock, deadline: Option<Instant>) -> Duration {
+        let left = deadline.map_or(self.next, |deadline| deadline.saturating_duration_since(clock.now()));
+        let pause = left.min(self.next);
         self.next = (self.next * 2).min(self.longest);
+        pause
     }
 }
 

@@ -32,6 +32,12 @@ impl BackendJob for Place {
     fn containment(&self) -> Containment {
         Containment::Cgroup
     }
+    fn lives_on(&self) -> Option<Error> {
+        None
+    }
+    fn detach(&self) -> Result<()> {
+        Ok(())
+    }
     fn join(&self, _: &mut Attributes) -> Result<(), String> {
         Ok(())
     }

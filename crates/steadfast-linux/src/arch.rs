@@ -1,5 +1,6 @@
 //! What differs by architecture, and the only file where it may: `clone3` with a stack of its own for the child, which no C
-//! library offers; system calls that leave errno alone; and the numbers of the calls that came in a second width.
+//! library offers; system calls that leave errno alone; the numbers of the calls that came in a second width; and the program of a keeper
+//! (`job/keeper.rs`).
 
 use std::ffi::{c_long, c_void};
 
@@ -190,5 +191,242 @@ cfg_if::cfg_if! {
         pub(crate) const SYS_SETRESUID: libc::c_long = libc::SYS_setresuid;
         pub(crate) const SYS_SETRESGID: libc::c_long = libc::SYS_setresgid;
         pub(crate) const SYS_SETGROUPS: libc::c_long = libc::SYS_setgroups;
+    }
+}
+
+cfg_if::cfg_if! {
+    if #[cfg(target_arch = "x86_64")] {
+        // The text of the program that `job/keeper.rs` puts into an image of its own; here it is data. In C:
+        //
+        //     prctl(PR_SET_NAME, duty->name);
+        //     do {
+        //         copy = duty->poll;
+        //         answer = ppoll(copy, 2, duty->timeout, NULL, 8);
+        //     } while (answer == -EINTR || (answer == 0 && kill(duty->owner, 0) != -ESRCH));
+        //     if (answer < 0) exit(1);
+        //     if (copy[0].revents & POLLIN && read(0, &byte, 1) == 1) {
+        //         do if (byte != 2) exit(0); while (read(0, &byte, 1) == 1);
+        //         while (kill(-1, 0) != -ESRCH) nanosleep(duty->period, NULL);
+        //         exit(0);
+        //     }
+        //     write(2, duty->order, 1);
+        //     unlinkat(3, duty->dir, AT_REMOVEDIR);
+        //     exit(0);
+        std::arch::global_asm!(
+            ".pushsection .rodata.steadfast_keeper, \"a\", @progbits",
+            ".hidden steadfast_keeper_begin",
+            ".globl steadfast_keeper_begin",
+            ".hidden steadfast_keeper_end",
+            ".globl steadfast_keeper_end",
+            "steadfast_keeper_begin:",
+            "mov ebx, 0x200080",
+            "mov eax, 157",                // prctl
+            "mov edi, 15",
+            "lea rsi, [rbx + 48]",
+            "xor edx, edx",
+            "xor r10d, r10d",
+            "xor r8d, r8d",
+            "syscall",
+            "sub rsp, 32",
+            "2:",
+            "mov rax, [rbx]",
+            "mov [rsp], rax",
+            "mov rax, [rbx + 8]",
+            "mov [rsp + 8], rax",
+            "mov eax, 271",                // ppoll
+            "mov rdi, rsp",
+            "mov esi, 2",
+            "mov rdx, [rbx + 16]",
+            "xor r10d, r10d",
+            "mov r8d, 8",
+            "syscall",
+            "cmp rax, -4",
+            "je 2b",
+            "mov edi, 1",
+            "test rax, rax",
+            "js 5f",
+            "jnz 3f",
+            "mov eax, 62",                 // kill
+            "mov edi, [rbx + 24]",
+            "xor esi, esi",
+            "syscall",
+            "cmp rax, -3",
+            "jne 2b",
+            "jmp 4f",
+            "3:",
+            "test byte ptr [rsp + 6], 1",
+            "jz 4f",
+            "xor eax, eax",                // read
+            "xor edi, edi",
+            "lea rsi, [rsp + 16]",
+            "mov edx, 1",
+            "syscall",
+            "cmp rax, 1",
+            "jne 4f",
+            "6:",
+            "cmp byte ptr [rsp + 16], 2",
+            "jne 7f",
+            "xor eax, eax",                // read
+            "xor edi, edi",
+            "lea rsi, [rsp + 16]",
+            "mov edx, 1",
+            "syscall",
+            "cmp rax, 1",
+            "je 6b",
+            "8:",
+            "mov eax, 62",                 // kill
+            "mov rdi, -1",
+            "xor esi, esi",
+            "syscall",
+            "cmp rax, -3",
+            "je 7f",
+            "mov eax, 35",                 // nanosleep
+            "lea rdi, [rbx + 32]",
+            "xor esi, esi",
+            "syscall",
+            "jmp 8b",
+            "4:",
+            "mov eax, 1",                  // write
+            "mov edi, 2",
+            "lea rsi, [rbx + 28]",
+            "mov edx, 1",
+            "syscall",
+            "mov eax, 263",                // unlinkat
+            "mov edi, 3",
+            "lea rsi, [rbx + 64]",
+            "mov edx, 0x200",
+            "syscall",
+            "7:",
+            "xor edi, edi",
+            "5:",
+            "mov eax, 231",                // exit_group
+            "syscall",
+            "ud2",
+            "steadfast_keeper_end:",
+            ".popsection",
+        );
+        pub(crate) const ELF_MACHINE: u16 = 62;
+    } else if #[cfg(target_arch = "aarch64")] {
+        // As on x86_64.
+        std::arch::global_asm!(
+            ".pushsection .rodata.steadfast_keeper, \"a\", @progbits",
+            ".hidden steadfast_keeper_begin",
+            ".globl steadfast_keeper_begin",
+            ".hidden steadfast_keeper_end",
+            ".globl steadfast_keeper_end",
+            ".balign 4",
+            "steadfast_keeper_begin:",
+            "movz x19, #0x0080",
+            "movk x19, #0x20, lsl #16",
+            "mov x8, #167",                // prctl
+            "mov x0, #15",
+            "add x1, x19, #48",
+            "mov x2, #0",
+            "mov x3, #0",
+            "mov x4, #0",
+            "svc #0",
+            "sub sp, sp, #32",
+            "2:",
+            "ldp x0, x1, [x19]",
+            "stp x0, x1, [sp]",
+            "mov x8, #73",                 // ppoll
+            "mov x0, sp",
+            "mov x1, #2",
+            "ldr x2, [x19, #16]",
+            "mov x3, #0",
+            "mov x4, #8",
+            "svc #0",
+            "cmn x0, #4",
+            "b.eq 2b",
+            "mov x9, #1",
+            "cmp x0, #0",
+            "b.lt 5f",
+            "b.ne 3f",
+            "mov x8, #129",                // kill
+            "ldrsw x0, [x19, #24]",
+            "mov x1, #0",
+            "svc #0",
+            "cmn x0, #3",
+            "b.ne 2b",
+            "b 4f",
+            "3:",
+            "ldrb w0, [sp, #6]",
+            "tbz w0, #0, 4f",
+            "mov x8, #63",                 // read
+            "mov x0, #0",
+            "add x1, sp, #16",
+            "mov x2, #1",
+            "svc #0",
+            "cmp x0, #1",
+            "b.ne 4f",
+            "6:",
+            "ldrb w0, [sp, #16]",
+            "cmp w0, #2",
+            "b.ne 7f",
+            "mov x8, #63",                 // read
+            "mov x0, #0",
+            "add x1, sp, #16",
+            "mov x2, #1",
+            "svc #0",
+            "cmp x0, #1",
+            "b.eq 6b",
+            "8:",
+            "mov x8, #129",                // kill
+            "mov x0, #-1",
+            "mov x1, #0",
+            "svc #0",
+            "cmn x0, #3",
+            "b.eq 7f",
+            "mov x8, #101",                // nanosleep
+            "add x0, x19, #32",
+            "mov x1, #0",
+            "svc #0",
+            "b 8b",
+            "4:",
+            "mov x8, #64",                 // write
+            "mov x0, #2",
+            "add x1, x19, #28",
+            "mov x2, #1",
+            "svc #0",
+            "mov x8, #35",                 // unlinkat
+            "mov x0, #3",
+            "add x1, x19, #64",
+            "mov x2, #0x200",
+            "svc #0",
+            "7:",
+            "mov x9, #0",
+            "5:",
+            "mov x8, #94",                 // exit_group
+            "mov x0, x9",
+            "svc #0",
+            "brk #1",
+            "steadfast_keeper_end:",
+            ".popsection",
+        );
+        pub(crate) const ELF_MACHINE: u16 = 183;
+    }
+}
+
+cfg_if::cfg_if! {
+    if #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))] {
+        unsafe extern "C" {
+            static steadfast_keeper_begin: u8;
+            static steadfast_keeper_end: u8;
+        }
+
+        /// The instructions above, for an image that has its duty at 0x200080.
+        pub(crate) fn keeper_text() -> Option<&'static [u8]> {
+            let (begin, end) = (&raw const steadfast_keeper_begin, &raw const steadfast_keeper_end);
+            let length = end.addr() - begin.addr();
+            // SAFETY: the two labels stand before and behind the bytes above, which are in memory that is never written.
+            Some(unsafe { std::slice::from_raw_parts(begin, length) })
+        }
+    } else {
+        pub(crate) const ELF_MACHINE: u16 = 0;
+
+        /// Not written for this architecture.
+        pub(crate) fn keeper_text() -> Option<&'static [u8]> {
+            None
+        }
     }
 }

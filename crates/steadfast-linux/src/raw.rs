@@ -107,6 +107,16 @@ pub(crate) fn set_signal_mask(mask: SignalSet) -> SignalSet {
     old
 }
 
+/// This thread's signal mask.
+pub(crate) fn signal_mask() -> SignalSet {
+    let mut mask: SignalSet = 0;
+    let none = std::ptr::null::<SignalSet>();
+    // SAFETY: no new mask; room for the 8 bytes that the size argument says.
+    let answer = unsafe { syscall!(libc::SYS_rt_sigprocmask, libc::SIG_BLOCK, none, &raw mut mask, size_of::<SignalSet>()) };
+    debug_assert!(answer.is_ok());
+    mask
+}
+
 /// Reads a signal's disposition and, if `new` is given, sets it.
 pub(crate) fn sigaction(signal: c_int, new: Option<&KernelSigaction>) -> Result<KernelSigaction, Errno> {
     let mut old = KernelSigaction::default();

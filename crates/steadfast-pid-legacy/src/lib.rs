@@ -103,6 +103,6 @@ impl ProcessBackend for PidLegacyBackend {
     }
 
     fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {
-        steadfast_linux::job(plan)
+        steadfast_linux::job(plan, WantPidfd::No)
     }
 }

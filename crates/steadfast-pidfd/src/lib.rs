@@ -71,7 +71,7 @@ impl ProcessBackend for PidfdBackend {
     }
 
     fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {
-        steadfast_linux::job(plan)
+        steadfast_linux::job(plan, WantPidfd::Yes)
     }
 }
 

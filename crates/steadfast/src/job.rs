@@ -40,7 +40,12 @@ use steadfast_core::{Containment, Error, JobPlan, JobUsage, Membership, Result, 
 /// # What it answers in each state
 /// A job is Open, Killed or Empty; the table stands at [`backend::Job`](crate::backend::Job). All methods take `&self`: share it between threads.
 ///
-/// If this process is killed, its jobs' processes live on. The cgroup of such a job is removed by the next program that makes a job beside it.
+/// # When this process is gone
+/// Whatever has ended it, `SIGKILL` and want of memory included, and also if it has executed another program in its place: what lives in its jobs is
+/// killed, if their containment can see to that. [`lives_on`](Job::lives_on) says why it cannot; who insists
+/// ([`dies_with_us`](JobBuilder::dies_with_us)) gets that as an error. What is to live on is [detached](Job::detach).
+///
+/// The cgroup that is left empty is removed by the next program that makes a job beside it.
 pub struct Job {
     job: steadfast_core::Job,
     why_not_more: Vec<(Containment, Error)>,
@@ -189,9 +194,25 @@ impl Job {
         self.job.usage()
     }
 
-    /// Gives it up without killing it: its members live on, and nobody can reach them as one any more.
-    pub fn detach(self) {
-        self.job.detach();
+    /// Why its members live on when this process is gone; `None`: they are killed then.
+    ///
+    /// A cgroup is killed by a keeper: a process of a few kilobytes, started with the first job, one for all of them. It is not a child of this process, and
+    /// `ps` shows it as `steadfast-keeper`. If somebody kills it, the next job that is made brings another. A process that this one has forked, and
+    /// that has not executed a program, delays what an exec of this process does, until it ends; not what its death does.
+    pub fn lives_on(&self) -> Option<Error> {
+        self.job.lives_on()
+    }
+
+    /// Gives it up without killing it: its members live on, also when this process is gone, and nobody can reach them as one any more. A job that was
+    /// killed stays killed.
+    ///
+    /// The members of a cgroup that dies with this process are frozen for that, and moved to another one, some milliseconds for each; cgroups that they have
+    /// made beneath it stay behind. Make a job that is to live on with [`dies_with_us(false)`](JobBuilder::dies_with_us), and there is nothing to be moved.
+    ///
+    /// # Errors
+    /// [`Error::System`] if they cannot be moved: it is given up, and they die with this process.
+    pub fn detach(self) -> Result<()> {
+        self.job.detach()
     }
 
     /// The system on which it was made.
@@ -231,6 +252,7 @@ impl fmt::Debug for Job {
 pub struct JobBuilder {
     containment: Option<Containment>,
     parent: Option<PathBuf>,
+    dies_with_us: Option<bool>,
 }
 
 impl JobBuilder {
@@ -256,10 +278,27 @@ impl JobBuilder {
         self
     }
 
+    /// Whether what lives in it is killed when this process is gone. By default it is, if that can be had; with `true` the job is made only
+    /// if it can, with `false` it lives on.
+    ///
+    /// ```
+    /// use steadfast::{Error, Job};
+    /// match Job::builder().dies_with_us(true).build() {
+    ///     Ok(job) => assert!(job.lives_on().is_none()),
+    ///     Err(error @ Error::JobLivesOn { .. }) => println!("{error}"),
+    ///     Err(error) => return Err(error),
+    /// }
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn dies_with_us(mut self, dies: bool) -> JobBuilder {
+        self.dies_with_us = Some(dies);
+        self
+    }
+
     /// Makes the job on the current system.
     ///
     /// # Errors
-    /// As [`Job::new`]; [`Error::NoContainment`] if what was insisted on cannot be had.
+    /// As [`Job::new`]; [`Error::NoContainment`] or [`Error::JobLivesOn`] if what was insisted on cannot be had.
     pub fn build(&self) -> Result<Job> {
         self.build_on(&System::current()?)
     }
@@ -270,9 +309,18 @@ impl JobBuilder {
         let wanted = insisted.as_ref().map_or(&all[..], std::slice::from_ref);
         let mut why_not_more = Vec::new();
         for containment in wanted {
-            let plan = JobPlan::new(*containment).parent(self.parent.clone());
+            if insisted.is_none() && containment.is_noticed() {
+                let why = "its processes would be numbered otherwise than this one sees them: ask for it by name".into();
+                why_not_more.push((*containment, Error::NoContainment { containment: *containment, why, errno: None }));
+                continue;
+            }
+            let plan = JobPlan::new(*containment).parent(self.parent.clone()).dies_with_us(self.dies_with_us.unwrap_or(true));
             match steadfast_core::Job::new(system.backend(), &plan) {
-                Ok(job) => return Ok(Job { job, why_not_more }),
+                Ok(job) => match job.lives_on().filter(|_| self.dies_with_us == Some(true)) {
+                    None => return Ok(Job { job, why_not_more }),
+                    // A weaker one may see to it all the same.
+                    Some(error) => why_not_more.push((*containment, error)),
+                },
                 Err(error @ Error::NoContainment { .. }) => why_not_more.push((*containment, error)),
                 Err(error) => return Err(error),
             }

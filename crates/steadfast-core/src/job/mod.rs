@@ -180,11 +180,26 @@ impl Job {
         self.inner.place.usage()
     }
 
-    /// Gives it up without killing it: its members live on, and nobody can reach them as one any more.
-    pub fn detach(self) {
-        if self.inner.is_here() {
-            self.inner.lock().is_detached = true;
+    /// Why its members live on when this process is gone; `None`: they are killed then.
+    pub fn lives_on(&self) -> Option<Error> {
+        self.inner.place.lives_on()
+    }
+
+    /// Gives it up without killing it: its members live on, also when this process is gone, and nobody can reach them as one any more. A job that was
+    /// killed stays killed.
+    ///
+    /// # Errors
+    /// As [`BackendJob::detach`]: it is given up, and its members die with this process.
+    pub fn detach(self) -> Result<()> {
+        if !self.inner.is_here() {
+            return Ok(());
         }
+        let phase = {
+            let mut state = self.inner.lock();
+            state.is_detached = true;
+            state.phase
+        };
+        if phase == Phase::Open { self.inner.place.detach() } else { Ok(()) }
     }
 }
 

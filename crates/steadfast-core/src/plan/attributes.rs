@@ -59,6 +59,8 @@ pub struct Attributes {
     pub gid_map: Vec<IdMap>,
     /// Leaves setgroups(2) allowed in the new user namespace, which takes privileges.
     pub allow_setgroups: bool,
+    /// Namespaces of others that it is born into. What a job by namespace has put there.
+    pub enter: Option<Arc<EnterNamespaces>>,
     /// The directory of a cgroup to be born in (`CLONE_INTO_CGROUP`) or to join.
     pub cgroup: Option<Arc<OwnedFd>>,
     /// What a job of a simulation has made for it to be born in. Only the backend that has made it knows its type.
@@ -90,6 +92,8 @@ pub struct Attributes {
     pub dispositions: Vec<(Signal, Disposition)>,
     /// The signal that it gets when its parent dies (`PR_SET_PDEATHSIG`).
     pub parent_death_signal: Option<Signal>,
+    /// It is killed when the caller's process is gone: has ended in whatever way, or executes another program.
+    pub dies_with_us: bool,
     /// It is traced by its parent (`PTRACE_TRACEME`).
     pub trace_me: bool,
 
@@ -101,6 +105,16 @@ pub struct Attributes {
     pub hooks: Vec<Hook>,
 }
 
+/// Namespaces that exist, each by a descriptor (namespaces(7)).
+#[derive(Debug)]
+#[allow(clippy::exhaustive_structs, reason = "it is made and taken apart by backends")]
+pub struct EnterNamespaces {
+    /// The PID namespace that it is born into.
+    pub pid: OwnedFd,
+    /// The user namespace in which the caller may do that, if it may not in its own.
+    pub user: Option<OwnedFd>,
+}
+
 /// (A lazy lock that another thread was just filling at a fork(2) would be shut for ever in the child.)
 static NONE: OnceBox<Attributes> = OnceBox::new();
 
@@ -108,6 +122,11 @@ impl Attributes {
     /// Those of the caller, all of them: one for everybody, so that a plan without any costs nothing.
     pub fn none() -> &'static Attributes {
         NONE.get_or_init(Box::default)
+    }
+
+    /// The signal that it gets when its parent dies, whichever setting asks for one.
+    pub fn death_signal(&self) -> Option<Signal> {
+        if self.dies_with_us { Some(Signal::KILL) } else { self.parent_death_signal }
     }
 
     /// Puts it into a process group that is a job: for authors of a backend ([`BackendJob::join`](crate::BackendJob::join)).
@@ -125,8 +144,8 @@ impl Attributes {
         Ok(())
     }
 
-    /// Whether it is to be in another cgroup, perhaps, and is as the caller in all else.
-    pub fn are_of_a_cgroup_alone(&self) -> bool {
+    /// Whether it is to be born into another cgroup or namespace, perhaps, and is as the caller in all else.
+    pub fn are_of_a_job_alone(&self) -> bool {
         // Without `..`, so that a new attribute is not forgotten here.
         let Attributes {
             uid: None,
@@ -149,6 +168,7 @@ impl Attributes {
             uid_map,
             gid_map,
             allow_setgroups: false,
+            enter: _,
             cgroup: _,
             member_of: None,
             fds,
@@ -163,6 +183,7 @@ impl Attributes {
             signal_mask: None,
             dispositions,
             parent_death_signal: None,
+            dies_with_us: false,
             trace_me: false,
             pid_variable: None,
             executable: None,

@@ -46,6 +46,16 @@ fn pair(a: &Attributes) -> Option<String> {
             "either new supplementary groups or the caller's: drop one",
         ),
         (
+            a.dies_with_us && a.parent_death_signal.is_some(),
+            "dies_with_us and parent_death_signal",
+            "there is one such signal, and SIGKILL is it: drop one",
+        ),
+        (
+            a.dies_with_us && a.trace_me,
+            "dies_with_us and trace_me",
+            "it is started by a thread of its own, which traces nobody: drop one",
+        ),
+        (
             a.current_dir_fd.is_some() && a.chroot.is_some(),
             "current_dir_fd and chroot",
             "a directory from outside leads out of the new root: use current_dir with a path inside",
@@ -168,6 +178,11 @@ mod tests {
             (Attributes { detach_terminal: true, foreground: Some(null()), ..base() }, &["detach_terminal", "foreground"]),
             (Attributes { groups: Some(vec![]), keep_groups: true, ..base() }, &["groups", "keep_groups"]),
             (Attributes { chroot: Some("/".into()), current_dir_fd: Some(null()), ..base() }, &["chroot", "current_dir_fd"]),
+            (
+                Attributes { dies_with_us: true, parent_death_signal: Some(Signal::HUP), ..base() },
+                &["dies_with_us", "parent_death_signal"],
+            ),
+            (Attributes { dies_with_us: true, trace_me: true, ..base() }, &["dies_with_us", "trace_me"]),
             (Attributes { uid_map: vec![user], ..base() }, &["uid_map", "Namespaces::USER"]),
             (
                 Attributes { gid_map: vec![user], groups: Some(vec![]), namespaces: Namespaces::USER, ..base() },

@@ -5,7 +5,7 @@ mod conflicts;
 mod membership;
 mod values;
 
-pub use attributes::{Attributes, Hook};
+pub use attributes::{Attributes, EnterNamespaces, Hook};
 pub use membership::{Membership, OnBirth};
 pub use values::{Capability, Disposition, IdMap, Limit, MountPropagation, Namespaces, Resource, Scheduling, SignalSet};
 

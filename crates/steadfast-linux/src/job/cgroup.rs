@@ -4,11 +4,12 @@
 //! upstream in 2026-08).
 
 use super::events::{Line, says, value};
-use super::place::{DIRECTORY, Leaf, Obstacle, directories};
+use super::place::{DIRECTORY, Leaf, directories};
 use super::watch;
 use crate::clock::{SystemClock, timespec};
 use crate::file::{errno, open_at, read_at, write_at};
 use crate::fork::generation;
+use crate::spawn::WantPidfd;
 use rustix::event::{PollFd, PollFlags, poll};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -22,6 +23,11 @@ use steadfast_core::{
 const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_millis(50);
 
+/// For the freezer, while a job is detached.
+const FREEZING: Duration = Duration::from_secs(1);
+/// How often members are listed then: those that cannot be frozen may have children meanwhile.
+const MOVES: usize = 64;
+
 pub(super) struct CgroupJob {
     /// `None` once it is handed over to the background.
     leaf: Option<Leaf>,
@@ -31,8 +37,8 @@ pub(super) struct CgroupJob {
 }
 
 impl CgroupJob {
-    pub(super) fn new(parent: Option<&Path>) -> Result<CgroupJob> {
-        let leaf = Leaf::new(parent).map_err(Obstacle::into_error)?;
+    pub(super) fn new(parent: Option<&Path>, dies_with_us: bool, want: WantPidfd) -> Result<CgroupJob> {
+        let leaf = Leaf::new(parent, dies_with_us.then_some(want))?;
         Ok(CgroupJob { kills: leaf.has("cgroup.kill"), leaf: Some(leaf), generation: generation() })
     }
 
@@ -59,6 +65,24 @@ impl CgroupJob {
 
     fn write(&self, file: &str, text: &[u8]) -> Result<(), Errno> {
         write_at(&self.leaf().dir, file, text)
+    }
+
+    fn move_to(&self, next: &Leaf) -> Result<()> {
+        let failed =
+            |source| Error::System { call: "write", subject: next.path().join("cgroup.procs").display().to_string(), source };
+        for _ in 0..MOVES {
+            let members = self.members()?;
+            if members.is_empty() {
+                return Ok(());
+            }
+            for member in members {
+                match write_at(&next.dir, "cgroup.procs", member.to_string().as_bytes()) {
+                    Ok(()) | Err(Errno::SRCH) => {}
+                    Err(errno) => return Err(failed(errno)),
+                }
+            }
+        }
+        Err(failed(Errno::AGAIN))
     }
 
     fn set_frozen(&self, frozen: bool) -> Result<()> {
@@ -104,6 +128,26 @@ impl CgroupJob {
 impl BackendJob for CgroupJob {
     fn containment(&self) -> Containment {
         Containment::Cgroup
+    }
+
+    fn lives_on(&self) -> Option<Error> {
+        self.leaf().lives_on().cloned()
+    }
+
+    /// Who is in a cgroup that is killed cannot be left out, and so all of them move; frozen, for who is being born meanwhile would stay. Cgroups
+    /// that they have made beneath it are left behind.
+    fn detach(&self) -> Result<()> {
+        if self.leaf().lives_on().is_some() {
+            return Ok(());
+        }
+        let next = self.leaf().beside()?;
+        // One that cannot be frozen in this time has members that do nothing at the moment.
+        drop(self.freeze(Some(SystemClock.now() + FREEZING)));
+        let moved = self.move_to(&next);
+        // It is removed once nothing lives in it.
+        watch::remove(next);
+        drop(self.thaw());
+        moved
     }
 
     fn join(&self, attributes: &mut Attributes) -> Result<(), String> {

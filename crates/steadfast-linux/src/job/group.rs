@@ -87,6 +87,14 @@ impl BackendJob for GroupJob {
         Containment::Group
     }
 
+    fn lives_on(&self) -> Option<Error> {
+        Some(Error::group_lives_on())
+    }
+
+    fn detach(&self) -> Result<()> {
+        Ok(())
+    }
+
     fn join(&self, attributes: &mut Attributes) -> Result<(), String> {
         attributes.join_group(self.leader.as_raw())
     }
@@ -107,11 +115,11 @@ impl BackendJob for GroupJob {
     }
 
     fn freeze(&self, _: Option<Instant>) -> Result<bool> {
-        Err(Error::cannot_freeze_group())
+        Err(Error::cannot_freeze(Containment::Group))
     }
 
     fn thaw(&self) -> Result<()> {
-        Err(Error::cannot_freeze_group())
+        Err(Error::cannot_freeze(Containment::Group))
     }
 
     fn members(&self) -> Result<Vec<Pid>> {

@@ -5,28 +5,37 @@
 //! | `mod.rs` | [`job`] |
 //! | `place.rs` | in which cgroup ours are made, and what their names say; those whose owner is gone |
 //! | `cgroup.rs`, `events.rs` | a job in a cgroup of version 2; what the kernel says of it |
+//! | `namespace.rs` | a job in a PID namespace |
+//! | `keeper.rs`, `image.rs` | the process that kills what is left when its owner is gone, and its program |
 //! | `group.rs` | a job in a process group |
 //! | `watch.rs` | what happens when nothing lives in a job and nobody waits |
 
 mod cgroup;
 mod events;
 mod group;
+mod image;
+mod keeper;
+mod namespace;
 mod place;
 mod watch;
 
+use crate::spawn::WantPidfd;
 use cgroup::CgroupJob;
 use group::GroupJob;
+use namespace::NamespaceJob;
 use std::sync::Arc;
 use steadfast_core::{BackendJob, Containment, Error, JobPlan};
 
-/// Makes a job, held together by what the plan says.
+/// Makes a job, held together by what the plan says. With [`WantPidfd::No`] none is asked for, because that may be fatal.
 ///
 /// # Errors
 /// [`Error::NoContainment`] with the call, the path and the errno if that cannot be had here; [`Error::System`] for a failure of the moment.
-pub fn job(plan: &JobPlan) -> Result<Arc<dyn BackendJob>, Error> {
+pub fn job(plan: &JobPlan, want: WantPidfd) -> Result<Arc<dyn BackendJob>, Error> {
     watch::remove_stranded();
+    keeper::reap_retired();
     Ok(match plan.containment {
-        Containment::Cgroup => Arc::new(CgroupJob::new(plan.parent.as_deref())?),
+        Containment::Cgroup => Arc::new(CgroupJob::new(plan.parent.as_deref(), plan.dies_with_us, want)?),
+        Containment::Namespace if plan.parent.is_none() => Arc::new(NamespaceJob::new(plan.dies_with_us, want)?),
         Containment::Group => Arc::new(GroupJob::new()?),
         containment => {
             let why = "this version of steadfast does not know it".into();

@@ -1,21 +1,33 @@
-//! [`Place`]: the cgroup in which those of our jobs are made, and [`Leaf`], one of them.
+//! [`Place`]: the cgroup in which those of our jobs are made, and [`Leaf`], one of them. Longer than other files: with them come their names, and how
+//! they are found and removed again.
+//!
+//! | cgroup | whose |
+//! | --- | --- |
+//! | `<place>` | that of this process, or one that was named |
+//! | `<place>/steadfast-…` | a [`Roof`]: all jobs of one owner that die with it; or one job that lives on |
+//! | `<place>/steadfast-…/7` | a job that dies with its owner |
 //!
 //! The name of a leaf says whose it is: `steadfast-`, the PID namespace and the time namespace (by their inodes), the PID of the owner, its
 //! start time, and a number. So the next program to look there can tell that an owner is gone, and remove what it has left. A name of another
 //! namespace says nothing here: its PIDs and times are others, and it is left alone.
 
+use super::keeper::{Duty, Keeper};
 use crate::file::{errno, errno_of, open_at, read_at};
-use crate::fork::PerProcess;
+use crate::fork::{PerProcess, generation};
 use crate::kill::is_free;
+use crate::spawn::WantPidfd;
 use crate::stat::ProcStat;
 use rustix::fs::{self, Access, AtFlags, FileType, Mode, OFlags};
+use std::collections::HashMap;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use steadfast_core::{Containment, Errno, Error, Pid};
+
+type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A call that has failed, and on what.
 #[derive(Debug)]
@@ -55,25 +67,56 @@ impl fmt::Display for Obstacle {
     }
 }
 
-/// A cgroup in which leaves are made.
+/// A cgroup in which this process makes some.
 pub(super) struct Place {
     dir: OwnedFd,
     path: PathBuf,
-    /// What the names of this process's leaves begin with.
+    /// What the names of those begin with.
     prefix: String,
+    roof: Mutex<RoofState>,
+}
+
+enum RoofState {
+    NotYet,
+    There(Arc<Roof>),
+    /// Why there is none here.
+    No(Error),
+}
+
+/// A cgroup of this process's, beneath which are those of its jobs that die with it: a keeper kills them all by one write.
+struct Roof {
+    name: String,
+    dir: OwnedFd,
+    keeper: Mutex<Keeper>,
+    place: PlaceDir,
+}
+
+/// What is left to do in a place after the last job there.
+struct PlaceDir {
+    dir: OwnedFd,
+    prefix: String,
+    generation: u32,
 }
 
 /// A cgroup of a job's own.
 pub(super) struct Leaf {
     place: Arc<Place>,
+    /// `Err`: it lives on when this process is gone, and why.
+    roof: Result<Arc<Roof>, Box<Error>>,
     name: String,
     pub(super) dir: Arc<OwnedFd>,
     /// `cgroup.events`, kept open so that it can be read when no descriptor is left.
     pub(super) events: OwnedFd,
 }
 
-/// The one beneath our own cgroup, once it was found.
-static OWN: PerProcess<Mutex<Option<Arc<Place>>>> = PerProcess::new(Mutex::default);
+/// The one beneath our own cgroup, once it was found; and those that were named, while there are jobs in them.
+#[derive(Default)]
+struct Places {
+    own: Option<Arc<Place>>,
+    named: HashMap<PathBuf, Weak<Place>>,
+}
+
+static PLACES: PerProcess<Mutex<Places>> = PerProcess::new(Mutex::default);
 static LAST: AtomicU64 = AtomicU64::new(0);
 
 const EVENTS: &str = "cgroup.events";
@@ -83,25 +126,38 @@ const LOOK_EVERY: u64 = 256;
 
 pub(super) const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY);
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Leaf {
-    /// A new one, in the cgroup of this directory or in our own.
-    pub(super) fn new(parent: Option<&Path>) -> Result<Leaf, Obstacle> {
-        let place = match parent {
-            Some(dir) => Arc::new(Place::at(dir.to_owned())?),
-            None => Place::own()?,
-        };
-        match place.leaf() {
+    /// A new one, in the cgroup of this directory or in our own; with a keeper of this kind, or to live on when this process is gone.
+    pub(super) fn new(parent: Option<&Path>, keeper: Option<WantPidfd>) -> Result<Leaf> {
+        let place = Place::of(parent)?;
+        match place.leaf(keeper) {
             // We were moved, and the cgroup that was ours is removed.
-            Err(Obstacle { errno: Errno::NOENT, .. }) if parent.is_none() => {
-                *OWN.lock().unwrap_or_else(PoisonError::into_inner) = None;
-                Place::own()?.leaf()
+            Err(error) if parent.is_none() && error.errno() == Some(Errno::NOENT) => {
+                lock(&PLACES).own = None;
+                Place::of(None)?.leaf(keeper)
             }
             leaf => leaf,
         }
     }
 
+    /// Another one in the same place, for who lives on.
+    pub(super) fn beside(&self) -> Result<Leaf> {
+        self.place.leaf(None)
+    }
+
+    pub(super) fn lives_on(&self) -> Option<&Error> {
+        self.roof.as_ref().err().map(Box::as_ref)
+    }
+
     pub(super) fn path(&self) -> PathBuf {
-        self.place.path.join(&self.name)
+        match &self.roof {
+            Ok(roof) => self.place.path.join(&roof.name).join(&self.name),
+            Err(_) => self.place.path.join(&self.name),
+        }
     }
 
     /// `cgroup.events` once more: what was read through a descriptor is news to nobody else who polls it.
@@ -118,18 +174,31 @@ impl Leaf {
     /// # Errors
     /// `EBUSY` while something lives in it.
     pub(super) fn remove(&self) -> Result<(), Errno> {
-        remove(self.place.dir.as_fd(), &self.name, &self.place.prefix)
+        let dir = self.roof.as_ref().map_or(&self.place.dir, |roof| &roof.dir);
+        remove(dir.as_fd(), &self.name, &self.place.prefix)
     }
 }
 
 impl Place {
-    fn own() -> Result<Arc<Place>, Obstacle> {
-        let mut known = OWN.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(place) = &*known {
-            return Ok(Arc::clone(place));
+    /// The one that was named, or the one beneath our own cgroup.
+    fn of(named: Option<&Path>) -> Result<Arc<Place>> {
+        let mut known = lock(&PLACES);
+        let found = match named {
+            Some(path) => known.named.get(path).and_then(Weak::upgrade),
+            None => known.own.clone(),
+        };
+        if let Some(place) = found {
+            return Ok(place);
         }
-        let place = Arc::new(Place::at(own_cgroup()?)?);
-        *known = Some(Arc::clone(&place));
+        let path = named.map_or_else(own_cgroup, |path| Ok(path.to_owned()));
+        let place = Arc::new(path.and_then(Place::at).map_err(Obstacle::into_error)?);
+        match named {
+            Some(path) => {
+                known.named.retain(|_, place| place.strong_count() > 0);
+                known.named.insert(path.to_owned(), Arc::downgrade(&place));
+            }
+            None => known.own = Some(Arc::clone(&place)),
+        }
         Ok(place)
     }
 
@@ -144,44 +213,107 @@ impl Place {
         // before Linux 5.8 does not know, and may make fatal.
         let procs = open_at(&dir, "cgroup.procs", OFlags::WRONLY);
         procs.map_err(|errno| Obstacle::new("write", path.join("cgroup.procs"), errno))?;
-        let place = Place { dir, path, prefix: prefix()? };
+        let place = Place { dir, path, prefix: prefix()?, roof: Mutex::new(RoofState::NotYet) };
         place.remove_abandoned();
         Ok(place)
     }
 
-    fn leaf(self: &Arc<Self>) -> Result<Leaf, Obstacle> {
+    fn leaf(self: &Arc<Self>, keeper: Option<WantPidfd>) -> Result<Leaf> {
+        let roof = match keeper {
+            Some(want) => self.roof(want)?,
+            None => Err(Error::asked_to_live_on(Containment::Cgroup)),
+        };
+        let made = match &roof {
+            Ok(roof) => self.make(&roof.dir, &self.path.join(&roof.name), ""),
+            Err(_) => self.make(&self.dir, &self.path, &self.prefix),
+        };
+        let (name, dir) = made.map_err(Obstacle::into_error)?;
+        let leaf = |dir: OwnedFd| {
+            let path = || roof.as_ref().map_or(self.path.clone(), |roof| self.path.join(&roof.name)).join(&name);
+            let kind = read_at(&dir, "cgroup.type").map_err(|errno| Obstacle::new("read", path().join("cgroup.type"), errno))?;
+            if kind.trim_end() != "domain" {
+                return Err(Obstacle::new("start a process in", path(), Errno::OPNOTSUPP));
+            }
+            let events =
+                open_at(&dir, EVENTS, OFlags::RDONLY).map_err(|errno| Obstacle::new("open", path().join(EVENTS), errno))?;
+            Ok((Arc::new(dir), events))
+        };
+        match leaf(dir) {
+            Ok((dir, events)) => Ok(Leaf { place: Arc::clone(self), roof: roof.map_err(Box::new), name, dir, events }),
+            Err(obstacle) => {
+                let parent = roof.as_ref().map_or(&self.dir, |roof| &roof.dir);
+                _ = remove(parent.as_fd(), &name, &self.prefix);
+                Err(obstacle.into_error())
+            }
+        }
+    }
+
+    /// Makes a cgroup and opens it.
+    fn make(&self, parent: &OwnedFd, path: &Path, prefix: &str) -> Result<(String, OwnedFd), Obstacle> {
         loop {
             let number = LAST.fetch_add(1, Ordering::Relaxed);
             if number % LOOK_EVERY == LOOK_EVERY - 1 {
                 self.remove_abandoned();
             }
-            let name = format!("{}{number}", self.prefix);
-            match fs::mkdirat(&self.dir, &name, Mode::RWXU | Mode::RGRP | Mode::XGRP | Mode::ROTH | Mode::XOTH) {
+            let name = format!("{prefix}{number}");
+            match fs::mkdirat(parent, &name, Mode::RWXU | Mode::RGRP | Mode::XGRP | Mode::ROTH | Mode::XOTH) {
                 // Left by a program that executed us in its place: it had our PID and start time.
                 Err(rustix::io::Errno::EXIST) => continue,
-                Err(error) => return Err(Obstacle::new("mkdir", self.path.join(&name), errno(error))),
+                Err(error) => return Err(Obstacle::new("mkdir", path.join(&name), errno(error))),
                 Ok(()) => {}
             }
-            let opened = self.open(&name);
-            if opened.is_err() {
-                _ = remove(self.dir.as_fd(), &name, &self.prefix);
-            }
-            return opened;
+            return match open_at(parent, &name, DIRECTORY) {
+                Ok(dir) => Ok((name, dir)),
+                Err(errno) => {
+                    _ = remove(parent.as_fd(), &name, &self.prefix);
+                    Err(Obstacle::new("open", path.join(&name), errno))
+                }
+            };
         }
     }
 
-    fn open(self: &Arc<Self>, name: &str) -> Result<Leaf, Obstacle> {
-        let failed = |call, file: &str| {
-            let path = self.path.join(name).join(file);
-            move |errno| Obstacle::new(call, path, errno)
-        };
-        let dir = open_at(&self.dir, name, DIRECTORY).map_err(failed("open", ""))?;
-        let kind = read_at(&dir, "cgroup.type").map_err(failed("read", "cgroup.type"))?;
-        if kind.trim_end() != "domain" {
-            return Err(failed("start a process in", "")(Errno::OPNOTSUPP));
+    /// The one in this place, with a keeper that is there; or why there is none.
+    ///
+    /// # Errors
+    /// A failure of the moment.
+    fn roof(&self, want: WantPidfd) -> Result<Result<Arc<Roof>, Error>> {
+        let mut state = lock(&self.roof);
+        match &*state {
+            RoofState::NotYet => {}
+            RoofState::No(error) => return Ok(Err(error.clone())),
+            RoofState::There(roof) => {
+                let mut keeper = lock(&roof.keeper);
+                if !keeper.is_there() {
+                    // Somebody has killed it.
+                    *keeper = roof.place.keeper(&roof.dir, &roof.name, want)?;
+                }
+                drop(keeper);
+                return Ok(Ok(Arc::clone(roof)));
+            }
         }
-        let events = open_at(&dir, EVENTS, OFlags::RDONLY).map_err(failed("open", EVENTS))?;
-        Ok(Leaf { place: Arc::clone(self), name: name.to_owned(), dir: Arc::new(dir), events })
+        let roof = self.raise(want);
+        match &roof {
+            Ok(roof) => *state = RoofState::There(Arc::clone(roof)),
+            Err(error) if error.errno().is_some_and(Errno::is_of_the_moment) => return Err(error.clone()),
+            // That none can be made at all is not for want of a keeper.
+            Err(error @ Error::NoContainment { .. }) => return Err(error.clone()),
+            Err(error) => *state = RoofState::No(error.clone()),
+        }
+        Ok(roof)
+    }
+
+    fn raise(&self, want: WantPidfd) -> Result<Arc<Roof>> {
+        let (name, dir) = self.make(&self.dir, &self.path, &self.prefix).map_err(Obstacle::into_error)?;
+        let copied = self.dir.try_clone().map_err(|error| Obstacle::new("fcntl", &self.path, errno_of(&error)).into_error());
+        let place = copied.map(|dir| PlaceDir { dir, prefix: self.prefix.clone(), generation: generation() });
+        let raised = place.and_then(|place| Ok((place.keeper(&dir, &name, want)?, place)));
+        match raised {
+            Ok((keeper, place)) => Ok(Arc::new(Roof { name, dir, keeper: Mutex::new(keeper), place })),
+            Err(error) => {
+                _ = remove(self.dir.as_fd(), &name, &self.prefix);
+                Err(error)
+            }
+        }
     }
 
     /// Removes the leaves of owners that are gone, as far as nothing lives in them.
@@ -193,6 +325,36 @@ impl Place {
                 // Refused while something lives there, or if it is another user's.
                 _ = remove(self.dir.as_fd(), name, &self.prefix);
             }
+        }
+    }
+}
+
+impl PlaceDir {
+    fn keeper(&self, roof: &OwnedFd, name: &str, want: WantPidfd) -> Result<Keeper> {
+        let kill = open_at(roof, "cgroup.kill", OFlags::WRONLY).map_err(|errno| match errno {
+            Errno::NOENT => {
+                let why = format!("open {name}/cgroup.kill: {errno}: it is there since Linux 5.14");
+                Error::JobLivesOn { containment: Containment::Cgroup, why, errno: Some(errno) }
+            }
+            source => Error::System { call: "open", subject: format!("{name}/cgroup.kill"), source },
+        })?;
+        let keeper = Keeper::new(&Duty::Kill { kill: kill.as_fd(), remove: (self.dir.as_fd(), name) }, want);
+        keeper.map_err(|(call, errno)| match errno.is_of_the_moment() {
+            true => Error::System { call, subject: "the keeper of jobs".into(), source: errno },
+            false => {
+                let why = format!("{call} for its keeper: {errno}");
+                Error::JobLivesOn { containment: Containment::Cgroup, why, errno: Some(errno) }
+            }
+        })
+    }
+}
+
+/// No job is in it any more. (That of our own cgroup is there until we are gone, and then its keeper removes it.)
+impl Drop for Roof {
+    fn drop(&mut self) {
+        // In the child of a fork(2) it is the parent's.
+        if self.place.generation == generation() {
+            _ = remove(self.place.dir.as_fd(), &self.name, &self.place.prefix);
         }
     }
 }

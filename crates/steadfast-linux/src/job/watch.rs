@@ -55,7 +55,8 @@ pub(super) fn tell(events: OwnedFd, tell: OnExit, job: Arc<dyn BackendJob>) -> R
 pub(super) fn remove(leaf: Leaf) {
     remove_stranded();
     if leaf.remove() != Err(Errno::BUSY) {
-        // One that it was in may have waited for that.
+        // One that it was in may have waited for that, and for what goes with it.
+        drop(leaf);
         return remove_stranded();
     }
     match says(leaf.events.as_fd(), Line::Empty) {
@@ -65,14 +66,25 @@ pub(super) fn remove(leaf: Leaf) {
             }
         }
         // It has ended in between; or there is the cgroup of another job in it, which goes first.
-        _ if leaf.remove() != Err(Errno::BUSY) => {}
+        _ if leaf.remove() != Err(Errno::BUSY) => {
+            drop(leaf);
+            remove_stranded();
+        }
         _ => lock(&STRANDED).push(leaf),
     }
 }
 
 /// Removes those for which there was no descriptor or thread, if nothing lives in them by now.
 pub(super) fn remove_stranded() {
-    lock(&STRANDED).retain(|leaf| leaf.remove() == Err(Errno::BUSY));
+    loop {
+        let mut stranded = lock(&STRANDED);
+        let before = stranded.len();
+        stranded.retain(|leaf| leaf.remove() == Err(Errno::BUSY));
+        // Those that went were perhaps in others.
+        if stranded.is_empty() || stranded.len() == before {
+            return;
+        }
+    }
 }
 
 /// Of a cgroup in which something lived when its file was last read: a change since then is reported.

@@ -211,7 +211,7 @@ fn await_maps(order: &Order) -> Result<(), Failure> {
 }
 
 fn parent_death_signal(order: &Order) -> Result<(), Failure> {
-    let Some(signal) = order.attributes().parent_death_signal else { return Ok(()) };
+    let Some(signal) = order.attributes().death_signal() else { return Ok(()) };
     prctl(libc::PR_SET_PDEATHSIG, signal.as_raw().into()).map_err(at(What::ParentDeathSignal))?;
     // It may have died before: then the signal will never come, unless we send it.
     let is_gone = match order.parent {

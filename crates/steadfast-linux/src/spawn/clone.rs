@@ -126,18 +126,18 @@ impl Born {
     }
 }
 
-/// Makes the child. With [`Pace::Suspended`] it has executed or exited by the time this returns; otherwise it goes on, and so do we.
+/// Makes the child, with these flags besides. With [`Pace::Suspended`] it has executed or exited by the time this returns; otherwise it goes on, and so do we.
 ///
 /// # Errors
 /// What the call says; `ENOSYS` if a filter's handler has answered for it, and nobody was born.
 ///
 /// # Safety
 /// The flight stays where it is until the child has left our memory. The child of [`Door::Fork`] has a copy.
-pub(super) unsafe fn make(door: Door, want: WantPidfd, pace: Pace, flight: &mut Flight) -> Result<Born, Errno> {
+pub(super) unsafe fn make(door: Door, want: WantPidfd, pace: Pace, extra: c_int, flight: &mut Flight) -> Result<Born, Errno> {
     let cgroup = flight.order.plan.attributes().cgroup.clone();
     if let (Door::Clone3, Some(cgroup)) = (door, &cgroup) {
         // SAFETY: as the caller promises.
-        match unsafe { make3(want, pace, flight, Some(cgroup.as_raw_fd())) } {
+        match unsafe { make3(want, pace, extra, flight, Some(cgroup.as_raw_fd())) } {
             // Before Linux 5.7, or not a cgroup of version 2: it can still be joined.
             Err(Errno::INVAL | Errno::TOOBIG | Errno::BADF | Errno::OPNOTSUPP) => {}
             answer => return answer,
@@ -146,9 +146,9 @@ pub(super) unsafe fn make(door: Door, want: WantPidfd, pace: Pace, flight: &mut 
     flight.order.join_cgroup = cgroup.is_some();
     if door == Door::Clone3 {
         // SAFETY: as the caller promises.
-        return unsafe { make3(want, pace, flight, None) };
+        return unsafe { make3(want, pace, extra, flight, None) };
     }
-    let mut flags = flight.order.plan.attributes().namespaces.as_raw() as c_int;
+    let mut flags = flight.order.plan.attributes().namespaces.as_raw() as c_int | extra;
     if door == Door::Clone {
         flags |= pace.flags();
     }
@@ -199,9 +199,9 @@ fn order_of(flight: *mut Flight) -> *mut c_void {
 
 /// # Safety
 /// As [`make`].
-unsafe fn make3(want: WantPidfd, pace: Pace, flight: &mut Flight, cgroup: Option<c_int>) -> Result<Born, Errno> {
+unsafe fn make3(want: WantPidfd, pace: Pace, extra: c_int, flight: &mut Flight, cgroup: Option<c_int>) -> Result<Born, Errno> {
     let mut pidfd: c_int = -1;
-    let mut flags = (pace.flags() | libc::CLONE_PARENT_SETTID) as u64 | raw::CLONE_CLEAR_SIGHAND;
+    let mut flags = (pace.flags() | extra | libc::CLONE_PARENT_SETTID) as u64 | raw::CLONE_CLEAR_SIGHAND;
     flags |= u64::from(flight.order.plan.attributes().namespaces.as_raw());
     if want == WantPidfd::Yes {
         flags |= libc::CLONE_PIDFD as u64;

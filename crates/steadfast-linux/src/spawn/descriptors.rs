@@ -45,6 +45,15 @@ impl Needed {
     }
 }
 
+/// In a child with a descriptor table of its own: closes all from this number on.
+pub(crate) fn close_from(first: c_uint) {
+    // Linux 5.9.
+    // SAFETY: no pointer; the descriptor table is the child's own.
+    if unsafe { raw::syscall!(libc::SYS_close_range, first, c_uint::MAX, 0) }.is_err() {
+        (first..most_descriptors(Limit::Hard)).for_each(|number| close(number as c_int));
+    }
+}
+
 impl Descriptors {
     /// `streams` are the sources of 0, 1 and 2; -1: leave it.
     pub(super) fn new(
@@ -143,11 +152,7 @@ impl Descriptors {
 
     /// In a child that is about to exit: closes everything, for the same reason.
     pub(super) fn close_all() {
-        // Linux 5.9.
-        // SAFETY: no pointer; the descriptor table is the child's own.
-        if unsafe { raw::syscall!(libc::SYS_close_range, 0, c_uint::MAX, 0) }.is_err() {
-            (0..most_descriptors(Limit::Hard)).for_each(|number| close(number as c_int));
-        }
+        close_from(0);
     }
 
     fn mark(&self, number: c_uint) {

@@ -30,6 +30,7 @@ mod clone;
 mod descriptors;
 mod dump;
 mod dumpable;
+mod enter;
 mod environ;
 mod flight;
 mod handover;
@@ -37,12 +38,15 @@ mod hook;
 mod image;
 mod maps;
 mod missing;
+mod parent;
 mod prepare;
 mod start;
 mod stdio;
 mod step;
 
 pub use clone::{Door, WantPidfd};
+pub(crate) use descriptors::close_from;
+pub(crate) use enter::in_namespaces;
 pub(crate) use flight::learnt;
 pub use flight::{Loan, SpawnWait, spawn_wait};
 pub use hook::{CommandExt, StdCommandExt};
@@ -80,6 +84,11 @@ pub fn spawn(plan: &Plan, want: WantPidfd, door: Door) -> Result<Child, Error> {
 /// child, zombie or descriptor is left then. [`Error::InvalidPlan`] for a descriptor that is to be the child's terminal, and is none; for a hook of
 /// an unknown type.
 pub fn start(plan: &Plan, want: WantPidfd, door: Door) -> Result<Start, Error> {
+    if plan.attributes().dies_with_us { parent::start(plan, want, door) } else { start_here(plan, want, door, None) }
+}
+
+/// With this thread for its parent. The signal mask is the one that it begins with, in place of this thread's.
+fn start_here(plan: &Plan, want: WantPidfd, door: Door, mask: Option<raw::SignalSet>) -> Result<Start, Error> {
     let a = plan.attributes();
     let failed = |stage, source| Error::Spawn { program: plan.program().to_owned(), stage, source };
     let clone_failed = |errno| failed(Stage::Clone, errno);
@@ -99,7 +108,7 @@ pub fn start(plan: &Plan, want: WantPidfd, door: Door) -> Result<Start, Error> {
     };
     let go = if maps::wanted(a) { Some(stdio::pipe().map_err(clone_failed)?) } else { None };
     // Where pidfds do not work, even to ask for one may be fatal.
-    let own_pidfd = match (a.parent_death_signal, want) {
+    let own_pidfd = match (a.death_signal(), want) {
         (Some(_), WantPidfd::Yes) => Pid::new(std::process::id() as i32).ok().and_then(|own| pidfd_open(own).ok()),
         _ => None,
     };
@@ -111,13 +120,13 @@ pub fn start(plan: &Plan, want: WantPidfd, door: Door) -> Result<Start, Error> {
 
     let mut order = Order {
         plan: plan.clone(),
-        plain: a.is_none() || a.are_of_a_cgroup_alone(),
+        plain: a.is_none() || a.are_of_a_job_alone(),
         prepared: Prepared::new(plan, streams.sources(), channel_number),
         unshare: a.unshare,
         mask: None,
         reset_handlers: door != Door::Clone3,
         join_cgroup: false,
-        parent: match (&own_pidfd, a.parent_death_signal) {
+        parent: match (&own_pidfd, a.death_signal()) {
             (_, None) => Parent::Whoever,
             (Some(pidfd), _) => Parent::Pidfd(pidfd.as_raw_fd()),
             (None, _) => Parent::Pid(std::process::id() as i32),
@@ -132,13 +141,12 @@ pub fn start(plan: &Plan, want: WantPidfd, door: Door) -> Result<Start, Error> {
     // a handler does to it what it would do to a program that has none; where the program is not to be as we are in that, they wait too.)
     let differs = !a.dispositions.is_empty() || a.signal_mask.is_some() || a.foreground.is_some();
     // Without a pidfd, a child that such a signal ended at once could not be told from one that was never born.
-    let blocks = door != Door::Clone3 || differs || want == WantPidfd::No;
-    if blocks {
-        order.mask = Some(raw::set_signal_mask(raw::ALL_BUT_SIGSYS));
-    }
-    let before = order.mask;
+    // While this thread is in another namespace for its children, no handler may make one.
+    let blocks = door != Door::Clone3 || differs || want == WantPidfd::No || a.enter.is_some();
+    let before = blocks.then(|| raw::set_signal_mask(raw::ALL_BUT_SIGSYS));
+    order.mask = mask.or(before);
     let flight = Flight::new(order, stack);
-    let make = |pace| {
+    let make_with = |pace, extra| {
         // SAFETY: from `Flight::new`, and until it has a child nobody else's.
         let flight = unsafe { &mut *flight.as_ptr() };
         if by_library {
@@ -146,8 +154,16 @@ pub fn start(plan: &Plan, want: WantPidfd, door: Door) -> Result<Start, Error> {
             unsafe { clone::fork(want, flight) }
         } else {
             // SAFETY: the flight stays until its `Hold` has seen that the child has left.
-            unsafe { clone::make(door, want, pace, flight) }
+            unsafe { clone::make(door, want, pace, extra, flight) }
         }
+    };
+    let make = |pace| match &a.enter {
+        None => make_with(pace, 0),
+        // Its first process has ended, and so nobody is born there any more (pid_namespaces(7)).
+        Some(enter) => enter::within(enter, |extra| make_with(pace, extra)).map_err(|errno| match errno {
+            Errno::NOMEM => Errno::SRCH,
+            errno => errno,
+        }),
     };
     let mut pace = match (known, &channel) {
         (SpawnWait::Word, _) | (_, Some(_)) => Pace::Running,
@@ -217,6 +233,9 @@ pub fn exec(plan: &Plan) -> Error {
     let a = plan.attributes();
     if a.namespaces.contains(Namespaces::PID) {
         return refused("namespaces(Namespaces::PID) and exec: a process keeps its PID for life: spawn it");
+    }
+    if a.dies_with_us {
+        return refused("dies_with_us and exec: nobody is left with whom it could die: drop it");
     }
     if maps::wanted(a) {
         return refused("uid_map or gid_map and exec: nobody is left outside to write the maps: spawn it");

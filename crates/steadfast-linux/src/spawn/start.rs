@@ -81,6 +81,11 @@ impl Start {
         self.pid
     }
 
+    /// Its pidfd once more, if it has one, and there is a descriptor left.
+    pub(super) fn watched(&self) -> Option<OwnedFd> {
+        self.born.as_ref()?.watched().ok()?.pidfd
+    }
+
     /// Waits until it runs its program, or a step has failed, and then it is reaped. `None`: not before the deadline; in the past, it only looks.
     /// A signal handler runs meanwhile, and does not end the wait.
     ///

@@ -134,7 +134,7 @@ impl Step {
                 attribute("PR_CAP_AMBIENT_RAISE", a.ambient.get(index).map(|c| c.to_string()).unwrap_or_default())
             }
             What::ParentDeathSignal => {
-                attribute("parent_death_signal", a.parent_death_signal.map(|s| s.to_string()).unwrap_or_default())
+                attribute("parent_death_signal", a.death_signal().map(|s| s.to_string()).unwrap_or_default())
             }
             What::Fchdir => attribute("fchdir", String::new()),
             What::Chdir => Stage::Chdir { path: plan.current_dir().unwrap_or("".as_ref()).to_owned() },

@@ -35,7 +35,7 @@ impl Kernel {
         let made = self.call(|world| {
             let name = world.intern_name(containment.name());
             world.enter(Call::Job, name)?;
-            let job = world.make_job(containment)?;
+            let job = world.make_job(containment, plan.dies_with_us)?;
             world.note_call(What::MakesJob(job, containment));
             Ok((job, world.jobs.get(job).map_or(Kind::Cgroup, |job| job.kind)))
         });
@@ -65,7 +65,7 @@ impl MockJob {
 
     fn set_frozen(&self, freeze: bool) -> Result<()> {
         if self.kind != Kind::Cgroup {
-            return Err(Error::cannot_freeze_group());
+            return Err(Error::cannot_freeze(self.containment()));
         }
         self.kernel.call(|world| {
             world.note_call(if freeze { What::Freezes(self.job) } else { What::Thaws(self.job) });
@@ -77,7 +77,24 @@ impl MockJob {
 
 impl BackendJob for MockJob {
     fn containment(&self) -> Containment {
-        if self.kind == Kind::Cgroup { Containment::Cgroup } else { Containment::Group }
+        match self.kind {
+            Kind::Cgroup => Containment::Cgroup,
+            Kind::Namespace => Containment::Namespace,
+            Kind::Group(_) => Containment::Group,
+        }
+    }
+
+    fn lives_on(&self) -> Option<Error> {
+        match self.kernel.call(|world| world.dies_with_owner(self.job)) {
+            true => None,
+            false if self.containment().leaks() => Some(Error::group_lives_on()),
+            false => Some(Error::asked_to_live_on(self.containment())),
+        }
+    }
+
+    fn detach(&self) -> Result<()> {
+        self.kernel.call(|world| world.detach_job(self.job));
+        Ok(())
     }
 
     fn join(&self, attributes: &mut Attributes) -> Result<(), String> {

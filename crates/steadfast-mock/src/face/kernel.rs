@@ -170,6 +170,29 @@ impl Kernel {
         self.call(World::reap_any).map(|exit| exit.pid)
     }
 
+    /// Does what the death of the program under test does, by `SIGKILL` or in any other way: what lives in its jobs is killed where they die with it,
+    /// children get their parent-death signal and become init's, and those that were [to die with it](steadfast_core::Attributes::dies_with_us) are
+    /// killed. The test goes on, to look at what is left; it has no children any more. What lives on of a job that was to die, and by a process group
+    /// could not, is reported at the end of the run (`outlived`).
+    ///
+    /// ```
+    /// # use steadfast_core::{Containment, Job, JobPlan, Plan, Process};
+    /// # use steadfast_mock::{Kernel, Script};
+    /// let kernel = Kernel::builder().program("server", Script::new().run_forever()).build();
+    /// let job = Job::new(&kernel.backend(), &JobPlan::new(Containment::Cgroup))?;
+    /// let (server, ..) = Process::spawn(&kernel.backend(), &Plan::builder("server").build()?.in_job(job.membership()))?;
+    /// kernel.kill_owner();
+    /// assert!(kernel.process(server.pid()).is_none());
+    /// # Ok::<(), steadfast_core::Error>(())
+    /// ```
+    pub fn kill_owner(&self) {
+        self.call(|world| {
+            world.note_call(What::OwnerDies);
+            world.owner_dies();
+        });
+        self.settle();
+    }
+
     /// Sets whether the program under test ignores a signal from now on. Its children then ignore it too (execve(2)), except `SIGPIPE`, unless their
     /// command says otherwise. If it ignores `SIGCHLD`, its children leave no zombies (sigaction(2)). This must be set here, because the simulation
     /// does not look at the process that runs the test, and never sends it a signal.

@@ -46,12 +46,13 @@ impl<H: Host> Machine<H> {
     }
 
     /// Its children become those of the nearest subreaper above it, or of init.
-    fn part_from_children(&mut self, slot: Slot) {
+    pub(super) fn part_from_children(&mut self, slot: Slot) {
         let children: Vec<Slot> = self.table.children(slot).collect();
         if children.is_empty() {
             return;
         }
-        let mut reaper = self.table[slot].parent;
+        // What is above the program under test is not modelled.
+        let mut reaper = if slot == CALLER { INIT } else { self.table[slot].parent };
         while reaper != INIT {
             let candidate = &self.table[reaper];
             if candidate.is_subreaper && !matches!(candidate.life, Life::Zombie | Life::Gone) {

@@ -7,6 +7,8 @@ pub(crate) struct Job {
     pub(crate) kind: Kind,
     pub(super) is_frozen: bool,
     pub(super) was_killed: bool,
+    /// It is not to outlive the program under test.
+    pub(super) is_to_die: bool,
     /// How many live that were started in it, and that those have started.
     pub(super) lives: u32,
     /// The most that there have been of them at one time.
@@ -20,6 +22,8 @@ pub(crate) struct Job {
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Kind {
     Cgroup,
+    /// As exact, and cannot be frozen.
+    Namespace,
     /// By its number.
     Group(i32),
 }
@@ -44,8 +48,8 @@ impl Jobs {
     }
 
     /// A new one; its number.
-    pub(super) fn add(&mut self, kind: Kind) -> Option<JobId> {
-        let new = Job { kind, is_frozen: false, was_killed: false, lives: 0, peak: 0, used: 0, is_there: true };
+    pub(super) fn add(&mut self, kind: Kind, is_to_die: bool) -> Option<JobId> {
+        let new = Job { kind, is_frozen: false, was_killed: false, is_to_die, lives: 0, peak: 0, used: 0, is_there: true };
         let index = match self.list.iter().position(|job| !job.is_there && job.lives == 0) {
             Some(free) => {
                 self.list[free] = new;
@@ -57,6 +61,10 @@ impl Jobs {
             }
         };
         JobId::try_from(index + 1).ok()
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = JobId> + use<> {
+        (1..=self.list.len()).filter_map(|job| JobId::try_from(job).ok())
     }
 
     pub(super) fn is_empty(&self) -> bool {

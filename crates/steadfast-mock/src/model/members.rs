@@ -16,9 +16,10 @@ pub(crate) struct Used {
 
 impl<H: Host> Machine<H> {
     /// Makes one with nothing in it.
-    pub(crate) fn make_job(&mut self, containment: Containment) -> Result<JobId, Errno> {
+    pub(crate) fn make_job(&mut self, containment: Containment, is_to_die: bool) -> Result<JobId, Errno> {
         let kind = match containment {
             Containment::Cgroup => Kind::Cgroup,
+            Containment::Namespace => Kind::Namespace,
             _ => {
                 // Its leader: a child that has ended, and that nobody waits for.
                 if self.table.live() >= self.limits.max_processes {
@@ -29,7 +30,7 @@ impl<H: Host> Machine<H> {
                 Kind::Group(number)
             }
         };
-        self.jobs.add(kind).ok_or(Errno::AGAIN)
+        self.jobs.add(kind, is_to_die).ok_or(Errno::AGAIN)
     }
 
     /// Nobody has it any more; its members live on.
@@ -40,11 +41,36 @@ impl<H: Host> Machine<H> {
         }
     }
 
+    /// Whether its members are killed when the program under test is gone.
+    pub(crate) fn dies_with_owner(&self, job: JobId) -> bool {
+        self.jobs.get(job).is_some_and(|job| job.is_to_die && !matches!(job.kind, Kind::Group(_)))
+    }
+
+    /// Its members are to live on.
+    pub(crate) fn detach_job(&mut self, job: JobId) {
+        if let Some(job) = self.jobs.get_mut(job) {
+            job.is_to_die = false;
+        }
+    }
+
+    /// The program under test is gone: jobs that die with it are killed, and those by group, that ought to and cannot, live on. Its children are
+    /// init's, which waits for those that have ended.
+    pub(crate) fn owner_dies(&mut self) {
+        for job in self.jobs.all() {
+            if self.dies_with_owner(job) {
+                self.signal_job(job, Signal::KILL);
+            } else if let Some(job) = self.jobs.get_mut(job).filter(|job| job.is_to_die && job.is_there) {
+                job.was_killed = true;
+            }
+        }
+        self.part_from_children(CALLER);
+    }
+
     /// Those that live in it, by PID.
     pub(crate) fn members(&self, job: JobId) -> Vec<Slot> {
         let Some(Job { kind, .. }) = self.jobs.get(job) else { return Vec::new() };
         let mut members = match kind {
-            Kind::Cgroup => self.table.all().filter(|slot| self.table[*slot].job == job).collect(),
+            Kind::Cgroup | Kind::Namespace => self.table.all().filter(|slot| self.table[*slot].job == job).collect(),
             Kind::Group(number) => self.table.group(*number),
         };
         members.retain(|slot| !matches!(self.table[*slot].life, Life::Zombie | Life::Gone));
@@ -53,7 +79,7 @@ impl<H: Host> Machine<H> {
 
     pub(crate) fn is_empty(&self, job: JobId) -> bool {
         match self.jobs.get(job) {
-            Some(Job { kind: Kind::Cgroup, lives, .. }) => *lives == 0,
+            Some(Job { kind: Kind::Cgroup | Kind::Namespace, lives, .. }) => *lives == 0,
             _ => self.members(job).is_empty(),
         }
     }
@@ -102,7 +128,7 @@ impl<H: Host> Machine<H> {
         if let Some(cgroup) = self.jobs.get_mut(job) {
             cgroup.lives -= 1;
             cgroup.used += user_time;
-            if cgroup.lives == 0 && cgroup.kind == Kind::Cgroup {
+            if cgroup.lives == 0 && !matches!(cgroup.kind, Kind::Group(_)) {
                 self.host.job_is_empty(job);
             }
         }

@@ -58,7 +58,7 @@ impl<H: Host> Machine<H> {
         let Some(pid) = self.table.next_pid() else { return failed(self, Stage::Clone, Errno::AGAIN) };
         // From here on somebody has the number, if only for a moment: what fails is a step of the child's.
         self.table.last_pid = pid;
-        if pidfds > 0 && plan.attributes().parent_death_signal.is_some() && open < room {
+        if pidfds > 0 && plan.attributes().death_signal().is_some() && open < room {
             // The program under test opens one of itself, by which the child sees whether it is still there; it can do without.
             open += 1;
         }
@@ -154,7 +154,7 @@ impl<H: Host> Machine<H> {
         if let Some(mask) = attributes.signal_mask {
             process.blocked = mask.as_raw() & !UNSTOPPABLE;
         }
-        process.death_signal = attributes.parent_death_signal;
+        process.death_signal = attributes.death_signal();
         for (signal, disposition) in &attributes.dispositions {
             match disposition {
                 Disposition::Default => process.ignored &= !bit(*signal),

@@ -18,7 +18,7 @@ pub enum Verdict {
         /// Each of them, and what it does.
         children: Vec<String>,
     },
-    /// The test was over, and processes lived whose job was killed: they had left it.
+    /// The test was over, and processes lived whose job was killed: they had left it; or whose owner was, and nobody watched over the job.
     Outlived {
         /// Each of them, and what it does.
         processes: Vec<String>,
@@ -81,7 +81,7 @@ impl fmt::Display for Verdict {
                 list(f, children)
             }
             Verdict::Outlived { processes } => {
-                f.write_str("outlived: their job was killed, and they had left it:")?;
+                f.write_str("outlived: their job was killed, or its owner, and they live on:")?;
                 list(f, processes)
             }
             Verdict::Stranger { hit } => write!(f, "stranger: {hit}"),

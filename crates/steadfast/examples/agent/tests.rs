@@ -50,6 +50,33 @@ fn a_session(sim: &Sim, job: &JobBuilder) {
     }
 }
 
+/// The agent is killed while a tool runs, at a moment of its own in each order.
+fn a_killed_agent(sim: &Sim, job: &JobBuilder) {
+    let killer = sim.clone();
+    let moment = sim.random_time(seconds(10));
+    let task = Task::new(&sim.system(), job, seconds(15)).unwrap();
+    let killer = sim.spawn(move || {
+        killer.system().sleep(moment);
+        killer.kill_owner();
+    });
+    // What it says then is said to nobody.
+    drop(task.run(&Command::new("tool")));
+    killer.join();
+    // Exits that take their time are over by then.
+    sim.system().sleep(seconds(1));
+}
+
+#[test]
+fn killed_it_leaves_nothing_either() {
+    kernel().explore(1..=1000, |sim| {
+        a_killed_agent(sim, &Job::builder());
+        assert_eq!(sim.processes(), []);
+    });
+    let by_group = Job::builder().containment(Containment::Group);
+    let failure = found(&kernel(), |sim| a_killed_agent(sim, &by_group));
+    assert_eq!(failure.verdict.kind(), "outlived");
+}
+
 #[test]
 fn nothing_is_left_in_10_000_orders() {
     kernel().explore(1..=10_000, |sim| a_session(sim, &Job::builder()));

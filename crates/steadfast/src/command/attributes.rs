@@ -344,9 +344,22 @@ impl Command {
     /// Sends it this signal when the thread that spawns it ends (`PR_SET_PDEATHSIG`), or at once if that has happened before the
     /// program starts. A program with a set-user-ID bit or file capabilities loses it.
     ///
-    /// The signal is sent when the *thread* ends, not this process: spawn from a thread that lives as long as you need the child.
+    /// The signal is sent when the *thread* ends, not this process: spawn from a thread that lives as long as you need the child, or see
+    /// [`dies_with_us`](Self::dies_with_us).
     pub fn parent_death_signal(&mut self, signal: Signal) -> &mut Command {
         self.changed().parent_death_signal = Some(signal);
+        self
+    }
+
+    /// Whether it is killed when this process is gone, whatever has ended it (`SIGKILL` and want of memory included), and when it executes another
+    /// program. What the child starts is not; a [`Job`](crate::Job) takes all of that.
+    ///
+    /// By a parent-death signal (`PR_SET_PDEATHSIG`): a program with a set-user-ID bit or file capabilities loses it. So that it comes with the end of this
+    /// process, and not of the thread that spawns, a thread of the library is the child's parent, and sleeps until the child ends.
+    ///
+    /// Not together with [`parent_death_signal`](Self::parent_death_signal) or [`trace_me`](Self::trace_me); not for [`exec`](Self::exec).
+    pub fn dies_with_us(&mut self, dies: bool) -> &mut Command {
+        self.changed().dies_with_us = dies;
         self
     }
 

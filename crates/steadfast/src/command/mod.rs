@@ -80,7 +80,7 @@ use steadfast_linux::CommandExt;
 /// 5. [`chroot`](Self::chroot)
 /// 6. [`groups`](Self::groups), then [`gid`](Self::gid), then [`uid`](Self::uid), then
 ///    [`ambient_capabilities`](Self::ambient_capabilities)
-/// 7. [`parent_death_signal`](Self::parent_death_signal)
+/// 7. [`parent_death_signal`](Self::parent_death_signal), [`dies_with_us`](Self::dies_with_us)
 /// 8. [`current_dir_fd`](Self::current_dir_fd), [`current_dir`](Self::current_dir), [`umask`](Self::umask)
 /// 9. the standard streams, [`fd`](Self::fd), [`listen_fds`](Self::listen_fds), [`close_fds`](Self::close_fds)
 /// 10. [`no_new_privileges`](Self::no_new_privileges)

@@ -205,6 +205,7 @@ attributes! {
     signal_mask(blocked: SignalSet);
     signal_disposition(signal: Signal, disposition: Disposition);
     parent_death_signal(signal: Signal);
+    dies_with_us(dies: bool);
     trace_me(trace: bool);
     env_exact(vars: impl IntoIterator<Item = (impl AsRef<OsStr>, impl AsRef<OsStr>)>);
     trace_context(traceparent: impl AsRef<OsStr>, tracestate: Option<&OsStr>);
