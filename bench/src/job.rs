@@ -78,6 +78,7 @@ fn containments() -> Result<Vec<Containment>> {
 fn name(containment: Containment) -> &'static str {
     match containment {
         Containment::Cgroup => "steadfast, cgroup",
+        Containment::Namespace => "steadfast, namespace",
         Containment::Group => "steadfast, group",
         _ => "steadfast, another",
     }

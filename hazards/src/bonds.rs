@@ -39,8 +39,7 @@ impl Tree for OurTree {
 
     fn bond(&self) -> Bond {
         let leaks = self.job.containment().leaks().then(|| "that it leaks".to_owned());
-        // Nothing of it tells a program that its members outlive their owner.
-        Bond { by: self.job.containment().to_string(), leaks, outlives: None }
+        Bond { by: self.job.containment().to_string(), leaks, outlives: self.job.lives_on().map(|error| error.to_string()) }
     }
 }
 

@@ -77,7 +77,7 @@ fn stays() -> Outcome {
         let hooked = system.spawn(hooked.umask(0o77).copy_memory(true).in_job(&job)).unwrap();
         assert!(is_home());
         assert_eq!(inode(hooked.pid()), inode(member.pid()));
-        let other = system.spawn(&mut actor(&["forever"]).kill_on_drop(true)).unwrap();
+        let other = system.spawn(actor(&["forever"]).kill_on_drop(true)).unwrap();
         assert_eq!(inode(other.pid()), own);
         job.kill().unwrap();
         assert!(job.wait_empty_timeout(Duration::from_secs(60)).unwrap());

@@ -38,8 +38,24 @@ struct Findings {
     system: System,
     kernel: String,
     recycling: Result<Counts, String>,
-    jobs: Vec<(Containment, Option<Error>)>,
+    jobs: Vec<Containing>,
     tree: Result<Proof, String>,
+}
+
+/// One containment for jobs.
+struct Containing {
+    containment: Containment,
+    obstacle: Option<Error>,
+    /// Why such a job lives on when its owner is gone.
+    lives_on: Option<Error>,
+}
+
+fn containments() -> Result<Vec<Containing>, Error> {
+    let of = |(containment, obstacle): (Containment, Option<Error>)| {
+        let job = Job::builder().containment(containment).build();
+        Containing { containment, obstacle, lives_on: job.ok().and_then(|job| job.lives_on()) }
+    };
+    Ok(Job::available()?.into_iter().map(of).collect())
 }
 
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -75,7 +91,7 @@ fn examine(rounds: u32) -> Result<Findings, Error> {
     prove_plain(&system)?;
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_else(|_| "unknown".into());
     let features = Probe::features()?;
-    let (kernel, recycling, jobs) = (kernel.trim().into(), recycle::count(rounds), Job::available()?);
+    let (kernel, recycling, jobs) = (kernel.trim().into(), recycle::count(rounds), containments()?);
     let tree = tree::prove(&system);
     Ok(Findings { probe, features, took, system, kernel, recycling, jobs, tree })
 }
@@ -134,11 +150,13 @@ fn as_json(findings: &Findings) -> Value {
     let jobs: Vec<_> = findings
         .jobs
         .iter()
-        .map(|(containment, obstacle)| {
+        .map(|Containing { containment, obstacle, lives_on }| {
             json!({
                 "containment": containment.name(),
                 "works": obstacle.is_none(),
                 "why": obstacle.as_ref().map(Error::to_string),
+                "dies_with_owner": obstacle.is_none() && lives_on.is_none(),
+                "why_it_lives_on": lives_on.as_ref().map(Error::to_string),
             })
         })
         .collect();
@@ -196,10 +214,14 @@ fn as_text(findings: &Findings) -> String {
     };
     let jobs: String = jobs
         .iter()
-        .map(|(containment, obstacle)| match obstacle {
-            None => format!("{GOOD} a job by {containment:<22} ✓{GOOD:#}\n"),
-            Some(Error::NoContainment { why, .. }) => format!(" a job by {containment:<22} – {why}\n"),
-            Some(error) => format!(" a job by {containment:<22} – {error}\n"),
+        .map(|Containing { containment, obstacle, lives_on }| match (obstacle, lives_on) {
+            (None, None) => format!("{GOOD} a job by {containment:<22} ✓ dies with its owner, whatever ends that{GOOD:#}\n"),
+            (None, Some(Error::JobLivesOn { why, .. })) => {
+                format!("{GOOD} a job by {containment:<22} ✓{GOOD:#} lives on when its owner is gone: {why}\n")
+            }
+            (None, Some(error)) => format!("{GOOD} a job by {containment:<22} ✓{GOOD:#} {error}\n"),
+            (Some(Error::NoContainment { why, .. }), _) => format!(" a job by {containment:<22} – {why}\n"),
+            (Some(error), _) => format!(" a job by {containment:<22} – {error}\n"),
         })
         .collect();
     let tree = match tree {

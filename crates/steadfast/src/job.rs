@@ -33,8 +33,8 @@ use steadfast_core::{Containment, Error, JobPlan, JobUsage, Membership, Result, 
 /// ```
 ///
 /// # What holds it together
-/// [`Job::new`] takes the strongest [`Containment`] that can be had here, and [`why_not_more`](Job::why_not_more) says why it is not a stronger
-/// one. A program that must not do with less insists: [`Job::builder`] with [`containment`](JobBuilder::containment) makes that one or fails.
+/// [`Job::new`] takes the strongest [`Containment`] that can be had here and that its processes do not notice: a PID namespace has to be asked for by
+/// name. [`why_not_more`](Job::why_not_more) says why it is not a stronger one. A program that must not do with less insists: [`Job::builder`] with [`containment`](JobBuilder::containment) makes that one or fails.
 /// [`Job::available`] tells of each.
 ///
 /// # What it answers in each state
