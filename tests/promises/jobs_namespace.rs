@@ -162,8 +162,11 @@ fn contradictions() -> Outcome {
             let error = system.spawn(set(&mut actor(&["forever"])).in_job(&job)).unwrap_err();
             assert!(matches!(error, Error::InvalidPlan { .. }) && error.to_string().contains(words), "{error}");
         }
-        let error = system.job(&builder().parent("/sys/fs/cgroup")).unwrap_err();
-        assert!(matches!(error, Error::NoContainment { containment: Containment::Namespace, .. }), "{error:?}");
+        for containment in [Containment::Namespace, Containment::Group] {
+            let error = system.job(&Job::builder().containment(containment).parent("/sys/fs/cgroup")).unwrap_err();
+            assert!(matches!(error, Error::NoContainment { containment: named, .. } if named == containment), "{error:?}");
+            assert!(error.to_string().contains("a parent was named"), "{error}");
+        }
         // A session, and a group of its own, it may have.
         let child = system.spawn(actor(&["exit", "4"]).setsid(true).in_job(&job)).unwrap();
         assert_eq!(child.wait().unwrap().code(), Some(4));

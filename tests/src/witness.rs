@@ -11,7 +11,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Once;
-use steadfast::{Answer, Pid, Probe, Signal, System};
+use steadfast::{Answer, Containment, Pid, Probe, Signal, System};
 use steadfast_conformance::{Outcome, Subject, promises};
 use steadfast_tests::filter::{Call, Reply};
 use steadfast_tests::robbery::{self, Scene};
@@ -138,8 +138,9 @@ fn examine(words: &str) -> Result<(), String> {
     }));
     // What is expected to go wrong is caught and told.
     std::panic::set_hook(Box::new(|_| {}));
-    // The directory in which the cgroups of jobs are made stays open.
-    drop(steadfast::Job::new());
+    // The directory in which the cgroups of jobs are made stays open; and their keeper is there as long as this process.
+    let is_kept = steadfast::Job::new().is_ok_and(|job| job.containment() == Containment::Cgroup && job.lives_on().is_none());
+    reap_orphans(|| !is_kept);
     let before = belongings();
     match System::pidfd() {
         Ok(system) => hold(&subject(&system).tells_lost_status(tells_lost_status()), words),
@@ -275,9 +276,22 @@ fn hold(subject: &Subject, words: &str) {
         }
         if promise.name.starts_with("job:") && std::process::id() == 1 {
             // Orphans of those that it has killed are process 1's, which is this one.
-            while nix::sys::wait::waitpid(None, Some(nix::sys::wait::WaitPidFlag::WNOHANG))
-                .is_ok_and(|ended| ended != nix::sys::wait::WaitStatus::StillAlive)
-            {}
+            reap_orphans(|| false);
+        }
+    }
+}
+
+/// Where this is process 1: those that have ended; and as long as that is so, those that are about to.
+fn reap_orphans(all_end: impl Fn() -> bool) {
+    use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+    if std::process::id() != 1 {
+        return;
+    }
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) if all_end() => System::pid_legacy().sleep(std::time::Duration::from_millis(1)),
+            Ok(WaitStatus::StillAlive) | Err(_) => return,
+            Ok(_) => {}
         }
     }
 }

@@ -199,9 +199,10 @@ cfg_if::cfg_if! {
         // The text of the program that `job/keeper.rs` puts into an image of its own; here it is data. In C:
         //
         //     prctl(PR_SET_NAME, duty->name);
+        //     write(4, duty->order, 1), close(4);
         //     do {
-        //         copy = duty->poll;
-        //         answer = ppoll(copy, 2, duty->timeout, NULL, 8);
+        //         copy = duty->poll, period = duty->period;
+        //         answer = ppoll(copy, 2, duty->has_period ? &period : NULL, NULL, 8);
         //     } while (answer == -EINTR || (answer == 0 && kill(duty->owner, 0) != -ESRCH));
         //     if (answer < 0) exit(1);
         //     if (copy[0].revents & POLLIN && read(0, &byte, 1) == 1) {
@@ -227,16 +228,32 @@ cfg_if::cfg_if! {
             "xor r10d, r10d",
             "xor r8d, r8d",
             "syscall",
+            "mov eax, 1",                  // write
+            "mov edi, 4",
+            "lea rsi, [rbx + 28]",
+            "mov edx, 1",
+            "syscall",
+            "mov eax, 3",                  // close
+            "mov edi, 4",
+            "syscall",
             "sub rsp, 32",
             "2:",
             "mov rax, [rbx]",
             "mov [rsp], rax",
             "mov rax, [rbx + 8]",
             "mov [rsp + 8], rax",
+            "mov rax, [rbx + 32]",
+            "mov [rsp + 16], rax",
+            "mov rax, [rbx + 40]",
+            "mov [rsp + 24], rax",
             "mov eax, 271",                // ppoll
             "mov rdi, rsp",
             "mov esi, 2",
             "mov rdx, [rbx + 16]",
+            "test rdx, rdx",
+            "jz 9f",
+            "lea rdx, [rsp + 16]",
+            "9:",
             "xor r10d, r10d",
             "mov r8d, 8",
             "syscall",
@@ -325,14 +342,27 @@ cfg_if::cfg_if! {
             "mov x3, #0",
             "mov x4, #0",
             "svc #0",
+            "mov x8, #64",                 // write
+            "mov x0, #4",
+            "add x1, x19, #28",
+            "mov x2, #1",
+            "svc #0",
+            "mov x8, #57",                 // close
+            "mov x0, #4",
+            "svc #0",
             "sub sp, sp, #32",
             "2:",
             "ldp x0, x1, [x19]",
             "stp x0, x1, [sp]",
+            "ldp x0, x1, [x19, #32]",
+            "stp x0, x1, [sp, #16]",
             "mov x8, #73",                 // ppoll
             "mov x0, sp",
             "mov x1, #2",
             "ldr x2, [x19, #16]",
+            "cbz x2, 9f",
+            "add x2, sp, #16",
+            "9:",
             "mov x3, #0",
             "mov x4, #8",
             "svc #0",

@@ -20,8 +20,8 @@ struct Head {
 #[repr(C)]
 struct DutyData {
     poll: [libc::pollfd; 2],
-    /// The address of `period`, or 0: for ever.
-    timeout: u64,
+    /// Whether it looks for the owner after each period, or 0: it only waits.
+    has_period: u64,
     owner: i32,
     order: [u8; 4],
     /// `struct timespec`.
@@ -54,7 +54,6 @@ pub(super) fn image(words: &Words<'_>) -> Option<Result<Vec<u8>, Errno>> {
         _ => return Some(Err(Errno::NAMETOOLONG)),
     }
     let poll = |fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-    let period = BASE + (std::mem::offset_of!(Head, duty) + std::mem::offset_of!(DutyData, period)) as u64;
     let size = (size_of::<Head>() + text.len()) as u64;
     let head = Head {
         file: libc::Elf64_Ehdr {
@@ -88,7 +87,7 @@ pub(super) fn image(words: &Words<'_>) -> Option<Result<Vec<u8>, Errno>> {
         duty: DutyData {
             // A negative number is passed over (poll(2)).
             poll: [poll(0), poll(if words.has_pidfd { 1 } else { -1 })],
-            timeout: if words.has_pidfd || words.owner.is_none() { 0 } else { period },
+            has_period: u64::from(!words.has_pidfd && words.owner.is_some()),
             owner: words.owner.map_or(0, Pid::as_raw),
             order: *b"1\0\0\0",
             period: [1, 0],

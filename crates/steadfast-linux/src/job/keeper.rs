@@ -19,6 +19,7 @@ use super::image::{Words, image};
 use crate::clock::SystemClock;
 use crate::file::{errno, read_at};
 use crate::fork::PerProcess;
+use crate::kill::kill as kill_process;
 use crate::pidfd::{pidfd_open, pidfd_send_signal};
 use crate::quiet;
 use crate::raw::{self, KernelSigaction};
@@ -79,21 +80,29 @@ impl Keeper {
         };
         let image = image(&Words { has_pidfd: owner.is_some(), owner: owner_pid, name, dir });
         let image = image.ok_or(("find a program for this architecture, which", Errno::NOSYS))?.map_err(failed("mkdir"))?;
-        let (told, alive) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| ("pipe2", errno(error)))?;
+        let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|error| ("pipe2", errno(error)));
+        let ((told, alive), (heard, ready)) = (pipe()?, pipe()?);
+        let given = [Some(told.as_fd()), owner.as_ref().map(OwnedFd::as_fd), kill, place, Some(ready.as_fd())];
         let mut copies = [const { None }; NEEDED];
-        for (copy, given) in copies.iter_mut().zip([Some(told.as_fd()), owner.as_ref().map(OwnedFd::as_fd), kill, place]) {
+        for (copy, given) in copies.iter_mut().zip(given) {
             *copy = given.map(above).transpose().map_err(failed("fcntl"))?;
         }
         let pid = execute(&copies, &image, duty)?;
-        drop((told, copies));
+        drop((told, ready, copies));
+        if !says_so(&heard) {
+            if let (Some(pid), Duty::End { .. }) = (pid, duty) {
+                // Our child, that nobody has waited for.
+                _ = kill_process(pid, Signal::KILL);
+                _ = wait4_all(pid.as_raw());
+            }
+            return Err(("run a program of one page, which has ended at once,", Errno::SRCH));
+        }
         let pidfd = pid.and_then(|pid| open(pid).ok().flatten());
         let mut keeper = Keeper { pidfd: None, alive, pid: None };
-        // It may have been killed, by a filter for example; and its number be another's, if it was nobody's child: so it must have been there when
-        // the pidfd was open.
-        if !keeper.has_pipe() {
-            return Err(("run a program of one page, which has ended at once", Errno::SRCH));
+        // It may have been killed since, and its number be another's if it was nobody's child: so it must have been there when the pidfd was open.
+        if keeper.has_pipe() {
+            (keeper.pidfd, keeper.pid) = (pidfd, pid);
         }
-        (keeper.pidfd, keeper.pid) = (pidfd, pid);
         Ok(keeper)
     }
 
@@ -226,8 +235,27 @@ pub(super) fn reap_retired() -> bool {
     !all.is_empty()
 }
 
-/// Numbers 0 to 3: the pipe, the owner, `cgroup.kill`, the place.
-const NEEDED: usize = 4;
+/// Whether the program runs: it says a byte first of all. A child that has not come to it (a filter has killed it, or an emulator does not know the
+/// call) says nothing, and is heard of by the end of the pipe; or by the time, if a process has the other end that was forked just then.
+fn says_so(heard: &OwnedFd) -> bool {
+    let deadline = SystemClock.now() + PATIENCE;
+    loop {
+        let left = deadline.saturating_duration_since(SystemClock.now());
+        let mut poll = libc::pollfd { fd: heard.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        match raw::poll(&mut poll, left.as_millis() as c_int) {
+            1 => return rustix::io::read(heard, &mut [0; 1]) == Ok(1),
+            // A signal handler came in between.
+            -1 => {}
+            _ => return false,
+        }
+    }
+}
+
+/// An exec of one page takes some microseconds.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Numbers 0 to 4: the pipe, the owner, `cgroup.kill`, the place, and where it says that it runs.
+const NEEDED: usize = 5;
 
 /// A copy whose number is none of those.
 fn above(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
@@ -235,7 +263,7 @@ fn above(fd: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
 }
 
 struct Order<'a> {
-    /// In place of 0 to 3.
+    /// In place of 0 to 4.
     given: [c_int; NEEDED],
     image: &'a [u8],
     /// For the grandchild.

@@ -35,7 +35,11 @@ pub fn job(plan: &JobPlan, want: WantPidfd) -> Result<Arc<dyn BackendJob>, Error
     keeper::reap_retired();
     Ok(match plan.containment {
         Containment::Cgroup => Arc::new(CgroupJob::new(plan.parent.as_deref(), plan.dies_with_us, want)?),
-        Containment::Namespace if plan.parent.is_none() => Arc::new(NamespaceJob::new(plan.dies_with_us, want)?),
+        containment if plan.parent.is_some() && containment != Containment::Cgroup => {
+            let why = "a parent was named, which is for a cgroup: drop it, or insist on a cgroup".into();
+            return Err(Error::NoContainment { containment, why, errno: None });
+        }
+        Containment::Namespace => Arc::new(NamespaceJob::new(plan.dies_with_us, want)?),
         Containment::Group => Arc::new(GroupJob::new()?),
         containment => {
             let why = "this version of steadfast does not know it".into();

@@ -146,13 +146,7 @@ fn begin(namespaces: i32, want: WantPidfd) -> Result<NamespaceJob, (&'static str
     read_at(&proc, &format!("task/{pid}/children")).map_err(failed("read", "task/PID/children"))?;
     let has_user = namespaces & libc::CLONE_NEWUSER != 0;
     if has_user {
-        // A child's parent goes on before its exec is over, and until then its files in `/proc` may be root's: who may trace it is set last
-        // (begin_new_exec() in the kernel). Its program begins with its name.
-        let mut pauses = Pauses::new(Duration::from_micros(20), SHORTEST);
-        while init.is_there() && read_at(&proc, "comm").is_ok_and(|name| name.trim_end() != "steadfast-init") {
-            pauses.sleep(&SystemClock, None);
-        }
-        // Each user and group is who it was outside; there are no others.
+        // Each user and group is who it was outside; there are no others. (The exec is over, for it has said that it runs: before, these files may be root's.)
         let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let lines =
             [("setgroups", of("deny")), ("uid_map", format!("{user} {user} 1")), ("gid_map", format!("{group} {group} 1"))];
