@@ -1,6 +1,6 @@
 //! What differs by architecture, and the only file where it may: `clone3` with a stack of its own for the child, which no C
 //! library offers; system calls that leave errno alone; the numbers of the calls that came in a second width; and the program of a keeper
-//! (`job/keeper.rs`).
+//! (`job/keeper.rs`). Longer than other files: each of them is there once for every architecture.
 
 use std::ffi::{c_long, c_void};
 

@@ -16,26 +16,24 @@
 //! the end of the owner is noticed, not its exec.) Without pidfds the owner's number is looked for each second too.
 
 use super::image::{Words, image};
+use super::retired::{Retired, retire};
 use crate::clock::SystemClock;
-use crate::file::{errno, read_at};
-use crate::fork::PerProcess;
+use crate::file::errno;
 use crate::kill::kill as kill_process;
 use crate::pidfd::{pidfd_open, pidfd_send_signal};
 use crate::quiet;
 use crate::raw::{self, KernelSigaction};
 use crate::spawn::{WantPidfd, close_from};
 use crate::stack::Stack;
-use crate::thread::spawn_quiet_thread;
-use crate::wait::{Blocking, Reaping, Target, is_readable, wait4_all, wait4_now, waitid};
+use crate::wait::{is_readable, wait4_all};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::ffi::{CStr, c_int, c_uint, c_void};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use steadfast_core::{Clock, Errno, Pauses, Pid, Signal};
+use steadfast_core::{Clock, Errno, Pid, Signal};
 
 /// What it does when the owner is gone.
 pub(super) enum Duty<'a> {
@@ -163,76 +161,12 @@ impl Keeper {
 const END: u8 = 1;
 const LET_BE: u8 = 2;
 
-/// Those that were told to end, as far as they are, or may be, children of this process: where it takes orphans (PID 1, or
-/// `PR_SET_CHILD_SUBREAPER`) all of them.
-static RETIRED: PerProcess<Mutex<Vec<Retired>>> = PerProcess::new(Mutex::default);
-
-enum Retired {
-    Pidfd(OwnedFd),
-    /// A child of ours, with its directory in `/proc`, which is its alone.
-    Child(Pid, OwnedFd),
-}
-
-impl Retired {
-    /// Reaps it if it has ended; whether it is still to come. Of somebody else's child the first is refused.
-    fn is_to_come(&self) -> bool {
-        match self {
-            Retired::Pidfd(pidfd) => {
-                let has_ended = is_readable(pidfd.as_fd());
-                if has_ended {
-                    _ = waitid(Target::Pidfd(pidfd.as_fd()), Blocking::Now, Reaping::Reap);
-                }
-                !has_ended
-            }
-            // Other code may have waited for it.
-            Retired::Child(pid, proc) => read_at(proc, "stat").is_ok() && wait4_now(*pid) == Ok(None),
-        }
-    }
-}
-
 impl Drop for Keeper {
     fn drop(&mut self) {
         if let Some(pidfd) = self.pidfd.take() {
             retire(Retired::Pidfd(pidfd));
         }
     }
-}
-
-/// A child of ours without a pidfd, whose directory in `/proc` this is, was told to end.
-pub(super) fn retire_child(pid: Pid, proc: OwnedFd) {
-    retire(Retired::Child(pid, proc));
-}
-
-/// Reaps it when it has ended, now or in the background.
-fn retire(retired: Retired) {
-    if !retired.is_to_come() {
-        return;
-    }
-    let mut all = lock_retired();
-    all.push(retired);
-    if all.len() > 1 {
-        // There is a thread already; or there was none to be had, and the next job that is made does it.
-        return;
-    }
-    drop(all);
-    let run = || {
-        let mut pauses = Pauses::new(Duration::from_millis(1), Duration::from_secs(1));
-        while reap_retired() {
-            pauses.sleep(&SystemClock, None);
-        }
-    };
-    drop(spawn_quiet_thread("steadfast-reap", run));
-}
-
-fn lock_retired() -> MutexGuard<'static, Vec<Retired>> {
-    RETIRED.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Reaps those that have ended; whether any is to come.
-pub(super) fn reap_retired() -> bool {
-    let mut all = lock_retired();
-    all.retain(Retired::is_to_come);
-    !all.is_empty()
 }
 
 /// Whether the program runs: it says a byte first of all. A child that has not come to it (a filter has killed it, or an emulator does not know the

@@ -7,6 +7,7 @@
 //! | `cgroup.rs`, `events.rs` | a job in a cgroup of version 2; what the kernel says of it |
 //! | `namespace.rs` | a job in a PID namespace |
 //! | `keeper.rs`, `image.rs` | the process that kills what is left when its owner is gone, and its program |
+//! | `retired.rs` | keepers that were told to end |
 //! | `group.rs` | a job in a process group |
 //! | `watch.rs` | what happens when nothing lives in a job and nobody waits |
 
@@ -17,6 +18,7 @@ mod image;
 mod keeper;
 mod namespace;
 mod place;
+mod retired;
 mod watch;
 
 use crate::spawn::WantPidfd;
@@ -32,7 +34,7 @@ use steadfast_core::{BackendJob, Containment, Error, JobPlan};
 /// [`Error::NoContainment`] with the call, the path and the errno if that cannot be had here; [`Error::System`] for a failure of the moment.
 pub fn job(plan: &JobPlan, want: WantPidfd) -> Result<Arc<dyn BackendJob>, Error> {
     watch::remove_stranded();
-    keeper::reap_retired();
+    retired::reap_retired();
     Ok(match plan.containment {
         Containment::Cgroup => Arc::new(CgroupJob::new(plan.parent.as_deref(), plan.dies_with_us, want)?),
         containment if plan.parent.is_some() && containment != Containment::Cgroup => {

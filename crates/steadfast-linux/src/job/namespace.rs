@@ -10,7 +10,8 @@
 //! one's child, and there it stays on the list until it has ended: the first process ignores `SIGCHLD`, so it has no zombies. (The end of
 //! the first process says the same, but comes only when our own children have been waited for: pid_namespaces(7).)
 
-use super::keeper::{Duty, Keeper, retire_child};
+use super::keeper::{Duty, Keeper};
+use super::retired::{Retired, retire};
 use crate::clock::SystemClock;
 use crate::file::{errno_of, open_at, read_at, write_at};
 use crate::fork::generation;
@@ -296,7 +297,7 @@ impl Drop for NamespaceJob {
         if self.generation == generation() && !self.init.has_pidfd() {
             // A descriptor more for the moment. If there is none, it is a zombie as long as this process is there.
             if let Ok(proc) = self.proc.try_clone() {
-                retire_child(self.pid, proc);
+                retire(Retired::Child(self.pid, proc));
             }
         }
     }
