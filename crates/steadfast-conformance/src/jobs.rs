@@ -15,6 +15,7 @@ pub(crate) const PROMISES: &[Promise] = &[
     promise_if("job: killed, it takes its members and all that stay in it, and nothing else", has_jobs, kill),
     promise_if("job: who can leave a containment that leaks does, and nobody leaves another", has_jobs, leaks),
     promise_if("job: that its first process ends does not end it", has_jobs, leader_ends),
+    promise_if("job: open, it is empty when its orphans have ended", has_jobs, orphans_end),
     promise_if("job: killed: nothing is started in it: JobOver", has_jobs, over),
     promise_if("job: killed or empty: kill, signal and wait_empty are Ok", has_jobs, over_and_again),
     promise_if("job: wait_empty: of one without members at once, and it stays open", has_jobs, stays_open),
@@ -145,6 +146,17 @@ fn leader_ends(subject: &Subject) {
         job.kill().unwrap();
         until_empty(subject, &job);
         next.wait().unwrap();
+    });
+}
+
+fn orphans_end(subject: &Subject) {
+    each(subject, |job| {
+        let mut actor = subject.act_in(&job, Act::BegetAndExit(Kin::Orphan));
+        assert_eq!(actor.wait().unwrap().code(), Some(0));
+        assert!(!is_empty(subject, &job), "the orphan lives");
+        actor.close_stdin();
+        until_empty(subject, &job);
+        assert_eq!(job.members().unwrap().len(), 0);
     });
 }
 
