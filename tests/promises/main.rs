@@ -51,6 +51,7 @@ mod traced;
 mod twin;
 mod twin_tasks;
 mod waiting;
+mod waiting_jobs;
 mod waiting_races;
 
 use libtest_mimic::Arguments;
@@ -143,6 +144,7 @@ fn main() {
         tasks::tests(),
         traced::tests(),
         waiting::tests(),
+        waiting_jobs::tests(),
         waiting_races::tests(),
     ];
     let tests: Vec<Test> = tests.into_iter().flatten().collect();

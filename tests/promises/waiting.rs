@@ -80,7 +80,7 @@ fn keys(scene: &Scene) {
     set.add("key", Process::clone(&one)).unwrap();
     let error = set.add("key", Process::clone(&other)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
-    assert!(error.to_string().contains("another process with this key"), "{error}");
+    assert!(error.to_string().contains("the set has this key already"), "{error}");
     assert_eq!(set.len(), 1);
     assert_eq!(set.remove(&"key").unwrap().pid(), one.pid());
     assert!(set.remove(&"key").is_none() && !set.contains(&"key"));

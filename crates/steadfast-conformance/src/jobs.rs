@@ -32,7 +32,7 @@ pub(crate) const PROMISES: &[Promise] = &[
 
 const LONG: Duration = Duration::from_secs(60);
 
-fn has_jobs(subject: &Subject) -> Skip {
+pub(crate) fn has_jobs(subject: &Subject) -> Skip {
     Skip::unless(!containments(subject).is_empty(), "the backend has no containment for a job here")
 }
 
@@ -43,7 +43,7 @@ fn has_cgroups(subject: &Subject) -> Skip {
     )
 }
 
-fn job_by(subject: &Subject, containment: Containment) -> Result<Job> {
+pub(crate) fn job_by(subject: &Subject, containment: Containment) -> Result<Job> {
     Job::new(&subject.backend, &JobPlan::new(containment))
 }
 
@@ -52,7 +52,7 @@ fn containments(subject: &Subject) -> Vec<Containment> {
 }
 
 /// With each that can be had.
-fn each(subject: &Subject, check: impl Fn(Job)) {
+pub(crate) fn each(subject: &Subject, check: impl Fn(Job)) {
     for containment in containments(subject) {
         check(job_by(subject, containment).expect("it could be had just now"));
     }

@@ -1,12 +1,13 @@
 //! Being told of an exit, and of what other threads do with a handle.
 
-use crate::contract::until_zombie;
+use crate::contract::{kind, until_zombie};
+use crate::jobs::{each, has_jobs, job_by};
 use crate::promise::{Promise, Skip, promise, promise_if};
 use crate::{Act, Subject};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use steadfast_core::sync::Bell;
-use steadfast_core::{Process, Until, Watcher};
+use steadfast_core::{ErrorKind, Process, Signal, Until, Watcher};
 
 pub(crate) const PROMISES: &[Promise] = &[
     promise("watch_end: told when it can be waited for, and not before", told_of_exit),
@@ -16,6 +17,11 @@ pub(crate) const PROMISES: &[Promise] = &[
     promise("watch: told when another thread has waited or released", told_of_others),
     promise("unwatch: not told", not_told),
     promise_if("watch_end: not our child: told when it has exited, and when it is gone", has_foreigner, told_of_foreign),
+    promise_if(
+        "job: its end is told to who does not own it: dropped, it is killed; detached, it lives on",
+        has_jobs,
+        told_of_job,
+    ),
 ];
 
 fn has_foreigner(subject: &Subject) -> Skip {
@@ -169,4 +175,37 @@ fn told_of_foreign(subject: &Subject) {
     assert!(process.was_told_of(Until::Exited) && process.was_told_of(Until::Gone));
     assert_eq!(process.wait_gone().unwrap().status().is_some(), subject.tells_lost_status);
     assert!(!process.is_running());
+}
+
+fn told_of_job(subject: &Subject) {
+    each(subject, |job| {
+        let (ear, watcher) = Ear::new(subject);
+        let containment = job.containment();
+        let (actor, end, link) = (subject.act_in(&job, Act::Forever), job.end(), job.link());
+        end.watch(&watcher, 1).unwrap();
+        end.watch(&watcher, 2).unwrap();
+        end.unwatch(&watcher, 2);
+        assert!(!end.is_empty().unwrap() && link.end().is_some_and(|other| other.is_same(&end)));
+        assert_eq!(ear.heard(), []);
+        drop(job);
+        ear.until(1);
+        assert!(end.wait(None).unwrap() && link.end().is_none());
+        assert!(actor.wait().unwrap().code().is_none());
+
+        let job = job_by(subject, containment).unwrap();
+        let (mut actor, end, link) = (subject.act_in(&job, Act::UntilEof(0)), job.end(), job.link());
+        end.watch(&watcher, 3).unwrap();
+        job.detach();
+        // Who only waits for its end has not kept it.
+        link.kill().unwrap();
+        link.membership().kill().unwrap();
+        link.signal(Signal::KILL).unwrap();
+        let plan = subject.plan(Act::Forever).in_job(link.membership());
+        assert_eq!(kind(Process::spawn(&subject.backend, &plan).map(|(process, ..)| process)), ErrorKind::JobOver);
+        assert!(!end.is_empty().unwrap());
+        actor.close_stdin();
+        ear.until(2);
+        assert!(end.is_empty().unwrap());
+        assert_eq!((actor.wait().unwrap().code(), ear.heard()), (Some(0), vec![1, 3]));
+    });
 }

@@ -58,11 +58,11 @@ pub enum Error {
         /// The process.
         pid: Pid,
     },
-    /// Two processes cannot have one key in a set.
-    #[error("process {pid}: the set has another process with this key: take another key, or remove that one first")]
+    /// Two processes or jobs cannot have one key in a set.
+    #[error("{}: the set has this key already: take another key, or remove that one first", pid.map_or("a job".into(), |pid| format!("process {pid}")))]
     KeyInUse {
-        /// The process that was to be added.
-        pid: Pid,
+        /// The process that was to be added; `None`: it was a job.
+        pid: Option<Pid>,
     },
     /// A number that no process can have.
     #[error("{given} is no process ID: it must be between 1 and {}", Pid::MAX)]

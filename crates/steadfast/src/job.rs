@@ -10,7 +10,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use steadfast_core::{Containment, Error, JobPlan, JobUsage, Membership, Result, Signal};
+use steadfast_core::{Containment, Error, JobLink, JobPlan, JobUsage, Result, Signal};
 
 /// Processes that were started in it, and all that they start: killed, signalled, frozen, waited for and accounted as one. Dropping it kills them,
 /// unless it is [detached](Job::detach).
@@ -220,13 +220,12 @@ impl Job {
         System::of(Arc::clone(self.job.backend()))
     }
 
-    #[cfg(any(feature = "tokio", feature = "async-io"))]
     pub(crate) fn as_core(&self) -> &steadfast_core::Job {
         &self.job
     }
 
-    pub(crate) fn membership(&self) -> Arc<dyn Membership> {
-        self.job.membership()
+    pub(crate) fn link(&self) -> JobLink {
+        self.job.link()
     }
 }
 

@@ -48,6 +48,7 @@
 //! | [`Ended`] | that it has exited, or is gone; the status if that is known | [`wait_exited`](backend::Process::wait_exited), [`wait_gone`](backend::Process::wait_gone): of any process |
 //! | [`Exit`] | PID, status, and what it has used | [`Process::exit`](backend::Process::exit), of a child that was waited for |
 //! | [`Exited`] | which one of several, and its status | [`WaitSet`], [`wait_any`] |
+//! | [`Emptied`] | which one of several jobs | [`WaitSet::wait_next`] |
 //!
 //! Where std says `io::Error`, this crate says [`Error`] (but for [`mod@process`]), which names the call, the process or path, and the errno, and turns into
 //! an `io::Error` at a `?`, with std's kind and the same words.
@@ -129,7 +130,7 @@ pub use steadfast_core::{
 pub use steadfast_linux::{Answer, Check, CommandExt, Door, Feature, Probe, SpawnWait, Stdio};
 pub use system::{Entered, System};
 pub use teardown::{Stopped, Teardown};
-pub use wait::{Exited, Interrupter, Member, Next, Ready, WaitSet, wait_any};
+pub use wait::{Emptied, Exited, Interrupter, Member, Next, Ready, WaitSet, wait_any};
 
 /// For authors of a backend: the traits, and the values that they exchange.
 ///
@@ -138,9 +139,9 @@ pub use wait::{Exited, Interrupter, Member, Next, Ready, WaitSet, wait_any};
 pub mod backend {
     pub use steadfast_core::sync::{Join, Scheduler};
     pub use steadfast_core::{
-        Attributes, BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Hook, Job, JobPlan, Lent, Membership, OnBirth,
-        OnExit, PipeEnd, PipeRead, PipeWrite, Plan, PlanBuilder, PlanStdio, Process, ProcessBackend, Spawned, Started, Starting,
-        Until, Watcher, and_then,
+        Attributes, BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Hook, Job, JobEnd, JobLink, JobPlan, Lent,
+        Membership, OnBirth, OnExit, PipeEnd, PipeRead, PipeWrite, Plan, PlanBuilder, PlanStdio, Process, ProcessBackend,
+        Spawned, Started, Starting, Until, Watcher, and_then,
     };
 }
 

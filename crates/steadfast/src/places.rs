@@ -35,6 +35,11 @@ impl<T> Places<T> {
         place.value.as_ref().filter(|_| place.token(of.index()) == of)
     }
 
+    pub(crate) fn get_mut(&mut self, of: Token) -> Option<&mut T> {
+        let place = self.places.get_mut(of.index() as usize)?;
+        if place.token(of.index()) == of { place.value.as_mut() } else { None }
+    }
+
     /// Whatever its token is now.
     pub(crate) fn at(&self, index: u32) -> Option<(Token, &T)> {
         let place = self.places.get(index as usize)?;

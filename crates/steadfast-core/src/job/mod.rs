@@ -10,20 +10,23 @@
 //! * **A list and a signal.** A number on a list of members may be a stranger's a moment later. So a handle is made of each, and then the list is
 //!   read again: who is on both is a member, and the handle is its.
 
+mod end;
+mod link;
 mod members;
 mod values;
-mod watch;
 mod watchers;
 
+pub use end::JobEnd;
+pub use link::JobLink;
 pub use values::{Containment, JobPlan, JobUsage};
 
 use watchers::Watchers;
 
 use crate::sync::{Condvar, Mutex, MutexGuard};
-use crate::{Attributes, BackendJob, Error, Membership, OnBirth, OnExit, Pauses, Pid, Plan, ProcessBackend, Result, Signal};
+use crate::{Attributes, BackendJob, Error, OnBirth, OnExit, Pauses, Pid, Plan, ProcessBackend, Result, Signal};
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 /// Processes that were started in it, and all that they start. Dropping it kills them.
@@ -75,6 +78,7 @@ struct State {
     phase: Phase,
     /// How many processes are about to be born in it.
     births: usize,
+    /// Its owner has given it up: by a detach, or a drop, which kills it besides.
     is_detached: bool,
 }
 
@@ -109,11 +113,6 @@ impl Job {
     /// The backend that has made it.
     pub fn backend(&self) -> &Arc<dyn ProcessBackend> {
         &self.inner.backend
-    }
-
-    /// For the plan of a process that is to be started in it. It does not keep the job: once that is dropped, such a start fails.
-    pub fn membership(&self) -> Arc<dyn Membership> {
-        Arc::new(Member { job: Arc::downgrade(&self.inner), containment: self.containment() })
     }
 
     /// Sends a signal to each member. Who is started while this goes on may get it or not. `SIGKILL` is [`kill`](Job::kill).
@@ -209,8 +208,8 @@ impl Drop for Job {
         if !self.inner.is_here() {
             return;
         }
-        let State { phase, is_detached, .. } = *self.inner.lock();
-        if phase == Phase::Open && !is_detached {
+        let was_detached = std::mem::replace(&mut self.inner.lock().is_detached, true);
+        if !was_detached && self.inner.phase() == Phase::Open {
             // It is refused to nobody who could make the job. Nothing is waited for.
             drop(self.inner.kill());
         }
@@ -229,6 +228,10 @@ impl Inner {
     /// In the child of a fork(2) the lock may be another thread's for ever, and what it guards is the parent's.
     fn phase(&self) -> Phase {
         if self.is_here() { self.lock().phase } else { Phase::Open }
+    }
+
+    fn has_owner(&self) -> bool {
+        !self.is_here() || !self.lock().is_detached
     }
 
     fn check_open(&self) -> Result<()> {
@@ -317,7 +320,7 @@ impl Inner {
         let plan = plan.joined(attributes);
         if self.is_here() {
             let mut state = self.lock();
-            if state.phase != Phase::Open {
+            if state.phase != Phase::Open || state.is_detached {
                 return Err(self.over());
             }
             state.births += 1;
@@ -347,31 +350,8 @@ impl Inner {
     }
 }
 
-/// What plans and children have of a job. It does not keep it.
-struct Member {
-    job: Weak<Inner>,
-    containment: Containment,
-}
-
-impl Membership for Member {
-    fn admit(&self, plan: &Plan) -> Result<(Plan, OnBirth)> {
-        let over = Error::JobOver { containment: self.containment };
-        self.job.upgrade().ok_or(over)?.admit(plan)
-    }
-
-    fn kill(&self) -> Result<()> {
-        self.job.upgrade().map_or(Ok(()), |job| job.kill())
-    }
-}
-
 impl fmt::Debug for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Job({}, {}, {:?})", self.containment(), self.backend().info().name, self.inner.phase())
-    }
-}
-
-impl fmt::Debug for Member {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a job by {}", self.containment)
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::lock::{Mutex, MutexGuard, PoisonError};
 use crate::{Watcher, contain};
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 /// A watcher, and the token that it is told.
 pub(super) type Told = (Weak<dyn Watcher>, u64);
@@ -20,6 +20,14 @@ impl Watchers {
         list.retain(|(watcher, _)| watcher.strong_count() > 0);
         list.push(new);
         is_first
+    }
+
+    /// The backend still tells, of whoever is left.
+    pub(super) fn remove(&self, watcher: &Arc<dyn Watcher>, token: u64) {
+        let is_it = |(other, mark): &Told| *mark == token && std::ptr::addr_eq(other.as_ptr(), Arc::as_ptr(watcher));
+        if let Some(list) = &mut *self.lock() {
+            list.retain(|told| !is_it(told));
+        }
     }
 
     /// All of them, who are told now; the next one asks the backend again.

@@ -15,7 +15,7 @@ impl Command {
     /// A command that is to be in a group or session of its own cannot be started in a job by [`Group`](crate::Containment::Group), nor one
     /// with a [`cgroup`](Command::cgroup) in one by [`Cgroup`](crate::Containment::Cgroup): [`Error::InvalidPlan`](crate::Error::InvalidPlan).
     pub fn in_job(&mut self, job: &Job) -> &mut Command {
-        self.job = Some(JobWish::In(job.membership()));
+        self.job = Some(JobWish::In(job.link()));
         self
     }
 

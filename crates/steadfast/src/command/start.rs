@@ -6,7 +6,6 @@ use crate::job::ChildJob;
 use crate::remains::with_room;
 use crate::within::Within;
 use crate::{Child, Process, System};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use steadfast_core::{PlanStdio, Result, Started};
 
@@ -98,7 +97,7 @@ impl Command {
         let job = self.job.as_ref().map(|job| job.fulfil(system)).transpose()?;
         let mut plan = self.plan(system, defaults)?;
         if let Some(job) = &job {
-            plan = plan.in_job(Arc::clone(job.membership()));
+            plan = plan.in_job(job.membership());
         }
         let by_number = || steadfast_core::Process::start(system.by_number().backend(), &plan);
         let starting = match self.is_short(system) {

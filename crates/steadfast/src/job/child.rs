@@ -4,19 +4,19 @@ use super::{Job, JobBuilder};
 use crate::System;
 use std::fmt;
 use std::sync::Arc;
-use steadfast_core::{Membership, Result};
+use steadfast_core::{JobLink, Membership, Result};
 
 /// In which job a command is started.
 #[derive(Clone, Debug)]
 pub(crate) enum JobWish {
-    In(Arc<dyn Membership>),
+    In(JobLink),
     Own(JobBuilder),
 }
 
 impl JobWish {
     pub(crate) fn fulfil(&self, system: &System) -> Result<ChildJob> {
         Ok(match self {
-            JobWish::In(membership) => ChildJob::shared(Arc::clone(membership)),
+            JobWish::In(link) => ChildJob::shared(link.clone()),
             JobWish::Own(builder) => ChildJob::own(builder.build_on(system)?),
         })
     }
@@ -24,21 +24,21 @@ impl JobWish {
 
 /// The job of a child: of others too, or its own, which ends with the [`Child`](crate::Child).
 pub(crate) struct ChildJob {
-    membership: Arc<dyn Membership>,
+    link: JobLink,
     own: Option<Job>,
 }
 
 impl ChildJob {
-    pub(crate) fn shared(membership: Arc<dyn Membership>) -> ChildJob {
-        ChildJob { membership, own: None }
+    pub(crate) fn shared(link: JobLink) -> ChildJob {
+        ChildJob { link, own: None }
     }
 
     pub(crate) fn own(job: Job) -> ChildJob {
-        ChildJob { membership: job.membership(), own: Some(job) }
+        ChildJob { link: job.link(), own: Some(job) }
     }
 
-    pub(crate) fn membership(&self) -> &Arc<dyn Membership> {
-        &self.membership
+    pub(crate) fn membership(&self) -> Arc<dyn Membership> {
+        self.link.membership()
     }
 
     /// If it is the child's alone.
@@ -48,12 +48,12 @@ impl ChildJob {
 
     /// Kills all of it.
     pub(crate) fn kill(&self) -> Result<()> {
-        self.membership.kill()
+        self.link.kill()
     }
 }
 
 impl fmt::Debug for ChildJob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.membership.fmt(f)
+        self.link.fmt(f)
     }
 }

@@ -4,25 +4,76 @@ use super::member::Member;
 use crate::places::{Places, Token};
 use hashbrown::HashTable;
 use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::Arc;
+use steadfast_core::{JobEnd, Watcher};
 
 pub(super) struct Entries<K> {
     places: Places<Entry<K>>,
     by_key: HashTable<u32>,
     hasher: RandomState,
+    /// How many of them are jobs.
+    jobs: usize,
 }
 
 pub(super) struct Entry<K> {
     pub(super) key: K,
-    pub(super) member: Member,
+    pub(super) what: What,
+}
+
+/// A job is no larger than a process.
+pub(super) enum What {
+    Process(Member),
+    Job(JobMember),
+}
+
+/// A job in a set.
+#[derive(Clone)]
+pub(super) struct JobMember {
+    pub(super) end: JobEnd,
+    /// It will tell, or has told since the last look.
+    pub(super) is_watched: bool,
+}
+
+impl<K> Entry<K> {
+    pub(super) fn process(&self) -> Option<&Member> {
+        match &self.what {
+            What::Process(member) => Some(member),
+            What::Job(_) => None,
+        }
+    }
+
+    /// The set is told of it no more.
+    pub(super) fn unwatch(&self, watcher: &Arc<dyn Watcher>, token: Token) {
+        match &self.what {
+            What::Process(member) => member.unwatch(watcher, token.0),
+            What::Job(job) => job.end.unwatch(watcher, token.0),
+        }
+    }
 }
 
 impl<K> Entries<K> {
     pub(super) fn new() -> Entries<K> {
-        Entries { places: Places::new(), by_key: HashTable::new(), hasher: RandomState::new() }
+        Entries { places: Places::new(), by_key: HashTable::new(), hasher: RandomState::new(), jobs: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
         self.by_key.len()
+    }
+
+    /// How many of them are processes.
+    pub(super) fn processes(&self) -> usize {
+        self.len() - self.jobs
+    }
+
+    pub(super) fn is_job(&self, of: Token) -> bool {
+        self.jobs > 0 && self.get(of).is_some_and(|entry| matches!(entry.what, What::Job(_)))
+    }
+
+    pub(super) fn job(&mut self, of: Token) -> Option<&mut JobMember> {
+        match self.places.get_mut(of).map(|entry| &mut entry.what) {
+            Some(What::Job(job)) => Some(job),
+            _ => None,
+        }
     }
 
     pub(super) fn get(&self, of: Token) -> Option<&Entry<K>> {
@@ -42,9 +93,10 @@ impl<K: Eq + Hash> Entries<K> {
     }
 
     /// Whose key is not in use.
-    pub(super) fn insert(&mut self, key: K, member: Member) -> Token {
+    pub(super) fn insert(&mut self, key: K, what: What) -> Token {
         let hash = self.hasher.hash_one(&key);
-        let token = self.places.insert(Entry { key, member });
+        self.jobs += usize::from(matches!(what, What::Job(_)));
+        let token = self.places.insert(Entry { key, what });
         let (places, hasher) = (&self.places, &self.hasher);
         let hash_of = |index: &u32| key_of(places, *index).map_or(0, |key| hasher.hash_one(key));
         self.by_key.insert_unique(hash, token.index(), hash_of);
@@ -53,6 +105,7 @@ impl<K: Eq + Hash> Entries<K> {
 
     pub(super) fn remove(&mut self, of: Token) -> Option<Entry<K>> {
         let entry = self.places.remove(of)?;
+        self.jobs -= usize::from(matches!(entry.what, What::Job(_)));
         if let Ok(found) = self.by_key.find_entry(self.hasher.hash_one(&entry.key), |index| *index == of.index()) {
             found.remove();
         }

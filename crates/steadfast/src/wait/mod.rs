@@ -2,7 +2,9 @@
 
 mod alarm;
 mod any;
+mod emptied;
 mod entries;
+mod jobs;
 mod later;
 mod member;
 mod next;
@@ -10,6 +12,7 @@ mod own;
 mod ready;
 mod set;
 mod signal;
+mod take;
 
 use crate::ExitStatus;
 use std::sync::Arc;
@@ -17,6 +20,7 @@ use steadfast_core::{Error, Process, Result, Until, Watcher};
 
 pub(crate) use alarm::Alarm;
 pub use any::wait_any;
+pub use emptied::Emptied;
 pub(crate) use later::{SHORTEST, longer, soon};
 pub use member::Member;
 pub use next::{Interrupter, Next};

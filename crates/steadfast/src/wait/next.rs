@@ -1,5 +1,6 @@
-//! [`WaitSet::wait_next`]: waiting that somebody can interrupt, and that goes on while the set is empty.
+//! [`WaitSet::wait_next`]: waiting that somebody can interrupt, that goes on while the set is empty, and that tells of jobs.
 
+use super::emptied::Emptied;
 use super::set::{Exited, WaitSet};
 use super::signal::{Ends, Shared, Vain};
 use crate::System;
@@ -16,6 +17,8 @@ use steadfast_linux::generation;
 pub enum Next<K> {
     /// A process has exited.
     Exited(Exited<K>),
+    /// Nothing lives in a job any more that was [added](WaitSet::add_job).
+    Emptied(Emptied<K>),
     /// [`Interrupter::interrupt`] was called.
     Interrupted,
     /// The timeout has passed.
@@ -23,7 +26,7 @@ pub enum Next<K> {
 }
 
 impl<K: Eq + Hash> WaitSet<K> {
-    /// Blocks until a process exits, until [`Interrupter::interrupt`] is called, or for at most `timeout`. Unlike
+    /// Blocks until a process exits, until nothing lives in a [job](WaitSet::add_job), until [`Interrupter::interrupt`] is called, or for at most `timeout`. Unlike
     /// [`wait`](WaitSet::wait), it also waits while the set is empty: for a process that another thread adds.
     ///
     /// ```
@@ -39,13 +42,15 @@ impl<K: Eq + Hash> WaitSet<K> {
     /// ```
     ///
     /// # Errors
-    /// As [`interrupter`](WaitSet::interrupter). An error that concerns one process is in its [`Exited::status`].
+    /// As [`interrupter`](WaitSet::interrupter). An error that concerns one process is in its [`Exited::status`], one that concerns a job in its
+    /// [`Emptied::result`].
     pub fn wait_next(&self, timeout: Option<Duration>) -> Result<Next<K>> {
         self.prepare_interrupts()?;
         // Later than the clock can say is as good as never.
         let deadline = timeout.and_then(|timeout| self.backend()?.clock().now().checked_add(timeout));
         Ok(match self.wait_for(deadline, Ends::ByInterrupts) {
             Ok(exited) => Next::Exited(exited),
+            Err(Vain::Emptied(emptied)) => Next::Emptied(emptied),
             Err(Vain::Interrupted) => Next::Interrupted,
             Err(Vain::Over) => Next::TimedOut,
         })
@@ -62,7 +67,7 @@ impl<K: Eq + Hash> WaitSet<K> {
         Ok(Interrupter { shared: Arc::clone(&self.own().shared), generation: generation() })
     }
 
-    fn prepare_interrupts(&self) -> Result<()> {
+    pub(super) fn prepare_interrupts(&self) -> Result<()> {
         let known = self.backend();
         let backend = known.map_or_else(|| System::current().map(|system| Arc::clone(system.backend())), Ok)?;
         let shared = &self.own().shared;

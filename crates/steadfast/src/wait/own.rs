@@ -18,8 +18,10 @@ use steadfast_linux::generation;
 /// What a set knows.
 pub(super) struct State<K> {
     pub(super) entries: Entries<K>,
-    /// They have news.
+    /// Processes that have news.
     pub(super) ready: VecDeque<Token>,
+    /// Jobs that have: for [`wait_next`](super::WaitSet::wait_next) alone.
+    pub(super) told: VecDeque<Token>,
     /// They could not be watched.
     pub(super) later: Later,
     /// Whose clock counts.
@@ -64,8 +66,12 @@ impl<K: Eq + Hash> Own<K> {
             Err(TryLockError::WouldBlock) => State::default(),
         };
         // All are to be looked at, and are watched then.
-        state.ready = state.entries.all().map(|(token, _)| token).collect();
-        state.later = Later::new();
+        let all: Vec<Token> = state.entries.all().map(|(token, _)| token).collect();
+        (state.ready, state.told, state.later) = (VecDeque::new(), VecDeque::new(), Later::new());
+        for token in &all {
+            state.entries.job(*token).into_iter().for_each(|job| job.is_watched = false);
+        }
+        state.extend(all);
         let own = Own::new(state);
         if let Some(backend) = own.state.lock().unwrap_or_else(PoisonError::into_inner).backend.clone() {
             // Without descriptors of its own, as with another backend's process, it finds nothing to sleep on, and looks again and again.
@@ -77,7 +83,47 @@ impl<K: Eq + Hash> Own<K> {
 
 impl<K> Default for State<K> {
     fn default() -> State<K> {
-        State { entries: Entries::new(), ready: VecDeque::new(), later: Later::new(), backend: None }
+        State { entries: Entries::new(), ready: VecDeque::new(), told: VecDeque::new(), later: Later::new(), backend: None }
+    }
+}
+
+/// These have news.
+impl<K> Extend<Token> for State<K> {
+    fn extend<T: IntoIterator<Item = Token>>(&mut self, tokens: T) {
+        for token in tokens {
+            match self.entries.is_job(token) {
+                true => self.told.push_back(token),
+                false => self.ready.push_back(token),
+            }
+        }
+    }
+}
+
+/// Whether to look now at those that could not be watched.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Again {
+    /// Unless there are others to be looked at: whoever only asks what is ready shall hear of these too.
+    All,
+    /// When it is time.
+    WhenDue,
+}
+
+impl<K> State<K> {
+    /// Those that are to be looked at again have their turn.
+    pub(super) fn look_again(&mut self, again: Again) {
+        let (false, Some(backend)) = (self.later.is_empty(), &self.backend) else { return };
+        let now = backend.clock().now();
+        let all = again == Again::All && self.ready.is_empty();
+        if all || self.later.at().is_some_and(|at| at <= now) {
+            let due: Vec<Token> = self.later.take(now).collect();
+            self.extend(due);
+        }
+    }
+
+    pub(super) fn leave_for_later(&mut self, token: Token) {
+        if let (Some(_), Some(backend)) = (self.entries.get(token), &self.backend) {
+            self.later.add(token, backend.clock().now());
+        }
     }
 }
 
@@ -89,7 +135,7 @@ impl<K> Drop for Own<K> {
         }
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         for (token, entry) in state.entries.all() {
-            entry.member.unwatch(&self.watcher, token.0);
+            entry.unwatch(&self.watcher, token);
         }
     }
 }

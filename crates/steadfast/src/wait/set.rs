@@ -1,12 +1,10 @@
 //! [`WaitSet`]: thousands of processes, and which of them exits next.
 
-use super::entries::Entry;
+use super::entries::{Entry, What};
 use super::member::Member;
-use super::own::{Own, State};
+use super::own::{Again, Own, State};
 use super::signal::{Ends, Vain};
-use super::{Verdict, verdict};
 use crate::places::Token;
-use crate::remains::put_away;
 use crate::{Child, ExitStatus, Process};
 use std::fmt;
 use std::hash::Hash;
@@ -67,16 +65,9 @@ use steadfast_core::{Error, ProcessBackend, Result};
 ///
 /// A process stays in the set until its exit is reported. If the set can no longer watch it, because descriptors, threads or memory have run out,
 /// the set checks that process again and again, with pauses of up to 50 ms.
+///
+/// [Jobs](WaitSet::add_job) can be in a set too. They are reported by [`wait_next`](WaitSet::wait_next) alone: all other calls return processes.
 pub struct WaitSet<K>(Own<K>);
-
-/// Whether to look now at those that could not be watched.
-#[derive(Clone, Copy, PartialEq)]
-enum Again {
-    /// Unless there are others to be looked at: whoever only asks what is ready shall hear of these too.
-    All,
-    /// When it is time.
-    WhenDue,
-}
 
 /// A process of a [`WaitSet`] that has exited.
 #[derive(Debug)]
@@ -101,7 +92,7 @@ impl<K: Eq + Hash> WaitSet<K> {
     /// Adds a process: a [`Child`] or a [`Process`].
     ///
     /// # Errors
-    /// [`Error::KeyInUse`] if there is a process with this key already; [`Error::Unsupported`] for a simulated process in a set of real
+    /// [`Error::KeyInUse`] if this key is in the set already; [`Error::Unsupported`] for a simulated process in a set of real
     /// ones, or the other way round; [`Error::System`] if there are no descriptors or, without pidfds, no threads left (`EMFILE`,
     /// `ENOSPC`, `EAGAIN`). Then the set is unchanged, and the argument is dropped. To keep a child in that case, add a clone of its handle
     /// instead.
@@ -112,10 +103,10 @@ impl<K: Eq + Hash> WaitSet<K> {
         self.own().shared.prepare(&**process.backend())?;
         let mut state = self.lock();
         if state.entries.find(&key).is_some() {
-            return Err(Error::KeyInUse { pid: process.pid() });
+            return Err(Error::KeyInUse { pid: Some(process.pid()) });
         }
         state.backend.get_or_insert_with(|| Arc::clone(process.backend()));
-        let token = state.entries.insert(key, member);
+        let token = state.entries.insert(key, What::Process(member));
         drop(state);
         let watched = self.own().shared.add(process, token).and_then(|by_descriptor| match by_descriptor {
             true => {
@@ -125,31 +116,36 @@ impl<K: Eq + Hash> WaitSet<K> {
             false => process.watch_end(end, &self.own().watcher, token.0),
         });
         if watched.is_err() {
-            let mut state = self.lock();
-            let refused = state.entries.remove(token);
-            // Another thread may sleep for this one alone.
-            self.tell_sleepers(&state);
-            drop(state);
-            // A child may be killed here.
-            drop(refused);
+            self.take_back(token);
         }
         watched
     }
 
-    /// Removes the process with this key, and returns what was added; `None` if there is none, for example because its exit has been
-    /// reported.
-    pub fn remove(&self, key: &K) -> Option<Member> {
+    /// What cannot be watched is not added.
+    pub(super) fn take_back(&self, token: Token) {
         let mut state = self.lock();
-        let token = state.entries.find(key)?;
-        let entry = state.entries.remove(token)?;
+        let refused = state.entries.remove(token);
+        // Another thread may sleep for this one alone.
         self.tell_sleepers(&state);
         drop(state);
-        entry.member.unwatch(&self.own().watcher, token.0);
-        self.own().shared.remove(&entry.member);
-        Some(entry.member)
+        // A child may be killed here.
+        drop(refused);
     }
 
-    /// How many processes are in it.
+    /// Removes the process with this key, and returns what was added; `None` if there is none, for example because its exit has been
+    /// reported, or it is a [job](WaitSet::remove_job).
+    pub fn remove(&self, key: &K) -> Option<Member> {
+        let mut state = self.lock();
+        let token = state.entries.find(key).filter(|token| !state.entries.is_job(*token))?;
+        let Some(Entry { what: What::Process(member), .. }) = state.entries.remove(token) else { return None };
+        self.tell_sleepers(&state);
+        drop(state);
+        member.unwatch(&self.own().watcher, token.0);
+        self.own().shared.remove(&member);
+        Some(member)
+    }
+
+    /// How many processes and jobs are in it.
     pub fn len(&self) -> usize {
         self.lock().entries.len()
     }
@@ -159,20 +155,20 @@ impl<K: Eq + Hash> WaitSet<K> {
         self.len() == 0
     }
 
-    /// Whether a process with this key is in it.
+    /// Whether a process or a job with this key is in it.
     pub fn contains(&self, key: &K) -> bool {
         self.lock().entries.find(key).is_some()
     }
 
-    /// Blocks until one of them exits, reaps it, and returns it; `None` if the set is empty, or becomes empty because other threads take the last
-    /// one.
+    /// Blocks until a process exits, reaps it, and returns it; `None` if no process is in the set, or none is left because other threads take the last
+    /// one. Of jobs it says nothing.
     ///
     /// This does not fail. An error that concerns one process is in its [`Exited::status`].
     pub fn wait(&self) -> Option<Exited<K>> {
         self.wait_until(None)
     }
 
-    /// As [`wait`](WaitSet::wait), for at most `timeout`: `None` if none exits in time, or the set is empty. It may take up to a
+    /// As [`wait`](WaitSet::wait), for at most `timeout`: `None` if none exits in time, or no process is in the set. It may take up to a
     /// millisecond longer.
     pub fn wait_timeout(&self, timeout: Duration) -> Option<Exited<K>> {
         let backend = self.backend()?;
@@ -191,7 +187,8 @@ impl<K: Eq + Hash> WaitSet<K> {
     }
 
     /// Lends the set's descriptor, for an event loop of your own. It is readable while [`ready`](WaitSet::ready) has something to return. (It may be
-    /// readable although there is nothing, when another thread was faster.)
+    /// readable although there is nothing, when another thread was faster.) With [jobs](WaitSet::add_job) in the set, call
+    /// [`wait_next`](WaitSet::wait_next) with a timeout of zero instead, until it returns [`TimedOut`](super::Next::TimedOut).
     ///
     /// # Errors
     /// [`Error::Unsupported`] in a simulation, and as long as no process was added.
@@ -213,15 +210,23 @@ impl<K: Eq + Hash> WaitSet<K> {
         self.wait_for(deadline, Ends::ByEmptiness).ok()
     }
 
-    pub(super) fn wait_for(&self, deadline: Option<Instant>, ends: Ends) -> Result<Exited<K>, Vain> {
+    pub(super) fn wait_for(&self, deadline: Option<Instant>, ends: Ends) -> Result<Exited<K>, Vain<K>> {
+        let ended = self.wait_for_any(deadline, ends);
+        if ends == Ends::ByInterrupts {
+            self.pass_on();
+        }
+        ended
+    }
+
+    fn wait_for_any(&self, deadline: Option<Instant>, ends: Ends) -> Result<Exited<K>, Vain<K>> {
         let is_interrupted = || ends == Ends::ByInterrupts && self.own().shared.take_interrupt();
         // First, or exits without a pause would put it off for ever.
         if is_interrupted() {
             return Err(Vain::Interrupted);
         }
         let mut seen = Vec::new();
-        if let Some(exited) = self.take_ready(&mut seen, Again::All, 0) {
-            return Ok(self.pass_on(ends, exited));
+        if let Some(news) = self.take_news(&mut seen, Again::All, ends, 0) {
+            return news;
         }
         let Some(backend) = self.backend() else { return Err(Vain::Over) };
         loop {
@@ -232,11 +237,11 @@ impl<K: Eq + Hash> WaitSet<K> {
                 return Err(Vain::Interrupted);
             }
             // Another thread may have left something since the last look, and not have seen that this one is about to sleep.
-            if let Some(exited) = self.take_ready(&mut seen, Again::WhenDue, sleeper.leavers()) {
-                return Ok(self.pass_on(ends, exited));
+            if let Some(news) = self.take_news(&mut seen, Again::WhenDue, ends, sleeper.leavers()) {
+                return news;
             }
             let state = self.lock();
-            if state.entries.len() == 0 && ends == Ends::ByEmptiness {
+            if state.entries.processes() == 0 && ends == Ends::ByEmptiness {
                 drop(state);
                 self.be_silent();
                 return Err(Vain::Over);
@@ -246,111 +251,13 @@ impl<K: Eq + Hash> WaitSet<K> {
             let until = deadline.into_iter().chain(again).min();
             self.own().shared.sleep(until, ends, backend.clock(), rings, &mut seen);
             drop(sleeper);
-            if let Some(exited) = self.take_ready(&mut seen, Again::WhenDue, 0) {
-                return Ok(self.pass_on(ends, exited));
+            if let Some(news) = self.take_news(&mut seen, Again::WhenDue, ends, 0) {
+                return news;
             }
             if deadline.is_some_and(|deadline| deadline <= backend.clock().now()) {
                 self.hand_over(&self.lock());
                 return Err(if is_interrupted() { Vain::Interrupted } else { Vain::Over });
             }
-        }
-    }
-
-    /// Nothing is left: an event loop that the descriptor is lent to must not find it readable for what was taken long ago.
-    fn be_silent(&self) {
-        if self.own().shared.silence() {
-            let mut state = self.lock();
-            self.own().shared.take_inbox(&mut state.ready);
-            if state.entries.len() == 0 {
-                // Of processes that are here no more.
-                state.ready.clear();
-            } else if !state.ready.is_empty() {
-                // Another thread has added one, which was told just now.
-                self.own().shared.wake();
-            }
-        }
-    }
-
-    /// An interrupt that came together with an exit is another thread's, if one waits: it was woken, and may have seen nothing any more.
-    fn pass_on(&self, ends: Ends, exited: Exited<K>) -> Exited<K> {
-        if ends == Ends::ByInterrupts {
-            self.own().shared.pass_on_interrupt();
-        }
-        exited
-    }
-
-    /// The first that has news which are worth it; those in `seen` have some. The caller counts as so many leavers.
-    fn take_ready(&self, seen: &mut Vec<Token>, again: Again, own_leavers: usize) -> Option<Exited<K>> {
-        let mut state = self.lock();
-        if !seen.is_empty() {
-            state.ready.extend(seen.drain(..));
-        }
-        self.own().shared.take_inbox(&mut state.ready);
-        state.look_again(again);
-        loop {
-            let Some(token) = state.ready.pop_front() else {
-                // Whoever has read the alarm tells those that it was for. This thread is none of them, or it would be told, and whoever is
-                // lent the descriptor, again at each look.
-                if state.entries.len() == 0 {
-                    self.own().shared.wake_leavers(own_leavers);
-                }
-                return None;
-            };
-            let Some(entry) = state.entries.get(token) else { continue };
-            let mut pidfd = None;
-            let verdict = if self.own().shared.has_descriptors() {
-                // Lent, so that it is not closed here.
-                pidfd = entry.member.lend().ok();
-                verdict(&entry.member, entry.member.end(), &self.own().watcher, token.0)
-            } else {
-                // In a simulation even a look lets other threads go on, and they must not find the lock taken.
-                let (process, end) = (Process::clone(&entry.member), entry.member.end());
-                drop(state);
-                let verdict = verdict(&process, end, &self.own().watcher, token.0);
-                state = self.lock();
-                verdict
-            };
-            if let Verdict::Over(status) = verdict {
-                // Unless another thread has reported it meanwhile.
-                let Some(Entry { key, member }) = state.entries.remove(token) else { continue };
-                state.later.hope();
-                self.tell_sleepers(&state);
-                self.hand_over(&state);
-                let to_come = state.ready.len();
-                drop(state);
-                pidfd.into_iter().for_each(|pidfd| put_away(pidfd, to_come));
-                let (process, child) = member.into_parts();
-                return Some(Exited { key, child, process, status });
-            }
-            let Some(entry) = state.entries.get(token) else { continue };
-            let (process, end) = (Process::clone(&entry.member), entry.member.end());
-            drop(state);
-            // It will be heard of again, from the backend; unless that is refused, which is not its end.
-            let is_watched = matches!(verdict, Verdict::NotYet) && process.watch_end(end, &self.own().watcher, token.0).is_ok();
-            if !is_watched {
-                // What others do with the handle needs nothing that could be refused.
-                process.watch(&self.own().watcher, token.0);
-            }
-            state = self.lock();
-            if !is_watched {
-                state.leave_for_later(token);
-            }
-        }
-    }
-
-    /// For who leaves: somebody has to look after those that nobody tells of.
-    fn hand_over(&self, state: &State<K>) {
-        if !state.later.is_empty() {
-            self.own().shared.hand_over(state.later.pause());
-        }
-    }
-
-    /// There may be something left for those who sleep, or nothing to sleep for any more.
-    fn tell_sleepers(&self, state: &State<K>) {
-        if !state.ready.is_empty() {
-            self.own().shared.wake();
-        } else if state.entries.len() == 0 {
-            self.own().shared.wake_leavers(0);
         }
     }
 
@@ -365,24 +272,6 @@ impl<K: Eq + Hash> WaitSet<K> {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State<K>> {
         self.own().state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<K> State<K> {
-    /// Those that are to be looked at again have their turn.
-    fn look_again(&mut self, again: Again) {
-        let (false, Some(backend)) = (self.later.is_empty(), &self.backend) else { return };
-        let now = backend.clock().now();
-        let all = again == Again::All && self.ready.is_empty();
-        if all || self.later.at().is_some_and(|at| at <= now) {
-            self.ready.extend(self.later.take(now));
-        }
-    }
-
-    fn leave_for_later(&mut self, token: Token) {
-        if let (Some(_), Some(backend)) = (self.entries.get(token), &self.backend) {
-            self.later.add(token, backend.clock().now());
-        }
     }
 }
 

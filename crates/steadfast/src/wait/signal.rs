@@ -1,6 +1,7 @@
 //! How a set learns of exits, and how whoever waits for them sleeps: by descriptors for real processes, by a bell in a simulation.
 
 use super::alarm::Alarm;
+use super::emptied::Emptied;
 use super::soon;
 use crate::output::poll_until;
 use crate::places::Token;
@@ -29,6 +30,9 @@ pub(super) struct Shared {
     sleepers: AtomicUsize,
     /// Those of them that leave when nothing is left.
     leavers: AtomicUsize,
+    /// They were told, and have not woken since. Until then nobody else makes the alarm silent, nor rings again: two who wait for more than
+    /// exits would wake each other, with nothing to do, for as long as those do not come to run.
+    are_leaving: AtomicBool,
     /// Whether the descriptor was lent, so that it must be readable while something is ready.
     is_lent: AtomicBool,
     /// Whether a thread is about to ring.
@@ -44,7 +48,9 @@ pub(super) enum Ends {
 }
 
 /// Why a wait has ended without an exit.
-pub(super) enum Vain {
+pub(super) enum Vain<K> {
+    /// Nothing lives in a job.
+    Emptied(Emptied<K>),
     Interrupted,
     /// The time is up, or nothing is left to wait for.
     Over,
@@ -125,6 +131,11 @@ impl Shared {
     pub(super) fn interrupt(&self) {
         // First, for whoever is woken looks at it.
         self.is_interrupted.store(true, Ordering::SeqCst);
+        self.ring_next();
+    }
+
+    /// Wakes those who wait for more than exits; in a simulation, all.
+    fn ring_next(&self) {
         match (self.interrupts.get(), self.way.get()) {
             (Some(alarm), _) => alarm.ring(),
             (None, Some(Way::Bell(bell))) => bell.ring(),
@@ -186,18 +197,32 @@ impl Shared {
         }
     }
 
+    /// Wakes who waits for jobs too, if there is anybody; the others have nothing to look at.
+    pub(super) fn wake_next(&self) {
+        if self.sleepers.load(Ordering::SeqCst) > self.leavers.load(Ordering::SeqCst) {
+            self.ring_next();
+        }
+    }
+
+    pub(super) fn ring_if_lent(&self) {
+        if self.is_lent.load(Ordering::Relaxed) {
+            self.ring();
+        }
+    }
+
     /// Makes a descriptor that was lent unreadable, until there is news; whether there is one.
     pub(super) fn silence(&self) -> bool {
         let is_lent = self.is_lent.load(Ordering::Relaxed);
         if let (true, Some(Way::Descriptors { alarm, .. })) = (is_lent, self.way.get()) {
             alarm.reset();
+            self.are_leaving.store(false, Ordering::SeqCst);
         }
         is_lent
     }
 
     /// As [`wake`](Self::wake), now that nothing is left, if there is anybody but so many of the caller's own.
     pub(super) fn wake_leavers(&self, own: usize) {
-        if self.leavers.load(Ordering::SeqCst) > own {
+        if self.leavers.load(Ordering::SeqCst) > own && !self.are_leaving.swap(true, Ordering::SeqCst) {
             self.ring();
         }
     }
@@ -223,6 +248,8 @@ impl Shared {
         self.sleepers.fetch_add(1, Ordering::SeqCst);
         if ends == Ends::ByEmptiness {
             self.leavers.fetch_add(1, Ordering::SeqCst);
+            // This one was not among those.
+            self.are_leaving.store(false, Ordering::SeqCst);
         }
         Sleeper(self, ends)
     }
@@ -250,13 +277,18 @@ impl Shared {
                     left = Some(Duration::ZERO);
                 }
                 let is_alarmed = poll(epoll, left, seen);
-                if is_alarmed {
+                let is_for_leavers = self.are_leaving.load(Ordering::SeqCst) && self.leavers.load(Ordering::SeqCst) > 0;
+                if is_alarmed && (ends == Ends::ByEmptiness || !is_for_leavers) {
                     // Whoever reads it tells the others, if there is something for them.
                     alarm.reset();
                 }
             }
             Some(Way::Bell(bell)) => _ = bell.wait(before, left),
             None => {}
+        }
+        if ends == Ends::ByEmptiness {
+            // After the alarm was read: whoever finds this before does not ring, and this one does, if there are others.
+            self.are_leaving.store(false, Ordering::SeqCst);
         }
     }
 
