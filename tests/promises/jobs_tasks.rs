@@ -4,7 +4,7 @@ use crate::Test;
 use crate::jobs::{each_job, own_cgroups};
 use crate::leaks::{children, descriptors, until};
 use crate::scene::{Promise, Scene, on_every_backend};
-use crate::tasks::runtime;
+use crate::tasks::{paused, runtime};
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 use steadfast::tokio::{AsyncCommand, AsyncJob};
@@ -13,6 +13,7 @@ use steadfast::{Child, Command, Error, Job, Signal, Stdio, Teardown};
 const PROMISES: &[Promise] = &[
     ("wait_empty_async is ready when nothing lives in it, and a future that is dropped loses nothing", waited_for),
     ("stop_async takes the steps of a teardown", stopped),
+    ("Child::stop takes the steps of a teardown, on the whole tree if it has a job of its own", child_stopped),
     ("calls with a limit end all of it", limits),
 ];
 
@@ -78,6 +79,66 @@ fn stopped(scene: &Scene) {
             assert_eq!((again.is_over(), again.signal()), (true, None));
         });
     });
+}
+
+fn child_stopped(scene: &Scene) {
+    let how = Teardown::signal(Signal::WINCH, Duration::from_millis(20)).then(Signal::TERM, Duration::from_secs(60)).kill();
+    let is_real = scene.system.info().real;
+    // Whose time goes on by itself, for a simulation that has come further than the machine.
+    let runtime = || if is_real { runtime() } else { paused() };
+    runtime().block_on(async {
+        let child = Command::new(scene.actor()).arg("forever").stdout(Stdio::null()).spawn_async().await.unwrap();
+        let stopped = child.stop(&how).await.unwrap();
+        assert_eq!((stopped.is_over(), stopped.signal()), (true, Some(Signal::TERM)), "{stopped}");
+        assert_eq!(stopped.status().unwrap().signal(), Some(15));
+        let again = child.stop(&how).await.unwrap();
+        assert_eq!((again.is_over(), again.signal(), again.status()), (true, None, stopped.status()), "{again}");
+        // One that goes on: not in time, and it was told so.
+        let mut deaf = Command::new(scene.actor());
+        let mut deaf = deaf.args(["shrug", "SIGTERM"]).stdout(Stdio::piped()).kill_on_drop(true).spawn_async().await.unwrap();
+        until_ready(&mut deaf).await;
+        let stopped = deaf.stop(&Teardown::signal(Signal::TERM, Duration::from_millis(5))).await.unwrap();
+        assert_eq!((stopped.is_over(), stopped.signal(), stopped.status()), (false, Some(Signal::TERM), None), "{stopped}");
+        // Given up in the middle, it takes no further step.
+        let minute = Duration::from_secs(60);
+        let slow = Teardown::signal(Signal::TERM, minute).kill();
+        assert!(tokio::time::timeout(Duration::from_millis(1), deaf.stop(&slow)).await.is_err());
+        if !is_real {
+            tokio::time::sleep(2 * minute).await;
+        }
+        assert!(deaf.try_wait().unwrap().is_none());
+    });
+    each_job(&scene.system, |job| {
+        runtime().block_on(async {
+            let own = Job::builder().containment(job.containment());
+            let mut tree = Command::new(scene.actor());
+            let tree = tree.args(["beget", "child"]).stdin(Stdio::piped()).stdout(Stdio::piped()).own_job(own);
+            let mut child = tree.spawn_async().await.unwrap();
+            until_ready(&mut child).await;
+            assert_eq!(child.job().expect("it has one").members().unwrap().len(), 2);
+            let stopped = child.stop(&how).await.unwrap();
+            assert_eq!((stopped.is_over(), stopped.signal()), (true, Some(Signal::TERM)), "{stopped}");
+            assert_eq!(stopped.status().unwrap().signal(), Some(15));
+            assert!(child.job().unwrap().is_empty().unwrap());
+            // A job of others too is left alone.
+            let (other, in_it) = (member(scene, &job), command(scene, &job).spawn_async().await.unwrap());
+            assert!(in_it.stop(&how).await.unwrap().is_over());
+            assert_eq!(other.try_wait().unwrap(), None);
+        });
+    });
+    if !is_real {
+        return;
+    }
+    async_io::block_on(async {
+        let child = scene.system.spawn(Command::new(scene.actor()).arg("forever").stdout(Stdio::null())).unwrap();
+        let stopped = steadfast::async_io::Child::from(child).stop(&how).await.unwrap();
+        assert_eq!((stopped.signal(), stopped.status().unwrap().signal()), (Some(Signal::TERM), Some(15)), "{stopped}");
+    });
+}
+
+async fn until_ready(child: &mut steadfast::tokio::Child) {
+    let stdout = child.stdout.as_mut().expect("piped");
+    tokio::io::AsyncReadExt::read_exact(stdout, &mut [0; 6]).await.unwrap();
 }
 
 fn limits(scene: &Scene) {

@@ -52,7 +52,7 @@ pub(crate) fn runtime() -> Runtime {
 }
 
 /// Whose clock stands still while there is something to do.
-fn paused() -> Runtime {
+pub(crate) fn paused() -> Runtime {
     Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
 }
 

@@ -2,9 +2,9 @@
 
 use crate::input::Input;
 use crate::job::{ChildJob, Job};
-use crate::output::{self, Capture, Captured, CapturedStream, Feeding, KILL_DELAY, Readers, Reading, Stop, Together};
+use crate::output::{self, Capture, Captured, CapturedStream, Feeding, Readers, Reading, Stop, Together};
 use crate::pipe::{ChildStderr, ChildStdin, ChildStdout};
-use crate::teardown::{Stopped, Teardown};
+use crate::teardown::{Stopped, Targets, Teardown};
 use crate::within::Within;
 use crate::{ExitStatus, Output, Process, System};
 use std::ops::Deref;
@@ -261,20 +261,18 @@ impl Child {
     }
 
     /// Stops it as the steps say, until it has been waited for. If it has a job of its own, the signals go to all that live in it, and it is over
-    /// when nothing does.
+    /// when nothing does. A child that has left its job (see [`Containment`](crate::Containment)) gets the signals when nothing else lives there.
     ///
     /// # Errors
     /// As [`signal`](crate::backend::Process::signal) (`EPERM`) and [`wait`](Self::wait).
     pub fn stop(&self, how: &Teardown) -> Result<Stopped> {
-        if let Some(job) = self.job() {
-            let stopped = job.stop(how)?;
-            // It lives no more, and can be waited for a moment later.
-            let status = if stopped.is_over() { self.process.wait_timeout(KILL_DELAY)? } else { self.process.try_wait()? };
-            return Ok(Stopped::new(stopped.is_over(), stopped.signal(), status));
-        }
-        let send = |signal| self.process.signal(signal);
-        let (status, sent) = how.perform(send, |time| self.process.wait_timeout(time))?;
-        Ok(Stopped::new(status.is_some(), sent, status))
+        let stopped = self.targets().stop(how, || self.system().now())?;
+        Ok(stopped.with(self.process.try_wait()?))
+    }
+
+    /// Itself, and its own job.
+    pub(crate) fn targets(&self) -> Targets {
+        Targets::new().process(&self.process, self.job().map(Job::link).as_ref())
     }
 
     /// The handle, which can be cloned, and kept longer than this.

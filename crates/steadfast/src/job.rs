@@ -4,7 +4,7 @@ mod child;
 
 pub(crate) use child::{ChildJob, JobWish};
 
-use crate::teardown::{Stopped, Teardown};
+use crate::teardown::{Stopped, Targets, Teardown};
 use crate::{Process, System};
 use std::fmt;
 use std::path::PathBuf;
@@ -112,10 +112,7 @@ impl Job {
     /// # Errors
     /// As [`signal`](Job::signal), [`kill`](Job::kill) and [`wait_empty`](Job::wait_empty).
     pub fn stop(&self, how: &Teardown) -> Result<Stopped> {
-        let send = |signal| self.signal(signal);
-        let wait = |time| Ok(self.wait_empty_timeout(time)?.then_some(()));
-        let (over, sent) = how.perform(send, wait)?;
-        Ok(Stopped::new(over.is_some(), sent, None))
+        self.targets().stop(how, || self.system().now())
     }
 
     /// A handle of each member that lives. Handles stay what they are when a member leaves the job or ends.
@@ -222,6 +219,10 @@ impl Job {
 
     pub(crate) fn as_core(&self) -> &steadfast_core::Job {
         &self.job
+    }
+
+    pub(crate) fn targets(&self) -> Targets {
+        Targets::new().job(&self.link())
     }
 
     pub(crate) fn link(&self) -> JobLink {

@@ -1,9 +1,13 @@
 //! [`Teardown`]: how to stop what runs, from asking to insisting; and what came of it.
 
+mod targets;
+
+pub(crate) use targets::Targets;
+
 use crate::ExitStatus;
 use std::fmt;
 use std::time::Duration;
-use steadfast_core::{Error, Result, Signal};
+use steadfast_core::{Result, Signal};
 
 /// How to stop a process or a job: signals one after the other, each with the time that is given to it, and `SIGKILL` at the end.
 ///
@@ -65,27 +69,32 @@ impl Teardown {
         &self.steps
     }
 
-    /// Takes the steps until `wait`, for so long, says that it is over.
-    pub(crate) fn perform<T>(
-        &self,
-        send: impl Fn(Signal) -> Result<()>,
-        wait: impl Fn(Duration) -> Result<Option<T>>,
-    ) -> Result<(Option<T>, Option<Signal>)> {
-        let mut sent = None;
-        let mut over = wait(Duration::ZERO)?;
-        for (signal, time) in &self.steps {
-            if over.is_some() {
-                break;
-            }
-            match send(*signal) {
-                Ok(()) => sent = Some(*signal),
-                // It has ended just now.
-                Err(Error::ProcessDone { .. }) => {}
-                Err(error) => return Err(error),
-            }
-            over = wait(*time)?;
+    /// No step was taken.
+    pub(crate) fn begin(&self) -> Steps {
+        Steps { how: self.clone(), taken: 0, sent: None }
+    }
+}
+
+/// How far a teardown has come. Who takes the steps sends and waits: blocked, in a task, or while output is read.
+pub(crate) struct Steps {
+    how: Teardown,
+    taken: usize,
+    sent: Option<Signal>,
+}
+
+impl Steps {
+    /// Sends the next signal, by `send`, which says whether anybody got it; returns for how long to wait then. `None`: there is no further step.
+    pub(crate) fn next(&mut self, send: impl FnOnce(Signal) -> Result<bool>) -> Result<Option<Duration>> {
+        let Some((signal, time)) = self.how.steps.get(self.taken) else { return Ok(None) };
+        self.taken += 1;
+        if send(*signal)? {
+            self.sent = Some(*signal);
         }
-        Ok((over, sent))
+        Ok(Some(*time))
+    }
+
+    pub(crate) fn stopped(&self, is_over: bool) -> Stopped {
+        Stopped::new(is_over, self.sent)
     }
 }
 
@@ -108,11 +117,15 @@ pub struct Stopped {
 }
 
 impl Stopped {
-    pub(crate) fn new(is_over: bool, signal: Option<Signal>, status: Option<ExitStatus>) -> Stopped {
-        Stopped { is_over, signal, status }
+    pub(crate) fn new(is_over: bool, signal: Option<Signal>) -> Stopped {
+        Stopped { is_over, signal, status: None }
     }
 
-    /// Whether it is over: the process was waited for, or nothing lives in the job. Otherwise the last step's time has passed, and it runs on, or no
+    pub(crate) fn with(self, status: Option<ExitStatus>) -> Stopped {
+        Stopped { status, ..self }
+    }
+
+    /// Whether it is over: the process was waited for, and nothing lives in the job. Otherwise the last step's time has passed, and it runs on, or no
     /// signal ends it yet.
     pub fn is_over(&self) -> bool {
         self.is_over
@@ -123,7 +136,7 @@ impl Stopped {
         self.signal
     }
 
-    /// How the process ended; `None` of a job.
+    /// How the process ended, of a pipeline the last one; `None` of a job, and if that is not known.
     pub fn status(&self) -> Option<ExitStatus> {
         self.status
     }

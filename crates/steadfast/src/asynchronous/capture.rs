@@ -1,5 +1,6 @@
 //! Reading a child's stdout and stderr in a task: as [`Child::capture`](crate::Child::capture), without a thread. Time is the runtime's.
 
+use super::alarm::{Alarm, after};
 use super::feeding::Feeding;
 use super::hub::{Engine, Runtime};
 use super::over::Over;
@@ -14,9 +15,8 @@ use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
-use steadfast_core::{Clock, Errno, Error, Result, Until};
-use steadfast_linux::SystemClock;
+use std::time::Instant;
+use steadfast_core::{Errno, Error, Result, Until};
 
 /// A child that writes without a pause must not keep the thread for itself: after so many reads other tasks have their turn.
 const BUDGET: u32 = 32;
@@ -73,21 +73,6 @@ pub(super) fn readings<'a>(ends: &'a [Option<Arc<End>>; 2], [stdout, stderr]: &'
     [Reading::new("stdout", ends[0].as_deref(), stdout), Reading::new("stderr", ends[1].as_deref(), stderr)]
 }
 
-pub(super) fn after<R: Engine>(time: Option<Duration>) -> Option<Instant> {
-    within::<R>(time).map(|within| within.deadline)
-}
-
-/// From now on, by the runtime's clock.
-pub(crate) fn within<R: Engine>(time: Option<Duration>) -> Option<Within> {
-    // Outside of a runtime, which may be where a child is started, it is the system's.
-    Within::from(R::clock().unwrap_or_else(|| SystemClock.now()), time)
-}
-
-/// The time of a call, which begins now.
-pub(super) fn begin<R: Engine>(options: &Capture) -> Option<Within> {
-    within::<R>(options.timeout)
-}
-
 /// Waits for it; `None`: not in time.
 pub(super) async fn over_by<R: Engine>(process: &Process, end: Until, deadline: Option<Instant>) -> Result<Option<ExitStatus>> {
     let mut over = Over::<R>::of(process, end);
@@ -121,28 +106,6 @@ fn drain(child: &Child, readings: &mut [Reading<'_>; 2]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Goes off when the time is up.
-pub(super) struct Alarm<R: Engine> {
-    timer: Option<(Instant, Pin<Box<R::Timer>>)>,
-}
-
-impl<R: Engine> Default for Alarm<R> {
-    fn default() -> Alarm<R> {
-        Alarm { timer: None }
-    }
-}
-
-impl<R: Engine> Alarm<R> {
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, at: Option<Instant>) -> Poll<()> {
-        let Some(at) = at else { return Poll::Pending };
-        let (_, timer) = match &mut self.timer {
-            Some(timer) if timer.0 == at => timer,
-            timer => timer.insert((at, Box::pin(R::timer(at)))),
-        };
-        timer.as_mut().poll(cx).map(drop)
-    }
 }
 
 /// Reading both, until they end, the child does, or the time is up.

@@ -1,15 +1,17 @@
 //! [`Child`]: a process that was spawned, for tasks.
 
+use super::alarm;
 use super::capture;
 use super::feeding::Feeding;
 use super::hub::Runtime;
 use super::over::Over;
 use super::pipe::{ChildStderr, ChildStdin, ChildStdout, Pipe};
+use super::stopping::stop;
 use super::virtual_time::VirtualTime;
 use crate::child::Whose;
 use crate::input::Input;
 use crate::within::Within;
-use crate::{Capture, Captured, Exit, ExitStatus, Output, Pid, Process, Signal};
+use crate::{Capture, Captured, Exit, ExitStatus, Job, Output, Pid, Process, Signal, Stopped, Teardown};
 use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -160,7 +162,7 @@ impl<R: Runtime> Child<R> {
         if let Some(stdin) = &self.stdin {
             stdin.close();
         }
-        capture::over_by::<R>(self.process(), Until::Gone, capture::after::<R>(Some(timeout))).await
+        capture::over_by::<R>(self.process(), Until::Gone, alarm::after::<R>(Some(timeout))).await
     }
 
     /// As [`wait`](Child::wait), until `deadline` on its system's clock ([`System::now`](crate::System::now)): `None` if it is still running. The
@@ -170,6 +172,38 @@ impl<R: Runtime> Child<R> {
     /// As [`wait`](Child::wait).
     pub async fn wait_deadline(&self, deadline: Instant) -> Result<Option<ExitStatus>> {
         self.wait_timeout(deadline.saturating_duration_since(self.child.system().now())).await
+    }
+
+    /// Stops it as the steps say, until it has been waited for, as [`steadfast::Child::stop`](crate::Child::stop): if it has a
+    /// [job of its own](crate::Command::own_job), the signals go to all that live in it. Times are measured by the runtime's clock. If the future is
+    /// dropped, no further step is taken.
+    ///
+    /// ```
+    /// # #[cfg(feature = "tokio")] {
+    /// use std::time::Duration;
+    /// use steadfast::tokio::AsyncCommand;
+    /// use steadfast::{Command, Teardown};
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// let server = Command::new("sleep").arg("60").spawn_async().await?;
+    /// let stopped = server.stop(&Teardown::graceful(Duration::from_secs(5))).await?;
+    /// println!("{stopped}");                                                // "ended after SIGTERM"
+    /// # assert!(stopped.is_over());
+    /// # Ok::<(), steadfast::Error>(())
+    /// # }).unwrap();
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`signal`](crate::backend::Process::signal) (`EPERM`) and [`exited`](Child::exited); of a job, as
+    /// [`Job::wait_empty`](crate::Job::wait_empty).
+    pub async fn stop(&self, how: &Teardown) -> Result<Stopped> {
+        let stopped = stop::<R>(self.child.targets(), how.clone()).await?;
+        Ok(stopped.with(self.child.try_wait()?))
+    }
+
+    /// The job that it was started in alone ([`own_job`](crate::Command::own_job)).
+    pub fn job(&self) -> Option<&Job> {
+        self.child.job()
     }
 
     /// Waits until it has exited, and returns its status if that is not lost. Its stdin is not closed.
@@ -213,7 +247,7 @@ impl<R: Runtime> Child<R> {
     /// # Errors
     /// As [`wait`](Child::wait); [`Error::System`] if a pipe cannot be read, or a child that was to be killed cannot.
     pub async fn capture(&mut self, options: &Capture) -> Result<Captured> {
-        self.capture_for(options, capture::begin::<R>(options), Whose::AllCalls, None).await
+        self.capture_for(options, alarm::begin::<R>(options), Whose::AllCalls, None).await
     }
 
     /// For as long as is left of its time; with an input, that is written meanwhile; without one, its stdin is closed.

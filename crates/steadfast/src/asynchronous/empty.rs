@@ -1,22 +1,20 @@
-//! [`Empty`]: that nothing lives in a job any more, as a future; and a teardown that a task awaits.
+//! [`Empty`]: that nothing lives in a job any more, as a future.
 
-use super::capture::{Alarm, after};
 use super::ear::Ear;
 use super::hub::Engine;
 use super::virtual_time::VirtualTime;
 use crate::job::Job;
-use crate::teardown::{Stopped, Teardown};
 use crate::wait::{SHORTEST, longer, soon};
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
-use steadfast_core::{Result, Watcher};
+use std::time::Duration;
+use steadfast_core::{JobEnd, Result, Watcher};
 
 /// Ready when nothing lives in the job.
-pub(crate) struct Empty<'a, R: Engine> {
-    job: &'a Job,
+pub(crate) struct Empty<R: Engine> {
+    end: JobEnd,
     ear: Arc<Ear>,
     /// The same, as the job has it.
     watcher: Arc<dyn Watcher>,
@@ -29,23 +27,26 @@ pub(crate) struct Empty<'a, R: Engine> {
 
 const TOKEN: u64 = 0;
 
-impl<'a, R: Engine> Empty<'a, R> {
-    pub(crate) fn of(job: &'a Job) -> Empty<'a, R> {
-        let time = VirtualTime::of(job.as_core().backend());
+impl<R: Engine> Empty<R> {
+    pub(crate) fn of(job: &Job) -> Empty<R> {
+        Empty::new(job.as_core().end())
+    }
+
+    pub(super) fn new(end: JobEnd) -> Empty<R> {
+        let time = VirtualTime::of(end.backend());
         let ear: Arc<Ear> = Arc::default();
         let watcher = Arc::clone(&ear) as Arc<dyn Watcher>;
-        Empty { job, ear, watcher, is_told: false, time, pause: SHORTEST }
+        Empty { end, ear, watcher, is_told: false, time, pause: SHORTEST }
     }
 
     fn poll_empty(&mut self, cx: &Context<'_>) -> Poll<Result<()>> {
         loop {
             let was_told = self.ear.has_heard();
-            if self.job.is_empty()? {
+            if self.end.is_empty()? {
                 return Poll::Ready(Ok(()));
             }
             // Told, and yet something lives in it: it was started since, or is about to be born. That is no event, but time.
-            let is_refused =
-                self.is_told && was_told || !self.is_told && self.job.as_core().watch_empty(&self.watcher, TOKEN).is_err();
+            let is_refused = self.is_told && was_told || !self.is_told && self.end.watch(&self.watcher, TOKEN).is_err();
             self.is_told = !is_refused;
             if is_refused {
                 let ear = Arc::downgrade(&self.ear);
@@ -61,7 +62,7 @@ impl<'a, R: Engine> Empty<'a, R> {
     }
 }
 
-impl<R: Engine> Future for Empty<'_, R> {
+impl<R: Engine> Future for Empty<R> {
     type Output = Result<()>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
@@ -71,29 +72,4 @@ impl<R: Engine> Future for Empty<'_, R> {
         empty.time = Some(time);
         polled
     }
-}
-
-/// Whether nothing lives in it by then.
-async fn empty_by<R: Engine>(job: &Job, deadline: Option<Instant>) -> Result<bool> {
-    let mut empty = Empty::<R>::of(job);
-    let mut alarm = Alarm::<R>::default();
-    poll_fn(|cx| match Pin::new(&mut empty).poll(cx) {
-        Poll::Ready(answer) => Poll::Ready(answer.map(|()| true)),
-        Poll::Pending => alarm.poll(cx, deadline).map(|()| Ok(false)),
-    })
-    .await
-}
-
-/// As [`Job::stop`], by the runtime's time.
-pub(crate) async fn stop<R: Engine>(job: &Job, how: Teardown) -> Result<Stopped> {
-    let (mut is_over, mut sent) = (job.is_empty()?, None);
-    for (signal, time) in how.steps() {
-        if is_over {
-            break;
-        }
-        job.signal(*signal)?;
-        sent = Some(*signal);
-        is_over = empty_by::<R>(job, after::<R>(Some(*time))).await?;
-    }
-    Ok(Stopped::new(is_over, sent, None))
 }

@@ -1,6 +1,6 @@
 //! [`Launch`]: a child on its way to its program, as a future. The executor is never blocked by an exec.
 
-use super::capture::Alarm;
+use super::alarm::Alarm;
 use super::ear::Ear;
 use super::hub::Engine;
 use super::virtual_time::VirtualTime;

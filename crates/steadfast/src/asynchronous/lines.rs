@@ -1,6 +1,7 @@
 //! [`Lines`]: what a child writes, line by line, as it comes, for tasks.
 
-use super::capture::{self, Course, ends, readings};
+use super::alarm;
+use super::capture::{Course, ends, readings};
 use super::child::Child;
 use super::hub::Runtime;
 use super::launch::Launch;
@@ -30,7 +31,7 @@ pub struct Lines<R: Runtime> {
 
 impl<R: Runtime> Lines<R> {
     pub(crate) fn begin(command: &Command, options: Capture) -> impl Future<Output = Result<Lines<R>>> + Send + use<R> {
-        let within = capture::begin::<R>(&options);
+        let within = alarm::begin::<R>(&options);
         let launch = Launch::<R>::begin(command, command.streams_for_capture(), within);
         let (cutter, ending, input) = (cutter(command, &options), Ending::of(command), command.own_input().cloned());
         async move {

@@ -10,6 +10,8 @@
 //! | `launch.rs` | the start of a process, as a future |
 //! | `over.rs` | the end of a process, as a future |
 //! | `empty.rs` | the end of a job, as a future |
+//! | `stopping.rs` | a teardown, as a future |
+//! | `alarm.rs` | a time, as a future |
 //! | `pipe.rs` | the pipes |
 //! | `capture.rs` | a child's output |
 //! | `feeding.rs` | a child's input, while its output is read |
@@ -20,6 +22,7 @@
 //! | `traits.rs` | the extension traits, for each runtime |
 //! | `twin.rs` | pipes with a descriptor, for `tokio::process` and `async_process` |
 
+mod alarm;
 mod capture;
 mod child;
 mod ear;
@@ -32,14 +35,15 @@ mod over;
 mod pipe;
 mod run;
 mod runtime;
+mod stopping;
 mod traits;
 mod twin;
 mod virtual_time;
 
-pub(crate) use capture::within;
+pub(crate) use alarm::within;
 pub use child::Child;
 pub(crate) use child::{over, wait};
-pub(crate) use empty::{Empty, stop};
+pub(crate) use empty::Empty;
 pub use hub::Runtime;
 pub(crate) use hub::{Engine, Hubs};
 pub(crate) use launch::Launch;
@@ -47,5 +51,6 @@ pub use lines::Lines;
 pub use pipe::{ChildStderr, ChildStdin, ChildStdout};
 pub(crate) use run::{Begun, Run};
 pub(crate) use runtime::{Attempt, Descriptor, Interest, Poller};
+pub(crate) use stopping::stop;
 pub(crate) use traits::extend_for;
 pub use twin::TwinStdin;

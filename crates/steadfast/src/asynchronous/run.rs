@@ -1,6 +1,6 @@
 //! [`Run`]: a command that is run to its end in a task, with the input that it was given.
 
-use super::capture;
+use super::alarm;
 use super::child::Child;
 use super::feeding::Feeding;
 use super::hub::{Runtime, no_runtime};
@@ -42,7 +42,7 @@ impl<R: Runtime> Run<R> {
 
     /// With its output piped; as the options say.
     pub(crate) fn captured_as(command: &Command, options: &Capture) -> Result<Run<R>> {
-        Run::begin(command, command.streams_for_capture(), capture::begin::<R>(options))
+        Run::begin(command, command.streams_for_capture(), alarm::begin::<R>(options))
     }
 
     fn begin(command: &Command, defaults: [PlanStdio; 3], within: Option<Within>) -> Result<Run<R>> {

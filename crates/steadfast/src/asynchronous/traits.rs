@@ -46,7 +46,7 @@ macro_rules! extend_for {
             }
 
             fn stop_async(&self, how: &crate::Teardown) -> impl Future<Output = crate::Result<crate::Stopped>> + Send {
-                crate::asynchronous::stop::<$runtime>(self, how.clone())
+                crate::asynchronous::stop::<$runtime>(self.targets(), how.clone())
             }
         }
 
