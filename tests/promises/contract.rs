@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 use steadfast::mock::{Kernel, Script};
-use steadfast::{Door, Pid, Probe, System};
+use steadfast::{Door, Pid, Probe, Signal, System};
 use steadfast_conformance::{Act, Kin, Outcome, Promise, Subject, promises, same_answers};
 pub(crate) use steadfast_tests::tells_lost_status;
 
@@ -186,6 +186,10 @@ fn beget(kin: Kin) -> Script {
 /// What the actor does, for a simulated process.
 fn script(args: &[OsString]) -> Script {
     let ready = Script::new();
+    if args.iter().eq(["last-words"]) {
+        let says = Script::new().write_stdout("last words\n").exit(3);
+        return ready.on(Signal::TERM, says).write_stdout("ready\n").run_forever();
+    }
     match Act::from_args(args).expect("the suite speaks the actor's language") {
         Act::Exit(code) => Script::new().exit(code.into()),
         Act::Forever => ready.write_stdout("ready\n").run_forever(),

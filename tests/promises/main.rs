@@ -41,6 +41,7 @@ mod stage;
 mod starts;
 mod starts_held;
 mod starts_simulated;
+mod stopping;
 mod storm;
 mod straits;
 mod surroundings;
@@ -138,6 +139,7 @@ fn main() {
         starts::tests(),
         starts_held::tests(),
         starts_simulated::tests(),
+        stopping::tests(),
         storm::tests(),
         straits::tests(),
         surroundings::tests(),

@@ -19,6 +19,7 @@ fn main() {
         [verb, seed, size] if verb == "swarm" || verb == "swarm-apart" => swarm(verb, seed, size),
         [verb, rest @ ..] if verb == "pass-on" => pass_on(rest),
         [verb] if verb == "bomb" => bomb(),
+        [verb] if verb == "last-words" => last_words(),
         _ => {}
     }
     match Act::from_args(&args) {
@@ -158,6 +159,17 @@ fn lead() -> ! {
     ready();
     until_eof();
     exit(0);
+}
+
+/// Told to end by `SIGTERM`, it has something to say first.
+fn last_words() -> ! {
+    let set = block(Named::SIGTERM as i32);
+    ready();
+    match set.wait() {
+        Ok(_) => say("last words"),
+        Err(errno) => fail(&format!("sigwait: {errno}")),
+    }
+    exit(3);
 }
 
 /// Says the PID of a child, and waits for it when stdin ends, not before. A shell may do so at any time.

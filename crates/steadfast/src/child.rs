@@ -2,9 +2,9 @@
 
 use crate::input::Input;
 use crate::job::{ChildJob, Job};
-use crate::output::{self, Capture, Captured, CapturedStream, Feeding, Readers, Reading, Stop, Together};
+use crate::output::{self, Capture, Captured, CapturedStream, Feeding, Outcome, Readers, Reading, Stop, Together};
 use crate::pipe::{ChildStderr, ChildStdin, ChildStdout};
-use crate::teardown::{Stopped, Targets, Teardown};
+use crate::teardown::{Refusal, Stopped, Targets, Teardown};
 use crate::within::Within;
 use crate::{ExitStatus, Output, Process, System};
 use std::ops::Deref;
@@ -160,7 +160,7 @@ impl Child {
     }
 
     /// Closes its stdin, reads its stdout and stderr, both at once and on this thread, if they are piped, and waits for it, as the options say. It
-    /// returns at the timeout even if the child runs for ever, or a grandchild keeps the pipes open.
+    /// returns at the timeout even if the child runs for ever, or a grandchild keeps the pipes open; with [`Capture::on_timeout`], when it has been stopped.
     ///
     /// It returns everything that was read so far, including what earlier calls have read that ended at their timeout. If this call fails, that is
     /// kept. Only one call reads at a time: a second call waits for the first one, within its own timeout, and then returns the same. If the first
@@ -187,31 +187,28 @@ impl Child {
         let system = self.system();
         let deadline = within.map(|within| within.deadline);
         let Some(mut captured) = self.lock_captured(&system, deadline) else {
-            let status = if options.kill_on_timeout {
-                output::kill(&self.together(&[&self.process]))?
-            } else {
-                self.process.try_wait()?
+            // Another call reads what it writes.
+            let process = [&self.process];
+            let together = self.together(&process);
+            let stopped = match (together.targets(options), options.teardown()) {
+                (Some(targets), Some(how)) => Some(targets.stop(how, || system.now())?),
+                _ => None,
             };
-            return Ok(Captured {
-                status,
-                timed_out: true,
-                started: true,
-                over_limit: false,
-                stdout: CapturedStream::default(),
-                stderr: CapturedStream::default(),
-            });
+            let status = match options.kill_on_timeout && stopped.is_none() {
+                true => output::kill(&together)?,
+                false => self.process.try_wait()?,
+            };
+            return Ok(Captured::new(Outcome::new(status, Stop::TimeIsUp, stopped), Default::default()));
         };
         let [stdout, stderr] = &mut **captured.get_or_insert_default();
         let mut streams = [
             Reading::new("stdout", self.stdout.as_ref().map(ChildStdout::end), stdout),
             Reading::new("stderr", self.stderr.as_ref().map(ChildStderr::end), stderr),
         ];
-        let (status, stop) = output::capture(self.together(&[&self.process]), &system, &mut streams, feeding, options, deadline)?;
+        let outcome = output::capture(self.together(&[&self.process]), &system, &mut streams, feeding, options, deadline)?;
         // It stays, for the next call.
-        let all = if whose == Whose::OneCall && status.is_some() { captured.take() } else { captured.clone() };
-        let [stdout, stderr] = *all.unwrap_or_default();
-        let (timed_out, over_limit) = (stop == Stop::TimeIsUp, stop == Stop::OverLimit);
-        Ok(Captured { status, timed_out, started: true, over_limit, stdout, stderr })
+        let all = if whose == Whose::OneCall && outcome.status.is_some() { captured.take() } else { captured.clone() };
+        Ok(Captured::new(outcome, *all.unwrap_or_default()))
     }
 
     /// What was read so far, for this call alone; `None`: another one has it at the deadline.
@@ -257,7 +254,7 @@ impl Child {
 
     /// With its job, which is killed with it.
     pub(crate) fn together<'a>(&'a self, process: &'a [&'a Process; 1]) -> Together<'a> {
-        Together { jobs: self.child_job().into_iter().collect(), ..Together::one(process) }
+        Together::one(process, self.child_job())
     }
 
     /// Stops it as the steps say, until it has been waited for. If it has a job of its own, the signals go to all that live in it, and it is over
@@ -272,7 +269,7 @@ impl Child {
 
     /// Itself, and its own job.
     pub(crate) fn targets(&self) -> Targets {
-        Targets::new().process(&self.process, self.job().map(Job::link).as_ref())
+        Targets::new(Refusal::Error).process(&self.process, self.job().map(Job::link).as_ref())
     }
 
     /// The handle, which can be cloned, and kept longer than this.

@@ -4,7 +4,7 @@ mod child;
 
 pub(crate) use child::{ChildJob, JobWish};
 
-use crate::teardown::{Stopped, Targets, Teardown};
+use crate::teardown::{Refusal, Stopped, Targets, Teardown};
 use crate::{Process, System};
 use std::fmt;
 use std::path::PathBuf;
@@ -222,7 +222,7 @@ impl Job {
     }
 
     pub(crate) fn targets(&self) -> Targets {
-        Targets::new().job(&self.link())
+        Targets::new(Refusal::Error).job(&self.link())
     }
 
     pub(crate) fn link(&self) -> JobLink {

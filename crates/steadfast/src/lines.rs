@@ -1,8 +1,8 @@
 //! [`Lines`]: what a child writes, line by line, as it comes.
 
 use crate::command::cause;
-use crate::output::{Capture, CapturedStream, Course, Cutter, Line, LinesEnd, OutputStream, Reading, Stop};
-use crate::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Process, System};
+use crate::output::{Capture, CapturedStream, Course, Cutter, Line, LinesEnd, Outcome, OutputStream, Reading};
+use crate::{Child, ChildStderr, ChildStdout, Command, Process, System};
 use std::fmt;
 use steadfast_core::{Error, Result};
 
@@ -37,8 +37,9 @@ impl Ending {
         Ending { end: LinesEnd::default(), failed: None, checked }
     }
 
-    pub(crate) fn note(&mut self, status: Option<ExitStatus>, stop: Stop) {
-        self.end = LinesEnd { status, timed_out: stop == Stop::TimeIsUp, over_limit: stop == Stop::OverLimit };
+    pub(crate) fn note(&mut self, outcome: Outcome) {
+        let Outcome { status, timed_out, over_limit, stopped } = outcome;
+        self.end = LinesEnd { status, timed_out, over_limit, stopped };
     }
 
     /// The same error, for the caller.
@@ -52,7 +53,7 @@ impl Ending {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        let LinesEnd { status, timed_out, over_limit } = self.end;
+        let LinesEnd { status, timed_out, over_limit, .. } = self.end;
         if let Some(command) = &self.checked {
             command.check_end(status, cause(timed_out, over_limit), last_words)?;
         }
@@ -94,7 +95,9 @@ impl Command {
         let deadline = within.map(|within| within.deadline);
         let feeding = child.feeding(self.own_input());
         let mut kept = [CapturedStream::default(), CapturedStream::default()];
-        let course = Course::begin(&[child.process()], &readings(&child, &mut kept), feeding, options, deadline)?;
+        let process = [child.process()];
+        let targets = child.together(&process).targets(options);
+        let course = Course::begin(&process, targets, &readings(&child, &mut kept), feeding, options, deadline)?;
         Ok(Lines {
             cutter: cutter(self, options),
             ending: Ending::of(self),
@@ -145,8 +148,8 @@ impl Lines {
             return Ok(());
         };
         let process = [self.child.process()];
-        let (status, stop) = course.end(stop, self.child.together(&process), &self.system, &mut streams, &self.options)?;
-        self.ending.note(status, stop);
+        let outcome = course.end(stop, self.child.together(&process), &self.system, &mut streams, &self.options)?;
+        self.ending.note(outcome);
         self.cutter.cut(&mut self.kept);
         self.cutter.finish();
         Ok(())

@@ -8,8 +8,10 @@ mod captured;
 mod course;
 mod feeding;
 mod line;
+mod look;
 mod options;
 mod reading;
+mod stopping;
 mod timed;
 mod watch;
 
@@ -25,27 +27,60 @@ pub(crate) use options::KILL_DELAY;
 pub(crate) use reading::{Reading, poll_until};
 
 use crate::job::ChildJob;
+use crate::teardown::{Refusal, Stopped, Targets};
 use crate::{ExitStatus, Process, System};
 use std::time::Instant;
-use steadfast_core::{Errno, Error, Result};
+use steadfast_core::{Errno, Error, Result, Signal};
 
 /// Processes whose output is one: the last of them has it. They are killed together.
 pub(crate) struct Together<'a> {
     pub(crate) processes: &'a [&'a Process],
     /// Whether they are the group of the first.
     pub(crate) is_group: bool,
-    /// The jobs that they were started in, each of which is killed as a whole.
-    pub(crate) jobs: Vec<&'a ChildJob>,
+    /// The job that each of them was started in, if it was: killed and stopped as a whole.
+    pub(crate) jobs: Vec<Option<&'a ChildJob>>,
 }
 
 impl<'a> Together<'a> {
-    pub(crate) fn one(process: &'a [&'a Process; 1]) -> Together<'a> {
-        Together { processes: process, is_group: false, jobs: Vec::new() }
+    pub(crate) fn one(process: &'a [&'a Process; 1], job: Option<&'a ChildJob>) -> Together<'a> {
+        Together { processes: process, is_group: false, jobs: vec![job] }
+    }
+
+    /// Whom a teardown is to stop, if the options say so.
+    pub(crate) fn targets(&self, options: &Capture) -> Option<Targets> {
+        options.teardown()?;
+        let new = Targets::new(Refusal::Nothing).group(self.is_group);
+        let each = self.processes.iter().zip(&self.jobs);
+        Some(each.fold(new, |targets, (process, job)| targets.process(process, job.map(ChildJob::link))))
     }
 }
 
-/// Reads all of them as the options say, until the deadline, and writes the input meanwhile. Returns how the last process ended, if it did,
-/// and why there is no more.
+/// What has become of them, and why there is no more to be read.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Outcome {
+    /// How the last process ended, if it did.
+    pub(crate) status: Option<ExitStatus>,
+    pub(crate) timed_out: bool,
+    pub(crate) over_limit: bool,
+    /// What a teardown has come to.
+    pub(crate) stopped: Option<Stopped>,
+}
+
+impl Outcome {
+    pub(crate) fn new(status: Option<ExitStatus>, stop: Stop, stopped: Option<Stopped>) -> Outcome {
+        let timed_out = stop == Stop::TimeIsUp || stopped.is_some();
+        let stopped = stopped.map(|stopped| stopped.with(status));
+        Outcome { status, timed_out, over_limit: stop == Stop::OverLimit, stopped }
+    }
+
+    /// One that wrote too much, and was killed for that: perhaps while it was being stopped.
+    pub(crate) fn over_limit(status: Option<ExitStatus>, stopped: Option<Stopped>) -> Outcome {
+        let killed = stopped.map(|_| Stopped::new(status.is_some(), Some(Signal::KILL)));
+        Outcome::new(status, Stop::OverLimit, killed)
+    }
+}
+
+/// Reads all of them as the options say, until the deadline, and writes the input meanwhile.
 pub(crate) fn capture(
     together: Together<'_>,
     system: &System,
@@ -53,11 +88,11 @@ pub(crate) fn capture(
     feeding: Option<Feeding>,
     options: &Capture,
     deadline: Option<Instant>,
-) -> Result<(Option<ExitStatus>, Stop)> {
+) -> Result<Outcome> {
     for stream in &mut *streams {
         stream.kept.set_limit(options.limit);
     }
-    let mut course = Course::begin(together.processes, streams, feeding, options, deadline)?;
+    let mut course = Course::begin(together.processes, together.targets(options), streams, feeding, options, deadline)?;
     let stop = loop {
         if let Some(stop) = course.step(system, streams, options)? {
             break stop;
@@ -67,40 +102,50 @@ pub(crate) fn capture(
 }
 
 impl Course {
-    /// What becomes of the processes, now that there is no more to be read, or no more time for it. Returns as [`capture`].
+    /// What becomes of the processes, now that there is no more to be read, or no more time for it.
     pub(crate) fn end(
         mut self,
-        stop: Stop,
+        mut stop: Stop,
         together: Together<'_>,
         system: &System,
         streams: &mut [Reading<'_>],
         options: &Capture,
-    ) -> Result<(Option<ExitStatus>, Stop)> {
-        if stop == Stop::Complete || (stop == Stop::TimeIsUp && !options.kill_on_timeout) {
+    ) -> Result<Outcome> {
+        if stop == Stop::Complete {
             // What was not written by now is not. Whoever is to be killed is killed before its input ends.
             self.stop_feeding();
+            // Everything is read, or was given up; the processes may still run.
+            if let Some(status) = together.wait(self.deadline())? {
+                return Ok(Outcome::new(Some(status), stop, None));
+            }
+            if self.begin_to_stop(system, options)? {
+                stop = loop {
+                    if let Some(stop) = self.step(system, streams, options)? {
+                        break stop;
+                    }
+                };
+            }
         }
-        // Everything is read, or was given up; the processes may still run.
-        let mut status = match stop {
-            Stop::Complete => together.wait(self.deadline())?,
-            Stop::TimeIsUp => None,
-            Stop::OverLimit => {
-                let status = kill(&together)?;
-                streams.iter_mut().for_each(|stream| stream.kept.trim());
-                return Ok((status, Stop::OverLimit));
+        if stop == Stop::OverLimit {
+            let status = kill(&together)?;
+            streams.iter_mut().for_each(|stream| stream.kept.trim());
+            return Ok(Outcome::over_limit(status, self.stopped()));
+        }
+        let stopped = self.stopped();
+        let status = match options.kill_on_timeout && stopped.is_none() {
+            true => kill(&together)?,
+            false => {
+                self.stop_feeding();
+                together.look()?
             }
         };
-        if status.is_none() {
-            status = if options.kill_on_timeout { kill(&together)? } else { together.look()? };
-            for stream in &mut *streams {
-                match self.is_real() {
-                    true => stream.drain()?,
-                    false => drop(stream.drain_simulated(system)?),
-                }
+        for stream in &mut *streams {
+            match self.is_real() {
+                true => stream.drain()?,
+                false => drop(stream.drain_simulated(system)?),
             }
-            return Ok((status, at_the_limit(status, streams, options)));
         }
-        Ok((status, Stop::Complete))
+        Ok(Outcome::new(status, at_the_limit(status, streams, options), stopped))
     }
 }
 
@@ -140,7 +185,8 @@ pub(crate) fn at_the_limit(status: Option<ExitStatus>, streams: &mut [Reading<'_
 
 /// Writes the input of a process whose output is nobody's business, and waits for it.
 pub(crate) fn feed(process: &Process, system: &System, feeding: Option<Feeding>) -> Result<ExitStatus> {
-    let (status, _) = capture(Together::one(&[process]), system, &mut [], feeding, &Capture::new().to_the_end(), None)?;
+    let Outcome { status, .. } =
+        capture(Together::one(&[process], None), system, &mut [], feeding, &Capture::new().to_the_end(), None)?;
     status.map_or_else(|| process.wait(), Ok)
 }
 
@@ -149,7 +195,7 @@ pub(crate) fn feed(process: &Process, system: &System, feeding: Option<Feeding>)
 pub(crate) fn kill(together: &Together<'_>) -> Result<Option<ExitStatus>> {
     let Some((last, others)) = together.processes.split_last() else { return Ok(None) };
     // All at one moment: whoever reads what another one writes must not see its end, and take a part for the whole.
-    together.jobs.iter().try_for_each(|job| job.kill())?;
+    together.jobs.iter().flatten().try_for_each(|job| job.kill())?;
     // An answer is of interest where there is a status to be waited for.
     if together.is_group {
         drop(together.processes[0].kill_group());

@@ -2,7 +2,7 @@
 
 mod targets;
 
-pub(crate) use targets::Targets;
+pub(crate) use targets::{Refusal, Targets};
 
 use crate::ExitStatus;
 use std::fmt;

@@ -6,6 +6,7 @@ use crate::model::ids::{JobId, NO_JOB};
 use crate::model::jobs::Kind;
 use crate::order::threads::For;
 use crate::order::trace::What;
+use crate::order::world::World;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use steadfast_core::{Attributes, BackendJob, Containment, Errno, Error, JobPlan, JobUsage, OnExit, Pid, Plan, Result, Signal};
@@ -141,8 +142,11 @@ impl BackendJob for MockJob {
 
     fn wait_empty(&self, deadline: Option<Instant>) -> Result<bool> {
         let deadline = deadline.map(|deadline| self.kernel.nanos(deadline));
-        if self.kernel.call(|world| world.is_empty(self.job)) {
-            return Ok(true);
+        let is_late = |world: &World| deadline.is_some_and(|deadline| deadline <= world.now);
+        let (is_empty, is_late) = self.kernel.call(|world| (world.is_empty(self.job), is_late(world)));
+        if is_empty || is_late {
+            // A look is no wait, in which others could go on.
+            return Ok(is_empty);
         }
         Ok(self.kernel.block(For::Job(self.job), deadline, |world| world.is_empty(self.job).then_some(())).is_some())
     }

@@ -136,9 +136,17 @@ impl PipeRead for ReadEnd {
         let kernel = &self.0.kernel;
         let deadline = deadline.map(|deadline| kernel.nanos(deadline));
         loop {
-            let changes = kernel.lock().host.threads.changes();
-            let has_changed = |world: &mut World| (world.host.threads.changes() != changes).then_some(());
-            if ready() || kernel.block(For::Anything, deadline, has_changed).is_none() {
+            let before = kernel.lock().host.threads.changes_of_machine();
+            if ready() {
+                return;
+            }
+            // Its own look takes locks, and that is no news.
+            let after = kernel.lock().host.threads.changes();
+            let has_changed = |world: &mut World| {
+                let threads = &world.host.threads;
+                (threads.changes_of_machine() != before || threads.changes() != after).then_some(())
+            };
+            if kernel.block(For::Anything, deadline, has_changed).is_none() {
                 return;
             }
         }

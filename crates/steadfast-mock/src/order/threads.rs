@@ -29,6 +29,8 @@ pub(crate) struct Threads {
     pub(crate) verdict: Option<Verdict>,
     /// How often something has changed that somebody might have waited for.
     changes: u64,
+    /// How many of these were a lock's or a condition's.
+    syncs: u64,
     /// Blocked threads of a test whose threads run as they like.
     pub(crate) outside: u32,
 }
@@ -50,7 +52,7 @@ pub(crate) enum State {
 impl Threads {
     /// They run as they like.
     pub(crate) fn free() -> Threads {
-        Threads { list: Vec::new(), turn: 0, calls: 0, max_calls: u64::MAX, verdict: None, changes: 0, outside: 0 }
+        Threads { list: Vec::new(), turn: 0, calls: 0, max_calls: u64::MAX, verdict: None, changes: 0, syncs: 0, outside: 0 }
     }
 
     /// They take turns, beginning with this one; so many calls may be made.
@@ -72,6 +74,11 @@ impl Threads {
 
     pub(crate) fn changes(&self) -> u64 {
         self.changes
+    }
+
+    /// As [`changes`](Self::changes), of the machine alone.
+    pub(crate) fn changes_of_machine(&self) -> u64 {
+        self.changes - self.syncs
     }
 
     pub(crate) fn calls(&self) -> u64 {
@@ -96,6 +103,7 @@ impl Threads {
     /// This has changed: whoever waits for it looks again.
     pub(crate) fn wake(&mut self, what: For) {
         self.changes += 1;
+        self.syncs += u64::from(matches!(what, For::Sync(_)));
         for thread in &mut self.list {
             if matches!(thread.state, State::Blocked { on, .. } if on == what || on == For::Anything) {
                 thread.state = State::Ready;

@@ -6,9 +6,11 @@ use super::hub::{Engine, Runtime};
 use super::over::Over;
 use super::pipe::Pipe;
 use super::runtime::Interest;
+use super::stopping::Stopping;
 use crate::child::Whose;
-use crate::output::{Capture, CapturedStream, KILL_DELAY, Reading, Stop, at_the_limit, earliest, is_over_limit};
+use crate::output::{Capture, CapturedStream, KILL_DELAY, Outcome, Reading, Stop, at_the_limit, earliest, is_over_limit};
 use crate::pipe::{End, errno};
+use crate::teardown::{Stopped, Targets, Teardown};
 use crate::within::Within;
 use crate::{Captured, Child, ExitStatus, Process};
 use std::future::{Future, poll_fn};
@@ -49,7 +51,7 @@ pub(super) async fn capture<R: Runtime>(
     within: Option<Within>,
     whose: Whose,
 ) -> Result<Captured> {
-    let mut course = Course::begin(child.process(), feeding, options, within);
+    let mut course = Course::begin(child, feeding, options, within);
     let mut kept = Kept::of(child);
     for stream in &mut kept.streams {
         stream.set_limit(options.limit);
@@ -57,12 +59,11 @@ pub(super) async fn capture<R: Runtime>(
     let ends = ends(&pipes);
     let mut readings = readings(&ends, &mut kept.streams);
     let stop = poll_fn(|cx| course.poll(cx, &mut pipes, &mut readings, options)).await?;
-    let (status, stop) = course.end(stop, child, &mut readings, options).await?;
+    let outcome = course.end(stop, child, &mut pipes, &mut readings, options).await?;
     // What is finished is handed out; what goes on stays, for the next call.
-    let [stdout, stderr] =
-        if whose == Whose::OneCall && status.is_some() { std::mem::take(&mut kept.streams) } else { kept.streams.clone() };
-    let (timed_out, over_limit) = (stop == Stop::TimeIsUp, stop == Stop::OverLimit);
-    Ok(Captured { status, timed_out, started: true, over_limit, stdout, stderr })
+    let is_finished = whose == Whose::OneCall && outcome.status.is_some();
+    let streams = if is_finished { std::mem::take(&mut kept.streams) } else { kept.streams.clone() };
+    Ok(Captured::new(outcome, streams))
 }
 
 pub(super) fn ends<R: Engine>(pipes: &[Option<&mut Pipe<R>>; 2]) -> [Option<Arc<End>>; 2] {
@@ -118,14 +119,22 @@ pub(super) struct Course<R: Runtime> {
     cut: Option<Instant>,
     alarm: Alarm<R>,
     deadline: Option<Instant>,
+    /// Whom a teardown is to stop when the time is up, and how, if that is wanted.
+    targets: Option<(Targets, Teardown)>,
+    /// The time is up, and it is being stopped.
+    stopping: Option<Box<Stopping<R>>>,
+    stopped: Option<Stopped>,
 }
 
 impl<R: Runtime> Course<R> {
-    pub(super) fn begin(process: &Process, feeding: Option<Feeding<R>>, options: &Capture, within: Option<Within>) -> Course<R> {
+    pub(super) fn begin(child: &Child, feeding: Option<Feeding<R>>, options: &Capture, within: Option<Within>) -> Course<R> {
+        let process = child.process();
+        let targets = child.together(&[process]).targets(options).zip(options.teardown().cloned());
         let is_watched = options.wait_delay.is_some() || feeding.is_some();
         let over = is_watched.then(|| Over::<R>::new(process));
         let deadline = within.map(|within| within.deadline);
-        Course { feeding, over, is_over: false, cut: None, alarm: Alarm::default(), deadline }
+        let (stopping, stopped) = (None, None);
+        Course { feeding, over, is_over: false, cut: None, alarm: Alarm::default(), deadline, targets, stopping, stopped }
     }
 
     /// What was not written by now is not. Whoever is to be killed is killed before its input ends.
@@ -133,36 +142,47 @@ impl<R: Runtime> Course<R> {
         self.feeding.iter().for_each(Feeding::close);
     }
 
-    /// What becomes of the process, now that there is no more to be read, or no more time for it: its status, if it has ended, and why there is no
-    /// more.
+    /// Whether it is being stopped by steps from now on, and not killed or left alone.
+    fn begin_to_stop(&mut self) -> bool {
+        if let Some((targets, how)) = self.targets.take() {
+            self.stopping = Some(Box::new(Stopping::new(targets, &how)));
+        }
+        self.stopping.is_some()
+    }
+
+    /// What becomes of the process, now that there is no more to be read, or no more time for it.
     pub(super) async fn end(
         &mut self,
-        stop: Stop,
+        mut stop: Stop,
         child: &Child,
+        pipes: &mut [Option<&mut Pipe<R>>; 2],
         readings: &mut [Reading<'_>; 2],
         options: &Capture,
-    ) -> Result<(Option<ExitStatus>, Stop)> {
-        let status = match stop {
-            Stop::Complete => {
-                self.stop_feeding();
-                over_by::<R>(child.process(), Until::Gone, self.deadline).await?
-            }
-            Stop::OverLimit => {
-                let status = kill::<R>(child).await?;
-                readings.iter_mut().for_each(|reading| reading.kept.trim());
-                return Ok((status, stop));
-            }
-            Stop::TimeIsUp => None,
-        };
-        if status.is_some() {
-            return Ok((status, stop));
-        }
-        if !options.kill_on_timeout {
+    ) -> Result<Outcome> {
+        if stop == Stop::Complete {
             self.stop_feeding();
+            if let Some(status) = over_by::<R>(child.process(), Until::Gone, self.deadline).await? {
+                return Ok(Outcome::new(Some(status), stop, None));
+            }
+            if self.stopped.is_none() && self.begin_to_stop() {
+                stop = poll_fn(|cx| self.poll(cx, pipes, readings, options)).await?;
+            }
         }
-        let status = if options.kill_on_timeout { kill::<R>(child).await? } else { child.try_wait()? };
+        if stop == Stop::OverLimit {
+            let status = kill::<R>(child).await?;
+            readings.iter_mut().for_each(|reading| reading.kept.trim());
+            let was_stopping = self.stopping.as_ref().map(|stopping| stopping.stopped());
+            return Ok(Outcome::over_limit(status, was_stopping));
+        }
+        let status = match options.kill_on_timeout && self.stopped.is_none() {
+            true => kill::<R>(child).await?,
+            false => {
+                self.stop_feeding();
+                child.try_wait()?
+            }
+        };
         drain(child, readings)?;
-        Ok((status, at_the_limit(status, readings, options)))
+        Ok(Outcome::new(status, at_the_limit(status, readings, options), self.stopped))
     }
 
     /// Whether it came to an end before the deadline.
@@ -191,7 +211,8 @@ impl<R: Runtime> Course<R> {
                 }
                 None => false,
             };
-            if readings.iter().all(|reading| reading.open_end().is_none()) && (!feeds || self.is_over) {
+            let is_all = readings.iter().all(|reading| reading.open_end().is_none()) && (!feeds || self.is_over);
+            if is_all && self.stopping.is_none() {
                 return Poll::Ready(Ok(Stop::Complete));
             }
             budget -= 1;
@@ -201,6 +222,10 @@ impl<R: Runtime> Course<R> {
         }
         if budget == 0 {
             cx.waker().wake_by_ref();
+        }
+        if let Some(stopping) = &mut self.stopping {
+            self.stopped = Some(ready!(stopping.poll(cx))?);
+            return Poll::Ready(Ok(Stop::TimeIsUp));
         }
         if let Some(over) = &mut self.over {
             match Pin::new(over).poll(cx) {
@@ -221,7 +246,14 @@ impl<R: Runtime> Course<R> {
         }
         ready!(self.alarm.poll(cx, earliest(self.deadline, self.cut)));
         let is_cut = self.cut.is_some_and(|cut| self.deadline.is_none_or(|deadline| cut <= deadline));
-        Poll::Ready(if is_cut { readings_end(pipes, readings) } else { Ok(Stop::TimeIsUp) })
+        if is_cut {
+            return Poll::Ready(readings_end(pipes, readings));
+        }
+        if self.begin_to_stop() {
+            // Its first step is taken when it is polled.
+            return self.poll(cx, pipes, readings, options);
+        }
+        Poll::Ready(Ok(Stop::TimeIsUp))
     }
 }
 

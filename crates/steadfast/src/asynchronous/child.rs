@@ -271,6 +271,10 @@ impl<R: Runtime> Child<R> {
         input.zip(stdin).map(|(input, stdin)| Feeding::new(input, stdin, self.child.process()))
     }
 
+    pub(super) fn as_sync(&self) -> &crate::Child {
+        &self.child
+    }
+
     /// The process, and the pipes of its output.
     pub(super) fn parts(&mut self) -> (&crate::Child, [Option<&mut Pipe<R>>; 2]) {
         let pipes = [self.stdout.as_mut().map(|end| &mut *end.pipe), self.stderr.as_mut().map(|end| &mut *end.pipe)];

@@ -37,7 +37,7 @@ impl<R: Runtime> Lines<R> {
         async move {
             let mut child = Child::from(launch?.await?);
             let feeding = child.feeding(input.as_ref());
-            let course = Course::begin(child.process(), feeding, &options, within);
+            let course = Course::begin(child.as_sync(), feeding, &options, within);
             Ok(Lines { cutter, ending, course: Some(course), stop: None, kept: Default::default(), child, options })
         }
     }
@@ -82,11 +82,11 @@ impl<R: Runtime> Lines<R> {
             }
         }
         let (Some(stop), Some(course)) = (self.stop, &mut self.course) else { return Ok(()) };
-        let (child, pipes) = self.child.parts();
+        let (child, mut pipes) = self.child.parts();
         let ends = ends(&pipes);
         let mut readings = readings(&ends, &mut self.kept);
-        let (status, stop) = course.end(stop, child, &mut readings, &self.options).await?;
-        self.ending.note(status, stop);
+        let outcome = course.end(stop, child, &mut pipes, &mut readings, &self.options).await?;
+        self.ending.note(outcome);
         self.course = None;
         self.cutter.cut(&mut self.kept);
         self.cutter.finish();

@@ -29,6 +29,11 @@ impl<R: Engine> Stopping<R> {
         Stopping { targets, steps: how.begin(), overs, empties, until: None, alarm: Alarm::default() }
     }
 
+    /// What it has come to so far.
+    pub(super) fn stopped(&self) -> Stopped {
+        self.steps.stopped(false)
+    }
+
     /// Ready when it is over, or all steps were taken.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Stopped>> {
         loop {
@@ -45,6 +50,10 @@ impl<R: Engine> Stopping<R> {
             }
             if let Some(until) = self.until {
                 ready!(self.alarm.poll(cx, until));
+            }
+            // Where a thread watches, it may not have told yet.
+            if self.targets.are_over()? {
+                return Poll::Ready(Ok(self.steps.stopped(true)));
             }
             match self.steps.next(|signal| self.targets.send(signal))? {
                 Some(time) => self.until = Some(after::<R>(Some(time))),

@@ -10,7 +10,8 @@ impl Command {
     /// [`Error::JobOver`](crate::Error::JobOver).
     ///
     /// Where a call ends the command for its time or its limit ([`output_timeout`](Command::output_timeout), [`capture`](Command::capture),
-    /// [`lines`](Command::lines), and those of [`Pipeline`](crate::Pipeline)), it kills the whole job.
+    /// [`lines`](Command::lines), and those of [`Pipeline`](crate::Pipeline)), it kills the whole job; or stops it, as
+    /// [`Capture::on_timeout`](crate::Capture::on_timeout) says.
     ///
     /// A command that is to be in a group or session of its own cannot be started in a job by [`Group`](crate::Containment::Group), nor one
     /// with a [`cgroup`](Command::cgroup) in one by [`Cgroup`](crate::Containment::Cgroup): [`Error::InvalidPlan`](crate::Error::InvalidPlan).

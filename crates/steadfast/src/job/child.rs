@@ -41,6 +41,10 @@ impl ChildJob {
         self.link.membership()
     }
 
+    pub(crate) fn link(&self) -> &JobLink {
+        &self.link
+    }
+
     /// If it is the child's alone.
     pub(crate) fn job(&self) -> Option<&Job> {
         self.own.as_ref()

@@ -1,6 +1,8 @@
 //! [`Captured`]: what a child wrote, and how it ended.
 
+use super::Outcome;
 use crate::pipe::ROOM;
+use crate::teardown::Stopped;
 use crate::{ExitStatus, Output};
 use std::fmt;
 
@@ -17,6 +19,8 @@ pub struct Captured {
     /// Whether it wrote more than the limit and was to be killed for that
     /// ([`Capture::kill_on_limit`](super::Capture::kill_on_limit)). The status says whether it was; it may have ended by itself just before.
     pub over_limit: bool,
+    /// What [`Capture::on_timeout`](super::Capture::on_timeout) has come to; `None`: that was not asked for, or not needed.
+    pub stopped: Option<Stopped>,
     /// Its stdout, if that is piped.
     pub stdout: CapturedStream,
     /// Its stderr, if that is piped.
@@ -26,8 +30,13 @@ pub struct Captured {
 impl Captured {
     /// Of a child whose time was up before it ran its program.
     pub(crate) fn not_started() -> Captured {
-        let (stdout, stderr) = Default::default();
-        Captured { status: None, timed_out: true, started: false, over_limit: false, stdout, stderr }
+        let outcome = Outcome { timed_out: true, ..Outcome::default() };
+        Captured { started: false, ..Captured::new(outcome, Default::default()) }
+    }
+
+    pub(crate) fn new(outcome: Outcome, [stdout, stderr]: [CapturedStream; 2]) -> Captured {
+        let Outcome { status, timed_out, over_limit, stopped } = outcome;
+        Captured { status, timed_out, started: true, over_limit, stopped, stdout, stderr }
     }
 
     /// Whether both streams were read to their ends, or are not piped.

@@ -1,13 +1,15 @@
 //! [`Course`]: reading, step by step, until there is no more, the child has exited, or the time is up.
 
 use super::feeding::Feeding;
+use super::look::{Seen, look};
 use super::options::Capture;
-use super::reading::{Reading, poll_until};
+use super::reading::Reading;
+use super::stopping::Stopping;
 use super::watch::{LOOK, Watch, has_exited};
 use crate::pipe::End;
+use crate::teardown::{Stopped, Targets};
 use crate::{Process, System};
-use rustix::event::{PollFd, PollFlags};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use steadfast_core::Result;
 
 /// Why reading has come to an end.
@@ -38,11 +40,16 @@ pub(crate) struct Course {
     /// When to stop, because all have exited.
     cut: Option<Instant>,
     deadline: Option<Instant>,
+    /// Whom a teardown is to stop when the time is up, if that is wanted.
+    targets: Option<Targets>,
+    /// The time is up, and it is being stopped.
+    stopping: Option<Box<Stopping>>,
 }
 
 impl Course {
     pub(crate) fn begin(
         processes: &[&Process],
+        targets: Option<Targets>,
         streams: &[Reading<'_>],
         feeding: Option<Feeding>,
         options: &Capture,
@@ -53,7 +60,7 @@ impl Course {
         let processes: Vec<Process> = processes.iter().copied().cloned().collect();
         let watched = if is_real && is_watched(feeding.as_ref(), options) { &processes[..] } else { &[] };
         let watches = watched.iter().map(Watch::new).collect::<Result<_>>()?;
-        Ok(Course { processes, feeding, is_real, watches, is_over: false, cut: None, deadline })
+        Ok(Course { processes, feeding, is_real, watches, is_over: false, cut: None, deadline, targets, stopping: None })
     }
 
     /// Waits for the next thing to happen, and does what there is to do. `None`: there may be more.
@@ -61,10 +68,30 @@ impl Course {
         if is_over_limit(streams, options) {
             return Ok(Some(Stop::OverLimit));
         }
-        match self.is_real {
-            true => self.step_real(system, streams, options),
-            false => self.step_simulated(system, streams, options),
+        if let Some(stopping) = &mut self.stopping {
+            let has_ended = stopping.step(system, streams, self.feeding.as_mut())?;
+            return Ok(has_ended.then_some(Stop::TimeIsUp));
         }
+        let stop = match self.is_real {
+            true => self.step_real(system, streams, options)?,
+            false => self.step_simulated(system, streams, options)?,
+        };
+        if stop == Some(Stop::TimeIsUp) && self.begin_to_stop(system, options)? {
+            return Ok(None);
+        }
+        Ok(stop)
+    }
+
+    /// Whether it is to be stopped by steps now, and not killed or left alone.
+    pub(super) fn begin_to_stop(&mut self, system: &System, options: &Capture) -> Result<bool> {
+        let (Some(how), Some(targets)) = (options.teardown(), self.targets.take()) else { return Ok(false) };
+        self.stopping = Some(Box::new(Stopping::begin(targets, how, system)?));
+        Ok(true)
+    }
+
+    /// What the teardown has come to, if there was one.
+    pub(super) fn stopped(&self) -> Option<Stopped> {
+        self.stopping.as_ref().map(|stopping| stopping.stopped())
     }
 
     /// What was not written by now is not.
@@ -187,56 +214,6 @@ fn is_watched(feeding: Option<&Feeding>, options: &Capture) -> bool {
 
 fn have_exited(processes: &[Process]) -> Result<bool> {
     processes.iter().try_fold(true, |all, process| Ok(has_exited(process)? && all))
-}
-
-struct Seen {
-    readable: Vec<usize>,
-    /// Its stdin has room, or no reader.
-    writable: bool,
-    /// The last that was watched.
-    exited: bool,
-}
-
-/// Waits for bytes, an end, room, exits, or until the time is up.
-fn look(
-    streams: &[Reading<'_>],
-    open: &[usize],
-    feeding: Option<&Feeding>,
-    watches: &mut Vec<Watch>,
-    left: Option<Duration>,
-) -> Result<Seen> {
-    let is_watched = !watches.is_empty();
-    watches.retain(|watch| !matches!(watch, Watch::Over));
-    if is_watched && watches.is_empty() {
-        return Ok(Seen { readable: Vec::new(), writable: false, exited: true });
-    }
-    let reads = open.iter().filter_map(|index| streams[*index].open_end().and_then(End::fd));
-    let reads = reads.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
-    let writes = feeding.and_then(Feeding::fd).map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::OUT));
-    let exits = watches.iter().filter_map(Watch::fd).map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
-    let feeds = writes.is_some();
-    let mut fds: Vec<PollFd<'_>> = reads.chain(writes).chain(exits).collect();
-    let looks = watches.iter().any(|watch| matches!(watch, Watch::Looks(_)));
-    poll_until(&mut fds, if looks { Some(left.unwrap_or(LOOK).min(LOOK)) } else { left })?;
-    let has_news = |fd: &PollFd<'_>| !fd.revents().is_empty();
-    let readable = open.iter().zip(&fds).filter(|(_, fd)| has_news(fd)).map(|(index, _)| *index).collect();
-    let writable = feeds && fds.get(open.len()).is_some_and(has_news);
-    let news: Vec<bool> = fds[open.len() + usize::from(feeds)..].iter().map(has_news).collect();
-    drop(fds);
-    // Those with a descriptor are in the order of the news.
-    let mut news = news.into_iter();
-    let mut still = Vec::with_capacity(watches.len());
-    for mut watch in watches.drain(..) {
-        let may_be_over = match watch.fd() {
-            Some(_) => news.next().unwrap_or(false),
-            None => true,
-        };
-        if !(may_be_over && watch.exited()?) {
-            still.push(watch);
-        }
-    }
-    *watches = still;
-    Ok(Seen { readable, writable, exited: is_watched && watches.is_empty() })
 }
 
 pub(crate) fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {

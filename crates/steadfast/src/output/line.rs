@@ -3,6 +3,7 @@
 use super::captured::CapturedStream;
 use super::options::Capture;
 use crate::ExitStatus;
+use crate::teardown::Stopped;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
@@ -66,6 +67,8 @@ pub struct LinesEnd {
     pub timed_out: bool,
     /// Whether it wrote more than the limit and was to be killed for that.
     pub over_limit: bool,
+    /// What [`Capture::on_timeout`] has come to; `None`: that was not asked for, or not needed. The lines that it wrote meanwhile came as ever.
+    pub stopped: Option<Stopped>,
 }
 
 /// Cuts lines out of what is read of both streams.

@@ -1,6 +1,7 @@
 //! [`Capture`]: how to read what a child writes.
 
 use crate::System;
+use crate::teardown::Teardown;
 use crate::within::Within;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ use std::time::Duration;
 pub struct Capture {
     pub(crate) timeout: Option<Duration>,
     pub(crate) kill_on_timeout: bool,
+    /// How it is ended then, if not by `SIGKILL` at once.
+    pub(crate) on_timeout: Option<Teardown>,
     pub(crate) limit: Option<usize>,
     pub(crate) kill_on_limit: bool,
     pub(crate) line_limit: Option<usize>,
@@ -51,6 +54,7 @@ impl Capture {
         Capture {
             timeout: None,
             kill_on_timeout: false,
+            on_timeout: None,
             limit: None,
             kill_on_limit: false,
             line_limit: None,
@@ -66,13 +70,57 @@ impl Capture {
         self
     }
 
-    /// Whether the child is killed and waited for when the timeout has passed. Otherwise it goes on, and can be captured again.
+    /// Whether the child is killed and waited for when the timeout has passed. Otherwise it goes on, and can be captured again. With
+    /// [`on_timeout`](Self::on_timeout), it is stopped as that says instead.
     ///
     /// A process that is frozen, held by a debugger, or in an uninterruptible system call does not exit at once when it is killed. It is waited for
     /// another quarter of a second; then the status is `None`.
     pub fn kill_on_timeout(mut self, kill: bool) -> Capture {
         self.kill_on_timeout = kill;
         self
+    }
+
+    /// Stops the child like this when the timeout has passed, instead of killing it at once: signals, each with the time that is given to it. What the
+    /// child writes meanwhile is read. [`Captured::stopped`](super::Captured::stopped) says what was needed.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use steadfast::{Capture, Command, Signal, Teardown};
+    /// let script = "trap 'echo saved; exit 3' TERM; echo begun; while :; do sleep 0.01; done";
+    /// let options = Capture::new().timeout(Duration::from_millis(500)).on_timeout(Teardown::graceful(Duration::from_secs(60)));
+    /// let captured = Command::new("sh").args(["-c", script]).capture(&options)?;
+    /// let stopped = captured.stopped.expect("its time was up");
+    /// assert_eq!((stopped.to_string(), stopped.signal()), ("ended after SIGTERM".into(), Some(Signal::TERM)));
+    /// assert_eq!((captured.stdout.to_vec(), captured.status.unwrap().code()), (b"begun\nsaved\n".to_vec(), Some(3)));
+    /// # Ok::<(), steadfast::Error>(())
+    /// ```
+    ///
+    /// A child that was started in a [job](crate::Command::in_job), its own or one of others too, is stopped with all of it: each member gets the
+    /// signals, and it is over when nothing lives there. The commands of a [`Pipeline`](crate::Pipeline) are stopped together, the last first.
+    ///
+    /// The call returns when that is over, at the latest when the times of all steps have passed after the timeout. Its input is written on meanwhile.
+    ///
+    /// | given too | what happens |
+    /// | --- | --- |
+    /// | no [`timeout`](Self::timeout) | nothing: there is no limit at which it could be stopped |
+    /// | [`kill_on_timeout(true)`](Self::kill_on_timeout), before or after | it is stopped like this |
+    /// | `kill_on_timeout(false)`, after | nothing: it goes on; `true` after that stops it like this again |
+    /// | [`kill_on_limit`](Self::kill_on_limit) | a child that writes too much is killed at once, also while it is being stopped |
+    ///
+    /// | the child … | then |
+    /// | --- | --- |
+    /// | has ended when the time is up, with all of its job | `stopped` says so, and that no signal was needed |
+    /// | does not run its program by then | it is killed at once ([`Captured::started`](super::Captured::started)) |
+    /// | lives after the last step, if that is not `SIGKILL` or has no effect | the `status` is `None`; it goes on, its input ends, and it can be captured again |
+    /// | may not be signalled (`EPERM`: it has changed its user) | each step's time passes, and it goes on |
+    pub fn on_timeout(mut self, how: Teardown) -> Capture {
+        (self.on_timeout, self.kill_on_timeout) = (Some(how), true);
+        self
+    }
+
+    /// How it is stopped when the timeout has passed, if that is not by `SIGKILL` at once.
+    pub(crate) fn teardown(&self) -> Option<&Teardown> {
+        self.on_timeout.as_ref().filter(|_| self.kill_on_timeout)
     }
 
     /// Keeps at most this many bytes of each stream, the first half and the last half, and counts the rest. So the memory in use does not grow with

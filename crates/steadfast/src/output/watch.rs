@@ -5,7 +5,7 @@ use crate::wait::Alarm;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
-use steadfast_core::{Error, Lent, Result, Until};
+use steadfast_core::{Error, JobEnd, Lent, Result, Until};
 
 /// How the exit is noticed: by a descriptor that is polled with the pipes; the pidfd or, where there is none, one that the backend's call
 /// makes readable.
@@ -15,6 +15,10 @@ pub(super) enum Watch {
     /// It is looked at from time to time: neither a descriptor nor a thread is available; or the pidfd says that it has exited, and a debugger
     /// has to collect it first (ptrace(2)), for which there is no event.
     Looks(Process),
+    /// That nothing lives in a job any more.
+    Job(JobEnd, Arc<Alarm>),
+    /// The same, looked at from time to time: it could not be told, or was told, and then somebody was started in it.
+    LooksAtJob(JobEnd),
     /// It is over already.
     Over,
 }
@@ -41,11 +45,25 @@ impl Watch {
         }
     }
 
+    pub(super) fn job(end: &JobEnd) -> Result<Watch> {
+        let alarm = Alarm::new("a job that is stopped").and_then(|alarm| end.watch(&alarm.watcher(), 0).map(|()| alarm));
+        match alarm {
+            Ok(alarm) => Ok(Watch::Job(end.clone(), alarm)),
+            Err(error) if error.is_of_the_moment() => Ok(Watch::LooksAtJob(end.clone())),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether it has to be looked at from time to time.
+    pub(super) fn looks(&self) -> bool {
+        matches!(self, Watch::Looks(_) | Watch::LooksAtJob(_))
+    }
+
     pub(super) fn fd(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Watch::Pidfd(_, lent) => Some(lent.as_fd()),
-            Watch::Alarm(_, alarm) => Some(alarm.fd()),
-            Watch::Looks(_) | Watch::Over => None,
+            Watch::Alarm(_, alarm) | Watch::Job(_, alarm) => Some(alarm.fd()),
+            Watch::Looks(_) | Watch::LooksAtJob(_) | Watch::Over => None,
         }
     }
 
@@ -54,6 +72,14 @@ impl Watch {
         match self {
             Watch::Over => Ok(true),
             Watch::Looks(process) => has_exited(process),
+            Watch::LooksAtJob(end) => end.is_empty(),
+            Watch::Job(end, _) => {
+                let is_over = end.is_empty()?;
+                if !is_over {
+                    *self = Watch::LooksAtJob(end.clone());
+                }
+                Ok(is_over)
+            }
             Watch::Pidfd(process, _) => {
                 let is_over = has_exited(process)?;
                 if !is_over {
@@ -75,8 +101,10 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        if let Watch::Alarm(process, alarm) = self {
-            process.unwatch(&alarm.watcher(), 0);
+        match self {
+            Watch::Alarm(process, alarm) => process.unwatch(&alarm.watcher(), 0),
+            Watch::Job(end, alarm) => end.unwatch(&alarm.watcher(), 0),
+            _ => {}
         }
     }
 }

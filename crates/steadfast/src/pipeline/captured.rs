@@ -2,8 +2,9 @@
 
 use super::{Feeds, Pipeline, RunningPipeline};
 use crate::command::{cause, last};
-use crate::output::{self, Capture, CapturedStream, Readers, Reading, Stop, Together};
-use crate::{ChildStderr, ChildStdout, Command, ExitStatus, Process, System};
+use crate::output::{self, Capture, CapturedStream, Outcome, Readers, Reading, Together};
+use crate::teardown::Stopped;
+use crate::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Process, System};
 use std::time::{Duration, Instant};
 use steadfast_core::{Error, PlanStdio, Result};
 
@@ -97,6 +98,7 @@ impl Pipeline {
             timed_out: false,
             started: true,
             over_limit: false,
+            stopped: None,
             stdout: CapturedStream::default(),
         })?;
         Ok(statuses)
@@ -109,6 +111,7 @@ impl Pipeline {
             timed_out: true,
             started: false,
             over_limit: false,
+            stopped: None,
             stdout: CapturedStream::default(),
             stderr: vec![CapturedStream::default(); self.commands.len()],
         }
@@ -133,7 +136,7 @@ impl Pipeline {
 impl RunningPipeline {
     fn read(&self, of: &Pipeline, system: &System, options: &Capture, deadline: Option<Instant>) -> Result<PipelineCaptured> {
         let processes: Vec<&Process> = self.children.iter().map(|child| child.process()).collect();
-        let jobs = self.jobs().collect();
+        let jobs = self.children.iter().map(Child::child_job).collect();
         let together = Together { processes: &processes, is_group: self.is_group, jobs };
         let mut stdout = CapturedStream::default();
         let mut stderr = vec![CapturedStream::default(); self.children.len()];
@@ -145,12 +148,12 @@ impl RunningPipeline {
         let first = self.children.first().zip(of.commands.first());
         let readers = || Readers::new(processes.iter().copied());
         let feeding = first.and_then(|(child, command)| child.feeding_for(command.own_input(), readers));
-        let (_, stop) = output::capture(together, system, &mut streams, feeding, options, deadline)?;
+        let outcome = output::capture(together, system, &mut streams, feeding, options, deadline)?;
         drop(streams);
         // All were waited for, or looked at.
         let statuses = self.children.iter().map(|child| child.try_wait()).collect::<Result<_>>()?;
-        let (timed_out, over_limit) = (stop == Stop::TimeIsUp, stop == Stop::OverLimit);
-        Ok(PipelineCaptured { statuses, timed_out, started: true, over_limit, stdout, stderr })
+        let Outcome { timed_out, over_limit, stopped, .. } = outcome;
+        Ok(PipelineCaptured { statuses, timed_out, started: true, over_limit, stopped, stdout, stderr })
     }
 }
 
@@ -183,6 +186,8 @@ pub struct PipelineCaptured {
     pub started: bool,
     /// Whether a stream had more than the limit, and all of them were to be killed for that.
     pub over_limit: bool,
+    /// What [`Capture::on_timeout`] has come to; `None`: that was not asked for, or not needed.
+    pub stopped: Option<Stopped>,
     /// The last one's stdout, if that is piped.
     pub stdout: CapturedStream,
     /// What each of them wrote to stderr, first to last, if that is piped.

@@ -3,18 +3,34 @@
 use super::{Stopped, Teardown};
 use crate::Process;
 use std::time::Instant;
-use steadfast_core::{Error, JobEnd, JobLink, Result, Signal};
+use steadfast_core::{Errno, Error, JobEnd, JobLink, Result, Signal};
 
 /// Processes, and the jobs in which they were started, each as a whole.
 pub(crate) struct Targets {
     /// Each with the place of its job.
     processes: Vec<(Process, Option<usize>)>,
     jobs: Vec<(JobLink, JobEnd)>,
+    /// Whether they are the group of the first.
+    is_group: bool,
+    refusal: Refusal,
+}
+
+/// What it is if somebody may not be signalled (`EPERM`: it has changed its user).
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Refusal {
+    Error,
+    /// It is waited for all the same: its output is to be returned.
+    Nothing,
 }
 
 impl Targets {
-    pub(crate) fn new() -> Targets {
-        Targets { processes: Vec::new(), jobs: Vec::new() }
+    pub(crate) fn new(refusal: Refusal) -> Targets {
+        Targets { processes: Vec::new(), jobs: Vec::new(), is_group: false, refusal }
+    }
+
+    pub(crate) fn group(mut self, is_group: bool) -> Targets {
+        self.is_group = is_group;
+        self
     }
 
     /// With all of its job, unless nobody owns that any more.
@@ -65,6 +81,11 @@ impl Targets {
             }
             lives.push(has_members);
         }
+        let by_group = self.is_group && self.jobs.is_empty();
+        let first = self.processes.first().filter(|_| by_group);
+        if first.is_some_and(|(first, _)| first.signal_group(signal).is_ok()) {
+            return Ok(true);
+        }
         for (process, job) in self.processes.iter().rev() {
             match job.is_some_and(|job| lives[job]) {
                 false => note(process.signal(signal)),
@@ -73,10 +94,31 @@ impl Targets {
                 true => {}
             }
         }
-        refused.map_or(Ok(has_sent), Err)
+        match refused {
+            Some(error) if self.refusal == Refusal::Error || error.errno() != Some(Errno::PERM) => Err(error),
+            _ => Ok(has_sent),
+        }
     }
 
-    /// Whether nothing lives in the jobs and all processes were waited for, at the deadline; one in the past only looks.
+    /// Whether nothing lives in the jobs and all processes can be waited for, or were. It does not wait, in a simulation's sense neither.
+    pub(crate) fn are_over(&self) -> Result<bool> {
+        for end in self.ends() {
+            if !end.is_empty()? {
+                return Ok(false);
+            }
+        }
+        for process in self.processes() {
+            match process.try_wait() {
+                Ok(None) => return Ok(false),
+                // Without a status it is over as well.
+                Ok(Some(_)) | Err(Error::NoChild { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether nothing lives in the jobs and all processes were waited for, at the deadline.
     pub(crate) fn wait(&self, deadline: Option<Instant>) -> Result<bool> {
         for end in self.ends() {
             if !end.wait(deadline)? {
@@ -101,7 +143,7 @@ impl Targets {
     /// Blocks until it is over, or all steps were taken.
     pub(crate) fn stop(&self, how: &Teardown, now: impl Fn() -> Instant) -> Result<Stopped> {
         let mut steps = how.begin();
-        let mut is_over = self.wait(Some(now()))?;
+        let mut is_over = self.are_over()?;
         while !is_over {
             let Some(time) = steps.next(|signal| self.send(signal))? else { break };
             // Later than the clock can say is as good as never.
