@@ -24,6 +24,15 @@ pub(crate) fn tests() -> Vec<Test> {
         ),
         Test::that_may_skip("jobs by namespace: what contradicts it is refused, by name", contradictions),
         Test::that_may_skip("jobs by namespace: members are waited for as ever, whatever their numbers inside", numbers),
+        Test::that_may_skip("jobs by namespace: in a user namespace that has no PID namespace of its own", in_user_namespace),
+        Test::that_may_skip(
+            "jobs by namespace: members whom this process may not look into, and may not kill",
+            not_to_be_looked_into,
+        ),
+        Test::that_may_skip(
+            "jobs: a thread that is elsewhere for its children has no keeper, and keeps its namespace",
+            elsewhere,
+        ),
         Test::that_may_skip("jobs by namespace: detached, it goes on until it is alone", detached),
     ]
 }
@@ -208,5 +217,79 @@ fn detached() -> Outcome {
         assert_eq!(member.wait().unwrap().signal(), Some(9));
         assert!(init.wait_exited_timeout(Duration::from_secs(60)).unwrap().is_some());
     });
+    Outcome::Passed
+}
+
+/// The way into the job's namespace is allowed, and the way back is not: the thread must not go.
+fn in_user_namespace() -> Outcome {
+    System::detect().unwrap();
+    let (user, group) = (Uid::effective(), Gid::effective());
+    if let Err(errno) = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWUSER) {
+        return Outcome::Skipped(format!("a user namespace: {errno}"));
+    }
+    fs::write("/proc/self/setgroups", "deny").unwrap();
+    fs::write("/proc/self/uid_map", format!("{user} {user} 1")).unwrap();
+    fs::write("/proc/self/gid_map", format!("{group} {group} 1")).unwrap();
+    given!(is_there());
+    each_system(|system| {
+        let job = system.job(&builder()).unwrap();
+        let own = inode("self");
+        let member = system.spawn(actor(&["forever"]).in_job(&job)).unwrap();
+        assert_eq!(fs::metadata("/proc/thread-self/ns/pid_for_children").unwrap().ino(), own);
+        assert_ne!(inode(member.pid()), own);
+        assert_eq!(job.members().unwrap().len(), 1);
+        job.kill().unwrap();
+        assert!(job.wait_empty_timeout(Duration::from_secs(60)).unwrap());
+        assert_eq!(member.wait().unwrap().signal(), Some(9));
+    });
+    Outcome::Passed
+}
+
+fn not_to_be_looked_into() -> Outcome {
+    if !Uid::effective().is_root() {
+        return Outcome::Skipped("only root can arrange it".into());
+    }
+    System::detect().unwrap();
+    given!(is_there());
+    let job = |system: &System| {
+        let job = system.job(&builder()).unwrap();
+        let member = system.spawn(actor(&["forever"]).in_job(&job)).unwrap();
+        (job, member)
+    };
+    let jobs: Vec<_> =
+        [System::pidfd().ok(), Some(System::pid_legacy())].into_iter().flatten().map(|system| job(&system)).collect();
+    // From here on the members are another user's.
+    setgroups(&[]).unwrap();
+    setgid(Gid::from_raw(61_241)).unwrap();
+    setuid(Uid::from_raw(61_241)).unwrap();
+    for (job, member) in jobs {
+        assert!(fs::metadata(format!("/proc/{}/ns/pid", member.pid())).is_err(), "it may be looked into");
+        assert!(!job.is_empty().unwrap());
+        assert!(!job.wait_empty_timeout(Duration::from_millis(5)).unwrap());
+        job.kill().unwrap();
+        assert!(job.wait_empty_timeout(Duration::from_secs(60)).unwrap());
+        assert_eq!(member.wait().unwrap().signal(), Some(9));
+    }
+    Outcome::Passed
+}
+
+fn elsewhere() -> Outcome {
+    System::detect().unwrap();
+    if let Err(errno) = nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWPID) {
+        return Outcome::Skipped(format!("a PID namespace: {errno}"));
+    }
+    let Ok(job) = Job::builder().containment(Containment::Cgroup).build() else {
+        return Outcome::Skipped("there is no cgroup here in which a job could be made".into());
+    };
+    let why = job.lives_on().expect("it has no keeper").to_string();
+    assert!(why.contains("born into another PID namespace"), "{why}");
+    assert!(matches!(Job::builder().containment(Containment::Namespace).build(), Err(Error::NoContainment { .. })));
+    // It is the first one there, and can be started.
+    let first = actor(&["forever"]).spawn_in(&job).unwrap();
+    let second = actor(&["exit", "3"]).spawn_in(&job).unwrap();
+    assert_eq!(second.wait().unwrap().code(), Some(3));
+    job.kill().unwrap();
+    assert!(job.wait_empty_timeout(Duration::from_secs(60)).unwrap());
+    assert_eq!(first.wait().unwrap().signal(), Some(9));
     Outcome::Passed
 }

@@ -18,6 +18,10 @@ pub(crate) fn tests() -> Vec<Test> {
     let mut tests = vec![
         Test::that_may_skip("jobs' owner: its keeper is killed first: the next job brings another", keeper_killed),
         Test::that_may_skip("jobs' owner: detached, or asked to live on: its members do", lives_on),
+        Test::that_may_skip(
+            "jobs' owner: detached while others are started in it: whoever was started lives on",
+            detached_in_a_race,
+        ),
         Test::that_may_skip("jobs' owner: it forks: its exec is noticed when the fork has ended, its death at once", forks),
         Test::that_may_skip("jobs' owner: a keeper is nobody's child, and in nobody's way", keeper_is_apart),
         Test::that_may_skip("jobs' owner: who insists on what a group cannot do is refused", insists),
@@ -181,6 +185,23 @@ fn owns_a_tree() {
                 continue;
             }
             "detach" => jobs.pop().unwrap().detach().unwrap(),
+            "detach in a race" => {
+                let job = jobs.pop().unwrap();
+                let mut command = actor(&["forever"]);
+                mark.on(&mut command).in_job(&job);
+                // Until the job is over for who starts.
+                let starts = std::thread::spawn(move || {
+                    (0..200)
+                        .map_while(|_| command.spawn().ok())
+                        .map(|child| child.pid().to_string())
+                        .collect::<Vec<_>>()
+                        .join(" ")
+                });
+                System::current().unwrap().sleep(Duration::from_micros(700));
+                job.detach().unwrap();
+                println!("{}", starts.join().unwrap());
+                continue;
+            }
             "fork" => {
                 // It does not execute, and has what we have.
                 let fork = steadfast_linux::bare::fork(|| {
@@ -410,6 +431,24 @@ fn lives_on() -> Outcome {
             let (next, next_mark) = given!(by_cgroup(&system, |_| {}));
             assert!(places.iter().all(|place| !place.exists()), "{places:?}");
             next.ends(End::Killed, || until("the next tree is gone", || next_mark.carriers().is_empty()));
+        }
+    }
+    Outcome::Passed
+}
+
+fn detached_in_a_race() -> Outcome {
+    for system in systems() {
+        for _ in 0..rounds(8) {
+            let (mut owner, mark) = given!(by_cgroup(&system, |_| {}));
+            owner.tell("detach in a race");
+            let started: Vec<Pid> = owner.line().split_whitespace().map(|pid| pid.parse().unwrap()).collect();
+            owner.tell("one more");
+            let dies = Process::find(owner.line().parse::<Pid>().unwrap()).unwrap();
+            owner.ends(End::Killed, || assert!(ends(&dies)));
+            let left = mark.carriers();
+            let lost: Vec<&Pid> = started.iter().filter(|pid| !left.contains(pid)).collect();
+            assert!(lost.is_empty(), "{lost:?} of {started:?}");
+            mark.sweep();
         }
     }
     Outcome::Passed

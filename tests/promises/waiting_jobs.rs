@@ -153,7 +153,7 @@ fn given_up(scene: &Scene, job: Job) {
     let mut child = member(scene.actor(), &job);
     set.add_job("detached", &job).unwrap();
     next_of.in_job(&job);
-    job.detach();
+    job.detach().unwrap();
     // Nobody has it any more, though the set can still tell.
     assert_eq!(next_of.spawn().unwrap_err().kind(), ErrorKind::JobOver);
     assert!(has_none(&set) && child.try_wait().unwrap().is_none());

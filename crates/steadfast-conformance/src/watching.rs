@@ -195,7 +195,7 @@ fn told_of_job(subject: &Subject) {
         let job = job_by(subject, containment).unwrap();
         let (mut actor, end, link) = (subject.act_in(&job, Act::UntilEof(0)), job.end(), job.link());
         end.watch(&watcher, 3).unwrap();
-        job.detach();
+        job.detach().unwrap();
         // Who only waits for its end has not kept it.
         link.kill().unwrap();
         link.membership().kill().unwrap();

@@ -199,6 +199,8 @@ cfg_if::cfg_if! {
         // The text of the program that `job/keeper.rs` puts into an image of its own; here it is data. In C:
         //
         //     prctl(PR_SET_NAME, duty->name);
+        //     copy = duty->poll, period = 0;
+        //     if (ppoll(copy, 2, &period, NULL, 8) < 0) exit(1);
         //     write(4, duty->order, 1), close(4);
         //     do {
         //         copy = duty->poll, period = duty->period;
@@ -228,6 +230,24 @@ cfg_if::cfg_if! {
             "xor r10d, r10d",
             "xor r8d, r8d",
             "syscall",
+            "sub rsp, 32",
+            "mov rax, [rbx]",
+            "mov [rsp], rax",
+            "mov rax, [rbx + 8]",
+            "mov [rsp + 8], rax",
+            "xor eax, eax",
+            "mov [rsp + 16], rax",
+            "mov [rsp + 24], rax",
+            "mov eax, 271",                // ppoll
+            "mov rdi, rsp",
+            "mov esi, 2",
+            "lea rdx, [rsp + 16]",
+            "xor r10d, r10d",
+            "mov r8d, 8",
+            "syscall",
+            "mov edi, 1",
+            "test rax, rax",
+            "js 5f",
             "mov eax, 1",                  // write
             "mov edi, 4",
             "lea rsi, [rbx + 28]",
@@ -236,7 +256,6 @@ cfg_if::cfg_if! {
             "mov eax, 3",                  // close
             "mov edi, 4",
             "syscall",
-            "sub rsp, 32",
             "2:",
             "mov rax, [rbx]",
             "mov [rsp], rax",
@@ -342,6 +361,20 @@ cfg_if::cfg_if! {
             "mov x3, #0",
             "mov x4, #0",
             "svc #0",
+            "sub sp, sp, #32",
+            "ldp x0, x1, [x19]",
+            "stp x0, x1, [sp]",
+            "stp xzr, xzr, [sp, #16]",
+            "mov x8, #73",                 // ppoll
+            "mov x0, sp",
+            "mov x1, #2",
+            "add x2, sp, #16",
+            "mov x3, #0",
+            "mov x4, #8",
+            "svc #0",
+            "mov x9, #1",
+            "cmp x0, #0",
+            "b.lt 5f",
             "mov x8, #64",                 // write
             "mov x0, #4",
             "add x1, x19, #28",
@@ -350,7 +383,6 @@ cfg_if::cfg_if! {
             "mov x8, #57",                 // close
             "mov x0, #4",
             "svc #0",
-            "sub sp, sp, #32",
             "2:",
             "ldp x0, x1, [x19]",
             "stp x0, x1, [sp]",

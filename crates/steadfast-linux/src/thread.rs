@@ -19,6 +19,19 @@ type Work = Box<dyn FnOnce() + Send>;
 /// # Errors
 /// `EAGAIN` when there may be no more threads.
 pub fn spawn_quiet_thread(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    spawn_thread_of(STACK, name, run)
+}
+
+/// With room for code of the program's.
+pub(crate) fn spawn_large_thread(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    spawn_thread_of(LARGE, name, run)
+}
+
+/// As large as what a program's own first thread usually has: that is not taken before it is used.
+const LARGE: usize = 8 * 1024 * 1024;
+const STACK: usize = 128 * 1024;
+
+fn spawn_thread_of(size: usize, name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
     // To Linux it is 15 bytes.
     let name = CString::new(name).unwrap_or_default();
     let work: Work = Box::new(move || {
@@ -28,19 +41,18 @@ pub fn spawn_quiet_thread(name: &str, run: impl FnOnce() + Send + 'static) -> io
     });
     // A thread begins with the mask of the one that starts it.
     let mask = raw::set_signal_mask(raw::ALL_BUT_SIGSYS & all_of_the_programs());
-    let started = start(work);
+    let started = start(work, size);
     raw::set_signal_mask(mask);
     started
 }
 
-fn start(work: Work) -> io::Result<()> {
-    const STACK: usize = 128 * 1024;
+fn start(work: Work, size: usize) -> io::Result<()> {
     let check = |errno| if errno == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(errno)) };
     let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
     // SAFETY: room for them.
     check(unsafe { libc::pthread_attr_init(attributes.as_mut_ptr()) })?;
     // SAFETY: they were initialized just above. A size that is refused leaves the usual one.
-    unsafe { libc::pthread_attr_setstacksize(attributes.as_mut_ptr(), STACK) };
+    unsafe { libc::pthread_attr_setstacksize(attributes.as_mut_ptr(), size) };
     // SAFETY: as above, and a state that there is.
     unsafe { libc::pthread_attr_setdetachstate(attributes.as_mut_ptr(), libc::PTHREAD_CREATE_DETACHED) };
     let work = Box::into_raw(Box::new(work));

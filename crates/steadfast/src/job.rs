@@ -193,8 +193,9 @@ impl Job {
 
     /// Why its members live on when this process is gone; `None`: they are killed then.
     ///
-    /// A cgroup is killed by a keeper: a process of a few kilobytes, started with the first job, one for all of them. It is not a child of this process, and
-    /// `ps` shows it as `steadfast-keeper`. If somebody kills it, the next job that is made brings another. A process that this one has forked, and
+    /// A cgroup is killed by a keeper: a process of a few kilobytes, started with the first job, one for all of them. It is not a child of this process,
+    /// unless this process takes orphans (PID 1, or `PR_SET_CHILD_SUBREAPER`): then a loop that waits for all children waits for it too. `ps` shows
+    /// it as `steadfast-keeper`. The first process of a job by namespace is a child of this process as long as the job is there. If somebody kills it, the next job that is made brings another. A process that this one has forked, and
     /// that has not executed a program, delays what an exec of this process does, until it ends; not what its death does.
     pub fn lives_on(&self) -> Option<Error> {
         self.job.lives_on()
@@ -203,7 +204,7 @@ impl Job {
     /// Gives it up without killing it: its members live on, also when this process is gone, and nobody can reach them as one any more. A job that was
     /// killed stays killed.
     ///
-    /// The members of a cgroup that dies with this process are frozen for that, and moved to another one, some milliseconds for each; cgroups that they have
+    /// The members of a cgroup that dies with this process are frozen for that, moved to another one, some milliseconds for each, and thawed; cgroups that they have
     /// made beneath it stay behind. Make a job that is to live on with [`dies_with_us(false)`](JobBuilder::dies_with_us), and there is nothing to be moved.
     ///
     /// # Errors
@@ -272,7 +273,9 @@ impl JobBuilder {
         self
     }
 
-    /// The directory of the cgroup in which the job's own is made; by default that of this process. A job with a parent is by cgroup or not at all.
+    /// The directory of the cgroup in which the job's own is made; by default that of this process. A job with a parent is by cgroup or not at all. If
+    /// it is not beneath this process's own cgroup, and that is killed as a whole (`cgroup.kill`), the keeper is killed with this process, and the job
+    /// lives on.
     pub fn parent(mut self, cgroup: impl Into<PathBuf>) -> JobBuilder {
         self.parent = Some(cgroup.into());
         self

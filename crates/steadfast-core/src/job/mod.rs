@@ -198,7 +198,12 @@ impl Job {
             state.is_detached = true;
             state.phase
         };
-        if phase == Phase::Open { self.inner.place.detach() } else { Ok(()) }
+        if phase != Phase::Open {
+            return Ok(());
+        }
+        // Nobody is admitted any more. Who is just being born belongs to those that live on.
+        self.inner.wait_for_births(None);
+        self.inner.place.detach()
     }
 }
 

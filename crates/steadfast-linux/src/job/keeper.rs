@@ -66,6 +66,10 @@ impl Keeper {
     pub(super) fn new(duty: &Duty<'_>, want: WantPidfd) -> Result<Keeper, Failed> {
         let failed = |call| move |errno: Errno| (call, errno);
         let own = Pid::new(std::process::id() as i32).map_err(|_| ("getpid", Errno::RANGE))?;
+        if is_elsewhere_for_children() {
+            // Its parent would be the first process of a namespace of somebody else's, and end it.
+            return Err(("clone, in a thread whose children are born into another PID namespace,", Errno::BUSY));
+        }
         let open = |pid| if want == WantPidfd::Yes { pidfd_open(pid).map(Some) } else { Ok(None) };
         let owner = match open(own) {
             Err(errno) if errno.is_of_the_moment() => return Err(("pidfd_open", errno)),
@@ -115,9 +119,10 @@ impl Keeper {
 
     /// Ends it, without its duty.
     pub(super) fn kill(&self) {
-        match &self.pidfd {
-            Some(pidfd) => _ = pidfd_send_signal(pidfd.as_fd(), Signal::KILL),
-            None => self.say(END),
+        let killed = self.pidfd.as_ref().map(|pidfd| pidfd_send_signal(pidfd.as_fd(), Signal::KILL));
+        // Stopped, it would not listen; and after a change of user it may not be killed, and listens.
+        if killed.is_none_or(|killed| killed.is_err()) {
+            self.say(END);
         }
     }
 
@@ -167,6 +172,14 @@ impl Drop for Keeper {
             retire(Retired::Pidfd(pidfd));
         }
     }
+}
+
+/// Whether this thread has entered another PID namespace for its children (unshare(2), setns(2)).
+fn is_elsewhere_for_children() -> bool {
+    let inode = |name| rustix::fs::stat(name).map(|file| file.st_ino).ok();
+    let (own, children) = (inode("/proc/thread-self/ns/pid"), inode("/proc/thread-self/ns/pid_for_children"));
+    // That of the children is not there before the first of them.
+    own.is_some() && own != children
 }
 
 /// Whether the program runs: it says a byte first of all. A child that has not come to it (a filter has killed it, or an emulator does not know the
@@ -310,7 +323,7 @@ fn run(order: &Order<'_>) -> Result<(), Errno> {
     // SAFETY: as many bytes as is said, which the owner keeps.
     let written = unsafe { raw::syscall!(libc::SYS_write, file, order.image.as_ptr(), order.image.len()) }?;
     if written != order.image.len() as i64 {
-        return Err(Errno::NOSPC);
+        return Err(Errno::FBIG);
     }
     next();
     let argv = [if order.is_init { INIT } else { KEEPER }.as_ptr(), ptr::null()];

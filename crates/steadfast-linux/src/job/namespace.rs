@@ -15,6 +15,7 @@ use super::retired::{Retired, retire};
 use crate::clock::SystemClock;
 use crate::file::{errno_of, open_at, read_at, write_at};
 use crate::fork::generation;
+use crate::kill::is_free;
 use crate::spawn::{WantPidfd, in_namespaces};
 use crate::stat::ProcStat;
 use crate::thread::spawn_quiet_thread;
@@ -22,8 +23,8 @@ use rustix::fs::OFlags;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use steadfast_core::{
     Attributes, BackendJob, Clock, Containment, EnterNamespaces, Errno, Error, JobUsage, Namespaces, OnExit, Pauses, Pid, Result,
@@ -44,6 +45,10 @@ pub(super) struct NamespaceJob {
     /// Of the PID namespace, by which its members are known.
     inode: u64,
     lives_on: AtomicBool,
+    /// Those that were started here, as far as they may live.
+    born: Mutex<Vec<Pid>>,
+    /// This process, whose children they are; not its fork.
+    owner: u32,
     generation: u32,
 }
 
@@ -83,22 +88,35 @@ impl NamespaceJob {
         move |source| Error::System { call, subject: subject.clone(), source }
     }
 
-    /// Our own children in it that live.
+    /// Our own children in it that live: those that were started here, and those that a member has made in its own place (`CLONE_PARENT`).
     fn injected(&self) -> Result<Vec<Pid>, Errno> {
-        let mut found = Vec::new();
-        for task in fs::read_dir("/proc/self/task").map_err(|error| errno_of(&error))? {
-            let path = task.map_err(|error| errno_of(&error))?.path().join("children");
-            let is_in = |pid: &Pid| {
-                *pid != self.pid && fs::metadata(format!("/proc/{pid}/ns/pid")).is_ok_and(|file| file.ino() == self.inode)
-            };
-            match fs::read_to_string(path) {
-                Ok(text) => found.extend(numbers(&text).filter(|pid| lives(*pid) && is_in(pid))),
+        let mut born = self.born.lock().unwrap_or_else(PoisonError::into_inner);
+        // Each by its own file, and not by the list of our children: that may leave one out while others are reaped.
+        born.retain(|pid| match ProcStat::of(*pid) {
+            Ok(stat) => stat.parent() == self.owner && !stat.has_exited() && self.is_in(*pid) != Some(false),
+            // It may only be hidden (hidepid, proc(5)).
+            Err(errno) => !(is_gone(errno) && is_free(pid.as_raw())),
+        });
+        let mut found = born.clone();
+        drop(born);
+        let errno = |error: std::io::Error| errno_of(&error);
+        for task in fs::read_dir(format!("/proc/{}/task", self.owner)).map_err(errno)? {
+            match fs::read_to_string(task.map_err(errno)?.path().join("children")) {
+                Ok(text) => {
+                    let others = numbers(&text).filter(|pid| *pid != self.pid && lives(*pid) && self.is_in(*pid) == Some(true));
+                    found.extend(others.filter(|pid| !found.contains(pid)).collect::<Vec<_>>());
+                }
                 // A thread that has ended; its children are on another one's list by now.
                 Err(error) if is_gone(errno_of(&error)) => {}
                 Err(error) => return Err(errno_of(&error)),
             }
         }
         Ok(found)
+    }
+
+    /// Whether it is born into the namespace; `None`: this process may not know.
+    fn is_in(&self, pid: Pid) -> Option<bool> {
+        fs::metadata(format!("/proc/{pid}/ns/pid")).ok().map(|file| file.ino() == self.inode)
     }
 
     /// The children of the first process.
@@ -166,6 +184,8 @@ fn begin(namespaces: i32, want: WantPidfd) -> Result<NamespaceJob, (&'static str
         enter: Arc::new(EnterNamespaces { pid: space, user }),
         inode,
         lives_on: AtomicBool::new(false),
+        born: Mutex::default(),
+        owner: std::process::id(),
         generation: generation(),
     })
 }
@@ -223,7 +243,9 @@ impl BackendJob for NamespaceJob {
         Ok(())
     }
 
-    fn born(&self, _: Pid) {}
+    fn born(&self, pid: Pid) {
+        self.born.lock().unwrap_or_else(PoisonError::into_inner).push(pid);
+    }
 
     fn signal(&self, signal: Signal) -> Result<bool> {
         if signal == Signal::KILL {
@@ -250,8 +272,11 @@ impl BackendJob for NamespaceJob {
     fn members(&self) -> Result<Vec<Pid>> {
         let failed = self.failed("read /proc for the members of");
         let mut found = Vec::new();
-        for pid in self.injected().map_err(&failed)?.into_iter().chain(self.adopted().map_err(&failed)?) {
-            descend(pid, &mut found);
+        // A list may leave one out while others end: more than once, then.
+        for _ in 0..3 {
+            for pid in self.injected().map_err(&failed)?.into_iter().chain(self.adopted().map_err(&failed)?) {
+                descend(pid, &mut found);
+            }
         }
         Ok(found)
     }

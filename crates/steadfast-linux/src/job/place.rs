@@ -297,6 +297,8 @@ impl Place {
             Err(error) if error.errno().is_some_and(Errno::is_of_the_moment) => return Err(error.clone()),
             // That none can be made at all is not for want of a keeper.
             Err(error @ Error::NoContainment { .. }) => return Err(error.clone()),
+            // This thread's affair: see the keeper.
+            Err(error) if error.errno() == Some(Errno::BUSY) => {}
             Err(error) => *state = RoofState::No(error.clone()),
         }
         Ok(roof)

@@ -15,17 +15,26 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 use steadfast_core::{EnterNamespaces, Errno, Signal};
 
-/// Makes a child there: `make` is given what belongs to the flags of its clone(2).
-pub(super) fn within<T>(enter: &EnterNamespaces, make: impl FnOnce(c_int) -> Result<T, Errno>) -> Result<T, Errno> {
-    if enter.user.is_some() {
-        return beside(enter, || make(libc::CLONE_PARENT));
-    }
+/// Makes a child there: `make` is given what belongs to the flags of its clone(2). By the C library's fork(3) only this thread can.
+pub(super) fn within<T>(
+    enter: &EnterNamespaces,
+    by_library: bool,
+    make: impl FnOnce(c_int) -> Result<T, Errno>,
+) -> Result<T, Errno> {
     // For whoever has entered another one for this thread's children.
     let path = "/proc/thread-self/ns/pid_for_children";
     let before = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(crate::file::errno)?;
+    // Into one that we have made we may, and back into our own perhaps not, which may be another user namespace's: then this thread stays where it is.
+    let can_return = if enter.user.is_some() { Err(Errno::PERM) } else { setns(before.as_raw_fd(), libc::CLONE_NEWPID) };
+    match can_return {
+        Err(errno) if by_library => return Err(errno),
+        Err(_) => return beside(enter, || make(libc::CLONE_PARENT)),
+        Ok(()) => {}
+    }
     setns(enter.pid.as_raw_fd(), libc::CLONE_NEWPID)?;
     let made = make(0);
-    // It was ours a moment ago. For want of memory it may fail, and then nothing else may be done before it succeeds: later children would be in the job.
+    // It was allowed a moment ago. For want of memory it may fail, and then nothing else may be done before it succeeds: later children would be in
+    // the job.
     while setns(before.as_raw_fd(), libc::CLONE_NEWPID).is_err() {
         std::thread::yield_now();
     }

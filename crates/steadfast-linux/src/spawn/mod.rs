@@ -160,7 +160,7 @@ fn start_here(plan: &Plan, want: WantPidfd, door: Door, mask: Option<raw::Signal
     let make = |pace| match &a.enter {
         None => make_with(pace, 0),
         // Its first process has ended, and so nobody is born there any more (pid_namespaces(7)).
-        Some(enter) => enter::within(enter, |extra| make_with(pace, extra)).map_err(|errno| match errno {
+        Some(enter) => enter::within(enter, by_library, |extra| make_with(pace, extra)).map_err(|errno| match errno {
             Errno::NOMEM => Errno::SRCH,
             errno => errno,
         }),

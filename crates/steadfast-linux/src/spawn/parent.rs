@@ -10,7 +10,7 @@ use super::{Door, WantPidfd, start_here};
 use crate::clock::SystemClock;
 use crate::kill::is_free;
 use crate::raw;
-use crate::thread::spawn_quiet_thread;
+use crate::thread::{spawn_large_thread, spawn_quiet_thread};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
@@ -26,7 +26,8 @@ pub(super) fn start(plan: &Plan, want: WantPidfd, door: Door) -> Result<Start, E
     let mask = raw::signal_mask();
     let (tell, told) = sync_channel(1);
     let own = plan.clone();
-    let begun = spawn_quiet_thread("steadfast-parent", move || {
+    let has_hooks = !plan.attributes().hooks.is_empty();
+    let work = move || {
         let started = start_here(&own, want, door, Some(mask));
         drop(own);
         let child = started.as_ref().map(|start| (start.pid(), start.watched())).ok();
@@ -43,7 +44,9 @@ pub(super) fn start(plan: &Plan, want: WantPidfd, door: Door) -> Result<Start, E
             }
             None => {}
         }
-    });
+    };
+    let name = "steadfast-parent";
+    let begun = if has_hooks { spawn_large_thread(name, work) } else { spawn_quiet_thread(name, work) };
     begun.map_err(|error| failed(Errno::of(&error).unwrap_or(Errno::AGAIN)))?;
     // It is sent in any case, but if the thread panics.
     told.recv().unwrap_or_else(|_| Err(failed(Errno::IO)))

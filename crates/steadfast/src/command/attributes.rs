@@ -354,7 +354,10 @@ impl Command {
     /// Whether it is killed when this process is gone, whatever has ended it (`SIGKILL` and want of memory included), and when it executes another
     /// program. What the child starts is not; a [`Job`](crate::Job) takes all of that.
     ///
-    /// By a parent-death signal (`PR_SET_PDEATHSIG`): a program with a set-user-ID bit or file capabilities loses it. So that it comes with the end of this
+    /// By a parent-death signal (`PR_SET_PDEATHSIG`, prctl(2)), which the kernel forgets when the child changes its user or group by itself, as many daemons
+    /// do, and when it executes a program with a set-user-ID bit or file capabilities, or any program while its real and effective user differ; and
+    /// which is not delivered if this process may not signal the child any more, because it has changed its own user. A [`Job`](crate::Job) has none
+    /// of these exceptions. So that the signal comes with the end of this
     /// process, and not of the thread that spawns, a thread of the library is the child's parent, and sleeps until the child ends.
     ///
     /// Not together with [`parent_death_signal`](Self::parent_death_signal) or [`trace_me`](Self::trace_me); not for [`exec`](Self::exec).
