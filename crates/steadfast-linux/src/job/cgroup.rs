@@ -13,7 +13,7 @@ use crate::spawn::WantPidfd;
 use rustix::event::{PollFd, PollFlags, poll};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use steadfast_core::{
     Attributes, BackendJob, Clock, Containment, Errno, Error, JobUsage, OnExit, Pauses, Pid, Result, Signal, contain,
@@ -31,6 +31,8 @@ const MOVES: usize = 64;
 pub(super) struct CgroupJob {
     /// `None` once it is handed over to the background.
     leaf: Option<Leaf>,
+    /// Where its members are, or are about to be, since it was detached.
+    next: OnceLock<Leaf>,
     /// Whether there is `cgroup.kill`, since Linux 5.14.
     kills: bool,
     generation: u32,
@@ -39,7 +41,7 @@ pub(super) struct CgroupJob {
 impl CgroupJob {
     pub(super) fn new(parent: Option<&Path>, dies_with_us: bool, want: WantPidfd) -> Result<CgroupJob> {
         let leaf = Leaf::new(parent, dies_with_us.then_some(want))?;
-        Ok(CgroupJob { kills: leaf.has("cgroup.kill"), leaf: Some(leaf), generation: generation() })
+        Ok(CgroupJob { kills: leaf.has("cgroup.kill"), leaf: Some(leaf), next: OnceLock::new(), generation: generation() })
     }
 
     fn leaf(&self) -> &Leaf {
@@ -65,6 +67,15 @@ impl CgroupJob {
 
     fn write(&self, file: &str, text: &[u8]) -> Result<(), Errno> {
         write_at(&self.leaf().dir, file, text)
+    }
+
+    fn tell_when_empty(self: &Arc<Self>, leaf: &Leaf, tell: OnExit) -> Result<()> {
+        let events = leaf.open_events().map_err(self.failed("open", "cgroup.events"))?;
+        if says(events.as_fd(), Line::Empty).map_err(self.failed("read", "cgroup.events"))? {
+            contain(tell);
+            return Ok(());
+        }
+        watch::tell(events, tell, Arc::clone(self) as Arc<dyn BackendJob>).map_err(self.failed("watch", "cgroup.events"))
     }
 
     fn move_to(&self, next: &Leaf) -> Result<()> {
@@ -97,18 +108,18 @@ impl CgroupJob {
     }
 
     /// Waits until `cgroup.events` says this.
-    fn wait_for(&self, line: Line, deadline: Option<Instant>) -> Result<bool> {
-        if says(self.leaf().events.as_fd(), line).map_err(self.failed("read", "cgroup.events"))? {
+    fn wait_for(&self, leaf: &Leaf, line: Line, deadline: Option<Instant>) -> Result<bool> {
+        if says(leaf.events.as_fd(), line).map_err(self.failed("read", "cgroup.events"))? {
             return Ok(true);
         }
         if deadline.is_some_and(|deadline| deadline <= SystemClock.now()) {
             return Ok(false);
         }
         // What was read through a descriptor is news to nobody else who polls it: so one of our own.
-        let own = self.leaf().open_events();
+        let own = leaf.open_events();
         let mut pauses = Pauses::new(SHORTEST, LONGEST);
         loop {
-            let events = own.as_ref().map_or(self.leaf().events.as_fd(), OwnedFd::as_fd);
+            let events = own.as_ref().map_or(leaf.events.as_fd(), OwnedFd::as_fd);
             if says(events, line).map_err(self.failed("read", "cgroup.events"))? {
                 return Ok(true);
             }
@@ -141,11 +152,11 @@ impl BackendJob for CgroupJob {
             return Ok(());
         }
         let next = self.leaf().beside()?;
+        // Before anybody moves: who sees that nobody is left here looks there.
+        let next = self.next.get_or_init(|| next);
         // One that cannot be frozen in this time has members that do nothing at the moment.
         drop(self.freeze(Some(SystemClock.now() + FREEZING)));
-        let moved = self.move_to(&next);
-        // It is removed once nothing lives in it.
-        watch::remove(next);
+        let moved = self.move_to(next);
         drop(self.thaw());
         moved
     }
@@ -175,7 +186,7 @@ impl BackendJob for CgroupJob {
 
     fn freeze(&self, deadline: Option<Instant>) -> Result<bool> {
         self.set_frozen(true)?;
-        self.wait_for(Line::Frozen, deadline)
+        self.wait_for(self.leaf(), Line::Frozen, deadline)
     }
 
     fn thaw(&self) -> Result<()> {
@@ -192,16 +203,27 @@ impl BackendJob for CgroupJob {
     }
 
     fn wait_empty(&self, deadline: Option<Instant>) -> Result<bool> {
-        self.wait_for(Line::Empty, deadline)
+        // Detached meanwhile, they are where they were moved to.
+        Ok(self.wait_for(self.leaf(), Line::Empty, deadline)?
+            && self.next.get().map_or(Ok(true), |next| self.wait_for(next, Line::Empty, deadline))?)
     }
 
     fn on_empty(self: Arc<Self>, tell: OnExit) -> Result<()> {
-        let events = self.leaf().open_events().map_err(self.failed("open", "cgroup.events"))?;
-        if says(events.as_fd(), Line::Empty).map_err(self.failed("read", "cgroup.events"))? {
-            contain(tell);
-            return Ok(());
-        }
-        watch::tell(events, tell, Arc::clone(&self) as Arc<dyn BackendJob>).map_err(self.failed("watch", "cgroup.events"))
+        let own = Arc::clone(&self);
+        let here = move || match own.next.get() {
+            // They are there: told when nothing lives there. If nobody can be asked to, it is told now, and who is told looks.
+            Some(next) => {
+                let tell = Arc::new(Mutex::new(Some(tell)));
+                let given = Arc::clone(&tell);
+                let taken =
+                    move || given.lock().unwrap_or_else(PoisonError::into_inner).take().into_iter().for_each(|tell| tell());
+                if own.tell_when_empty(next, Box::new(taken)).is_err() {
+                    tell.lock().unwrap_or_else(PoisonError::into_inner).take().into_iter().for_each(|tell| tell());
+                }
+            }
+            None => tell(),
+        };
+        self.tell_when_empty(self.leaf(), Box::new(here))
     }
 
     fn usage(&self) -> Result<JobUsage> {
@@ -221,8 +243,8 @@ impl BackendJob for CgroupJob {
 impl Drop for CgroupJob {
     fn drop(&mut self) {
         // In the child of a fork(2) it is the parent's.
-        if let (Some(leaf), true) = (self.leaf.take(), self.generation == generation()) {
-            watch::remove(leaf);
+        if self.generation == generation() {
+            self.leaf.take().into_iter().chain(self.next.take()).for_each(watch::remove);
         }
     }
 }

@@ -92,11 +92,7 @@ impl NamespaceJob {
     fn injected(&self) -> Result<Vec<Pid>, Errno> {
         let mut born = self.born.lock().unwrap_or_else(PoisonError::into_inner);
         // Each by its own file, and not by the list of our children: that may leave one out while others are reaped.
-        born.retain(|pid| match ProcStat::of(*pid) {
-            Ok(stat) => stat.parent() == self.owner && !stat.has_exited() && self.is_in(*pid) != Some(false),
-            // It may only be hidden (hidepid, proc(5)).
-            Err(errno) => !(is_gone(errno) && is_free(pid.as_raw())),
-        });
+        born.retain(|pid| self.may_live(*pid));
         let mut found = born.clone();
         drop(born);
         let errno = |error: std::io::Error| errno_of(&error);
@@ -112,6 +108,15 @@ impl NamespaceJob {
             }
         }
         Ok(found)
+    }
+
+    /// One that was started here.
+    fn may_live(&self, pid: Pid) -> bool {
+        match ProcStat::of(pid) {
+            Ok(stat) => stat.parent() == self.owner && !stat.has_exited() && self.is_in(pid) != Some(false),
+            // It may only be hidden (hidepid, proc(5)).
+            Err(errno) => !(is_gone(errno) && is_free(pid.as_raw())),
+        }
     }
 
     /// Whether it is born into the namespace; `None`: this process may not know.
@@ -244,7 +249,12 @@ impl BackendJob for NamespaceJob {
     }
 
     fn born(&self, pid: Pid) {
-        self.born.lock().unwrap_or_else(PoisonError::into_inner).push(pid);
+        let mut born = self.born.lock().unwrap_or_else(PoisonError::into_inner);
+        born.push(pid);
+        // Also if nobody ever looks.
+        if born.len() >= 64 && born.len().is_power_of_two() {
+            born.retain(|pid| self.may_live(*pid));
+        }
     }
 
     fn signal(&self, signal: Signal) -> Result<bool> {

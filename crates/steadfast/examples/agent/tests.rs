@@ -101,7 +101,7 @@ fn what_cannot_be_had_is_said() {
     let kernel = Kernel::builder().without_containment(Containment::Cgroup).program("tool", Script::new()).build();
     let _here = kernel.system().enter();
     let job = Job::new().unwrap();
-    assert_eq!((job.containment(), job.why_not_more().len()), (Containment::Group, 1));
+    assert_eq!((job.containment(), job.why_not_more().len()), (Containment::Group, 2));
     let insisted = Job::builder().containment(Containment::Cgroup).build().unwrap_err();
     assert!(matches!(insisted, Error::NoContainment { containment: Containment::Cgroup, .. }));
 }
