@@ -19,6 +19,7 @@ use crate::kill::is_free;
 use crate::spawn::{WantPidfd, in_namespaces};
 use crate::stat::ProcStat;
 use crate::thread::spawn_quiet_thread;
+use crate::wait::{Blocking, Reaping, Target, waitid};
 use rustix::fs::OFlags;
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -114,8 +115,13 @@ impl NamespaceJob {
     fn may_live(&self, pid: Pid) -> bool {
         match ProcStat::of(pid) {
             Ok(stat) => stat.parent() == self.owner && !stat.has_exited() && self.is_in(pid) != Some(false),
-            // It may only be hidden (hidepid, proc(5)).
-            Err(errno) => !(is_gone(errno) && is_free(pid.as_raw())),
+            Err(errno) if is_gone(errno) && is_free(pid.as_raw()) => false,
+            // It is only hidden (hidepid, proc(5)): of a child there is another way to know.
+            Err(_) => match waitid(Target::Pid(pid), Blocking::Now, Reaping::Leave) {
+                Ok(exit) => exit.is_none(),
+                // In the child of a fork(2) it is nobody's who could be asked.
+                Err(errno) => errno != Errno::CHILD || self.generation != generation(),
+            },
         }
     }
 
