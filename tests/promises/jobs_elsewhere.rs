@@ -7,7 +7,7 @@ use crate::contract::ACTOR;
 use crate::errors::each_system;
 use crate::jobs::{cgroup_of, own_cgroups};
 use crate::leaks::{each_backend, until};
-use crate::stage::Outcome;
+use crate::stage::{Outcome, given};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
@@ -47,15 +47,6 @@ fn is_root() -> Result<(), Outcome> {
 /// A job by cgroup, if this machine has any.
 fn cgroup_job(system: &System) -> Result<Job, Outcome> {
     system.job(&Job::builder().containment(Containment::Cgroup)).map_err(|error| Outcome::Skipped(error.to_string()))
-}
-
-macro_rules! given {
-    ($answer:expr) => {
-        match $answer {
-            Ok(given) => given,
-            Err(skipped) => return skipped,
-        }
-    };
 }
 
 fn why_no_cgroup(job: &Job) -> String {

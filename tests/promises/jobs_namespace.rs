@@ -5,8 +5,9 @@ use crate::beside::actor_for_all;
 use crate::errors::each_system;
 use crate::jobs::{Mark, actor, has_thread};
 use crate::jobs_elsewhere::works_for_user;
+use crate::jobs_owner::systems;
 use crate::leaks::{children, each_backend, until};
-use crate::stage::Outcome;
+use crate::stage::{Outcome, given};
 use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -43,15 +44,6 @@ fn builder() -> JobBuilder {
 
 fn inode(pid: impl std::fmt::Display) -> u64 {
     fs::metadata(format!("/proc/{pid}/ns/pid")).unwrap().ino()
-}
-
-macro_rules! given {
-    ($answer:expr) => {
-        match $answer {
-            Ok(given) => given,
-            Err(skipped) => return skipped,
-        }
-    };
 }
 
 fn is_there() -> Result<(), Outcome> {
@@ -256,8 +248,7 @@ fn not_to_be_looked_into() -> Outcome {
         let member = system.spawn(actor(&["forever"]).in_job(&job)).unwrap();
         (job, member)
     };
-    let jobs: Vec<_> =
-        [System::pidfd().ok(), Some(System::pid_legacy())].into_iter().flatten().map(|system| job(&system)).collect();
+    let jobs: Vec<_> = systems().iter().map(job).collect();
     // From here on the members are another user's.
     setgroups(&[]).unwrap();
     setgid(Gid::from_raw(61_241)).unwrap();

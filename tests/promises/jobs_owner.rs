@@ -6,7 +6,7 @@ use crate::Test;
 use crate::contract::ACTOR;
 use crate::jobs::{Mark, actor, cgroup_of, has_thread, keepers, rounds};
 use crate::leaks::until;
-use crate::stage::{Outcome, row};
+use crate::stage::{Outcome, given, row};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -143,19 +143,19 @@ impl Owner {
     }
 }
 
-fn given(name: &str) -> Option<String> {
+fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
 fn end() -> End {
-    *END.iter().find(|end| Some(end.name()) == given("STEADFAST_END").as_deref()).unwrap_or(&End::Killed)
+    *END.iter().find(|end| Some(end.name()) == variable("STEADFAST_END").as_deref()).unwrap_or(&End::Killed)
 }
 
 /// Owns a job with a tree in it, says how it is held together and why it lives on, and does what it is told.
 fn owns_a_tree() {
-    let mark = Mark(given("STEADFAST_TREE_MARK").unwrap());
+    let mark = Mark(variable("STEADFAST_TREE_MARK").unwrap());
     let make = |dies| {
-        let builder = match given("STEADFAST_CONTAINMENT") {
+        let builder = match variable("STEADFAST_CONTAINMENT") {
             None => Job::builder(),
             Some(name) => Job::builder().containment(*Containment::ALL.iter().find(|all| all.name() == name).unwrap()),
         };
@@ -163,12 +163,12 @@ fn owns_a_tree() {
     };
     let grow = |job: &Job| {
         let start = |words: &[&str]| mark.on(actor(words).in_job(job)).spawn().unwrap().pid();
-        match given("STEADFAST_SWARMS") {
+        match variable("STEADFAST_SWARMS") {
             Some(_) => ["11", "23"].map(|seed| start(&["swarm", seed, "5"]))[0],
             None => [(); TREE].map(|()| start(&["forever"]))[0],
         }
     };
-    let job = match make(given("STEADFAST_ASKS_TO_LIVE").is_none()) {
+    let job = match make(variable("STEADFAST_ASKS_TO_LIVE").is_none()) {
         Ok(job) => job,
         Err(error) => return println!("{error}"),
     };
@@ -233,7 +233,7 @@ fn ends(process: &Process) -> bool {
 }
 
 /// The systems that are chosen by name.
-fn systems() -> Vec<System> {
+pub(crate) fn systems() -> Vec<System> {
     System::pidfd().into_iter().chain([System::pid_legacy()]).collect()
 }
 
@@ -372,15 +372,6 @@ fn by_cgroup(system: &System, set: impl FnOnce(&mut Command)) -> Result<(Owner, 
     assert!(word == "dies" || word.contains("that was asked for"), "{word}");
     until("the tree has grown", || mark.carriers().len() >= TREE);
     Ok((owner, mark))
-}
-
-macro_rules! given {
-    ($answer:expr) => {
-        match $answer {
-            Ok(given) => given,
-            Err(skipped) => return skipped,
-        }
-    };
 }
 
 /// The one whose cgroup has the owner's number in its name.

@@ -26,6 +26,17 @@ pub(crate) enum Outcome {
     Skipped(String),
 }
 
+/// What is needed for a test; or the test's answer is that it is skipped.
+macro_rules! given {
+    ($answer:expr) => {
+        match $answer {
+            Ok(given) => given,
+            Err(skipped) => return skipped,
+        }
+    };
+}
+pub(crate) use given;
+
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Place {
     Here,

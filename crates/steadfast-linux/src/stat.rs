@@ -55,6 +55,16 @@ impl ProcStat {
     }
 }
 
+/// Whether a process lives that is not hidden.
+pub(crate) fn lives(pid: Pid) -> bool {
+    !ProcStat::of(pid).map_or_else(is_gone, ProcStat::has_exited)
+}
+
+/// Whether `/proc` says of a process that it is not there; or hides it (hidepid, proc(5)).
+pub(crate) fn is_gone(errno: Errno) -> bool {
+    matches!(errno, Errno::NOENT | Errno::SRCH)
+}
+
 /// The fields behind the second, the program's name in parentheses, which may have spaces, parentheses and any bytes of its own. The first of them
 /// is the third.
 pub(crate) fn behind_name(text: &[u8]) -> Option<SplitAsciiWhitespace<'_>> {

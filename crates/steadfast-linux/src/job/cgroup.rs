@@ -13,7 +13,7 @@ use crate::spawn::WantPidfd;
 use rustix::event::{PollFd, PollFlags, poll};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use steadfast_core::{
     Attributes, BackendJob, Clock, Containment, Errno, Error, JobUsage, OnExit, Pauses, Pid, Result, Signal, contain,
@@ -69,13 +69,21 @@ impl CgroupJob {
         write_at(&self.leaf().dir, file, text)
     }
 
-    fn tell_when_empty(self: &Arc<Self>, leaf: &Leaf, tell: OnExit) -> Result<()> {
-        let events = leaf.open_events().map_err(self.failed("open", "cgroup.events"))?;
-        if says(events.as_fd(), Line::Empty).map_err(self.failed("read", "cgroup.events"))? {
-            contain(tell);
-            return Ok(());
+    /// What was refused is given back, with the reason.
+    fn tell_when_empty(self: &Arc<Self>, leaf: &Leaf, tell: OnExit) -> Result<(), Box<(OnExit, Error)>> {
+        let looked = leaf.open_events().map_err(self.failed("open", "cgroup.events")).and_then(|events| {
+            let is_empty = says(events.as_fd(), Line::Empty).map_err(self.failed("read", "cgroup.events"))?;
+            Ok((events, is_empty))
+        });
+        match looked {
+            Ok((_, true)) => contain(tell),
+            Ok((events, false)) => {
+                let watched = watch::tell(events, tell, Arc::clone(self) as Arc<dyn BackendJob>);
+                watched.map_err(|(tell, errno)| Box::new((tell, self.failed("watch", "cgroup.events")(errno))))?;
+            }
+            Err(error) => return Err(Box::new((tell, error))),
         }
-        watch::tell(events, tell, Arc::clone(self) as Arc<dyn BackendJob>).map_err(self.failed("watch", "cgroup.events"))
+        Ok(())
     }
 
     fn move_to(&self, next: &Leaf) -> Result<()> {
@@ -212,18 +220,10 @@ impl BackendJob for CgroupJob {
         let own = Arc::clone(&self);
         let here = move || match own.next.get() {
             // They are there: told when nothing lives there. If nobody can be asked to, it is told now, and who is told looks.
-            Some(next) => {
-                let tell = Arc::new(Mutex::new(Some(tell)));
-                let given = Arc::clone(&tell);
-                let taken =
-                    move || given.lock().unwrap_or_else(PoisonError::into_inner).take().into_iter().for_each(|tell| tell());
-                if own.tell_when_empty(next, Box::new(taken)).is_err() {
-                    tell.lock().unwrap_or_else(PoisonError::into_inner).take().into_iter().for_each(|tell| tell());
-                }
-            }
+            Some(next) => own.tell_when_empty(next, tell).unwrap_or_else(|refused| refused.0()),
             None => tell(),
         };
-        self.tell_when_empty(self.leaf(), Box::new(here))
+        self.tell_when_empty(self.leaf(), Box::new(here)).map_err(|refused| refused.1)
     }
 
     fn usage(&self) -> Result<JobUsage> {

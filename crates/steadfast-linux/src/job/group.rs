@@ -5,6 +5,7 @@
 //! that neither a `waitpid(-1)` elsewhere in the program takes it, nor an ignored `SIGCHLD`; whoever asks with `__WALL` does, and then the job
 //! says so before it signals anybody: a file in `/proc` is read that belongs to the child that it has made.
 
+use super::looks;
 use crate::clock::SystemClock;
 use crate::file::errno_of;
 use crate::fork::generation;
@@ -12,21 +13,14 @@ use crate::kill::kill_group;
 use crate::quiet;
 use crate::raw;
 use crate::stack::Stack;
-use crate::stat::ProcStat;
-use crate::thread::spawn_quiet_thread;
+use crate::stat::lives;
 use crate::wait::wait4_all;
 use std::ffi::{c_int, c_void};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use steadfast_core::{
-    Attributes, BackendJob, Clock, Containment, Errno, Error, JobUsage, OnExit, Pauses, Pid, Result, Signal, contain,
-};
-
-/// Between two looks: no event tells that a group is empty.
-const SHORTEST: Duration = Duration::from_millis(1);
-const LONGEST: Duration = Duration::from_millis(50);
+use std::time::Instant;
+use steadfast_core::{Attributes, BackendJob, Clock, Containment, Errno, Error, JobUsage, OnExit, Pid, Result, Signal};
 
 pub(super) struct GroupJob {
     leader: Pid,
@@ -127,34 +121,14 @@ impl BackendJob for GroupJob {
     }
 
     fn wait_empty(&self, deadline: Option<Instant>) -> Result<bool> {
-        let mut pauses = Pauses::new(SHORTEST, LONGEST);
-        loop {
-            // Twice: a list of processes is no picture of one moment. Who is started while it is read by one who ends before it is reached is
-            // on the next.
-            let looked = self.living().and_then(|living| Ok(living.is_empty() && self.living()?.is_empty()));
-            match looked {
-                Ok(true) => return Ok(true),
-                _ if deadline.is_none_or(|deadline| SystemClock.now() < deadline)
-                    && looked.as_ref().map_or_else(Error::is_of_the_moment, |_| true) => {}
-                looked => return looked,
-            }
-            pauses.sleep(&SystemClock, deadline);
-        }
+        // Twice: a list of processes is no picture of one moment. Who is started while it is read by one who ends before it is reached is on the
+        // next.
+        let is_empty = || Ok(self.living()?.is_empty() && self.living()?.is_empty());
+        looks::wait_empty(is_empty, |time| SystemClock.sleep_until(SystemClock.now() + time), deadline)
     }
 
     fn on_empty(self: Arc<Self>, tell: OnExit) -> Result<()> {
-        if self.wait_empty(Some(SystemClock.now()))? {
-            contain(tell);
-            return Ok(());
-        }
-        let failed = self.failed("a thread for");
-        let watched = Arc::clone(&self);
-        let started = spawn_quiet_thread("steadfast-group", move || {
-            // It fails where `/proc` is gone; who is told looks himself, and gets the error.
-            drop(watched.wait_empty(None));
-            contain(tell);
-        });
-        started.map_err(|error| failed(errno_of(&error)))
+        looks::on_empty(Arc::clone(&self) as Arc<dyn BackendJob>, "steadfast-group", self.failed("a thread for"), tell)
     }
 
     fn usage(&self) -> Result<JobUsage> {
@@ -204,7 +178,6 @@ extern "C" fn lead(_: *mut c_void) -> c_int {
 /// Who is in a group and lives.
 fn living(group: Pid) -> Result<Vec<Pid>, Errno> {
     let errno = |error: std::io::Error| errno_of(&error);
-    let is_gone = |errno| matches!(errno, Errno::NOENT | Errno::SRCH);
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").map_err(errno)? {
         let name = entry.map_err(errno)?.file_name();
@@ -212,7 +185,7 @@ fn living(group: Pid) -> Result<Vec<Pid>, Errno> {
         // Cheaper than the file: it is asked of every process of the machine.
         let is_in = raw::call(libc::SYS_getpgid, [pid.as_raw().into(), 0, 0]) == Ok(group.as_raw().into());
         // Its leader has ended, or is just about to.
-        if is_in && pid != group && !ProcStat::of(pid).map_or_else(is_gone, ProcStat::has_exited) {
+        if is_in && pid != group && lives(pid) {
             found.push(pid);
         }
     }

@@ -9,6 +9,7 @@
 //! | `keeper.rs`, `image.rs` | the process that kills what is left when its owner is gone, and its program |
 //! | `retired.rs` | keepers that were told to end |
 //! | `group.rs` | a job in a process group |
+//! | `looks.rs` | a job of which no event tells that it is empty |
 //! | `watch.rs` | what happens when nothing lives in a job and nobody waits |
 
 mod cgroup;
@@ -16,6 +17,7 @@ mod events;
 mod group;
 mod image;
 mod keeper;
+mod looks;
 mod namespace;
 mod place;
 mod retired;

@@ -11,14 +11,13 @@
 //! the first process says the same, but comes only when our own children have been waited for: pid_namespaces(7).)
 
 use super::keeper::{Duty, Keeper};
+use super::looks;
 use super::retired::{Retired, retire};
-use crate::clock::SystemClock;
 use crate::file::{errno_of, open_at, read_at, write_at};
 use crate::fork::generation;
 use crate::kill::is_free;
 use crate::spawn::{WantPidfd, in_namespaces};
-use crate::stat::ProcStat;
-use crate::thread::spawn_quiet_thread;
+use crate::stat::{ProcStat, is_gone, lives};
 use crate::wait::{Blocking, Reaping, Target, waitid};
 use rustix::fs::OFlags;
 use std::fs;
@@ -26,15 +25,10 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use steadfast_core::{
-    Attributes, BackendJob, Clock, Containment, EnterNamespaces, Errno, Error, JobUsage, Namespaces, OnExit, Pauses, Pid, Result,
-    Signal, contain,
+    Attributes, BackendJob, Containment, EnterNamespaces, Errno, Error, JobUsage, Namespaces, OnExit, Pid, Result, Signal,
 };
-
-/// Between two looks: no event tells that the first process has no child any more.
-const SHORTEST: Duration = Duration::from_millis(1);
-const LONGEST: Duration = Duration::from_millis(50);
 
 pub(super) struct NamespaceJob {
     init: Keeper,
@@ -205,14 +199,6 @@ fn numbers(text: &str) -> impl Iterator<Item = Pid> {
     text.split_ascii_whitespace().filter_map(|number| Pid::new(number.parse().ok()?).ok())
 }
 
-fn is_gone(errno: Errno) -> bool {
-    matches!(errno, Errno::NOENT | Errno::SRCH)
-}
-
-fn lives(pid: Pid) -> bool {
-    !ProcStat::of(pid).map_or_else(is_gone, ProcStat::has_exited)
-}
-
 /// A process and all that descend from it, as far as they live.
 fn descend(pid: Pid, found: &mut Vec<Pid>) {
     if found.contains(&pid) || !lives(pid) {
@@ -298,33 +284,12 @@ impl BackendJob for NamespaceJob {
     }
 
     fn wait_empty(&self, deadline: Option<Instant>) -> Result<bool> {
-        let mut pauses = Pauses::new(SHORTEST, LONGEST);
-        loop {
-            let looked = self.is_empty();
-            match looked {
-                Ok(true) => return Ok(true),
-                _ if deadline.is_none_or(|deadline| SystemClock.now() < deadline)
-                    && looked.as_ref().map_or_else(Error::is_of_the_moment, |_| true) => {}
-                looked => return looked,
-            }
-            // One that was killed ends when nothing is left of it.
-            self.init.wait(pauses.next(&SystemClock, deadline));
-        }
+        // One that was killed ends when nothing is left of it.
+        looks::wait_empty(|| self.is_empty(), |time| self.init.wait(time), deadline)
     }
 
     fn on_empty(self: Arc<Self>, tell: OnExit) -> Result<()> {
-        if self.wait_empty(Some(SystemClock.now()))? {
-            contain(tell);
-            return Ok(());
-        }
-        let failed = self.failed("a thread for");
-        let watched = Arc::clone(&self);
-        let started = spawn_quiet_thread("steadfast-space", move || {
-            // As for a group.
-            drop(watched.wait_empty(None));
-            contain(tell);
-        });
-        started.map_err(|error| failed(errno_of(&error)))
+        looks::on_empty(Arc::clone(&self) as Arc<dyn BackendJob>, "steadfast-space", self.failed("a thread for"), tell)
     }
 
     fn usage(&self) -> Result<JobUsage> {

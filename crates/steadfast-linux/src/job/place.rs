@@ -16,7 +16,7 @@ use crate::file::{errno, errno_of, open_at, read_at};
 use crate::fork::{PerProcess, generation};
 use crate::kill::is_free;
 use crate::spawn::WantPidfd;
-use crate::stat::ProcStat;
+use crate::stat::{ProcStat, is_gone};
 use rustix::fs::{self, Access, AtFlags, FileType, Mode, OFlags};
 use std::collections::HashMap;
 use std::fmt;
@@ -69,7 +69,7 @@ impl fmt::Display for Obstacle {
 
 /// A cgroup in which this process makes some.
 pub(super) struct Place {
-    dir: OwnedFd,
+    dir: Arc<OwnedFd>,
     path: PathBuf,
     /// What the names of those begin with.
     prefix: String,
@@ -93,7 +93,7 @@ struct Roof {
 
 /// What is left to do in a place after the last job there.
 struct PlaceDir {
-    dir: OwnedFd,
+    dir: Arc<OwnedFd>,
     prefix: String,
     generation: u32,
 }
@@ -174,7 +174,7 @@ impl Leaf {
     /// # Errors
     /// `EBUSY` while something lives in it.
     pub(super) fn remove(&self) -> Result<(), Errno> {
-        let dir = self.roof.as_ref().map_or(&self.place.dir, |roof| &roof.dir);
+        let dir = self.roof.as_ref().map_or(&*self.place.dir, |roof| &roof.dir);
         remove(dir.as_fd(), &self.name, &self.place.prefix)
     }
 }
@@ -213,7 +213,7 @@ impl Place {
         // before Linux 5.8 does not know, and may make fatal.
         let procs = open_at(&dir, "cgroup.procs", OFlags::WRONLY);
         procs.map_err(|errno| Obstacle::new("write", path.join("cgroup.procs"), errno))?;
-        let place = Place { dir, path, prefix: prefix()?, roof: Mutex::new(RoofState::NotYet) };
+        let place = Place { dir: Arc::new(dir), path, prefix: prefix()?, roof: Mutex::new(RoofState::NotYet) };
         place.remove_abandoned();
         Ok(place)
     }
@@ -223,13 +223,13 @@ impl Place {
             Some(want) => self.roof(want)?,
             None => Err(Error::asked_to_live_on(Containment::Cgroup)),
         };
-        let made = match &roof {
-            Ok(roof) => self.make(&roof.dir, &self.path.join(&roof.name), ""),
-            Err(_) => self.make(&self.dir, &self.path, &self.prefix),
+        let (parent, above, prefix) = match &roof {
+            Ok(roof) => (&roof.dir, self.path.join(&roof.name), ""),
+            Err(_) => (&*self.dir, self.path.clone(), &*self.prefix),
         };
-        let (name, dir) = made.map_err(Obstacle::into_error)?;
+        let (name, dir) = self.make(parent, &above, prefix).map_err(Obstacle::into_error)?;
         let leaf = |dir: OwnedFd| {
-            let path = || roof.as_ref().map_or(self.path.clone(), |roof| self.path.join(&roof.name)).join(&name);
+            let path = || above.join(&name);
             let kind = read_at(&dir, "cgroup.type").map_err(|errno| Obstacle::new("read", path().join("cgroup.type"), errno))?;
             if kind.trim_end() != "domain" {
                 return Err(Obstacle::new("start a process in", path(), Errno::OPNOTSUPP));
@@ -241,7 +241,6 @@ impl Place {
         match leaf(dir) {
             Ok((dir, events)) => Ok(Leaf { place: Arc::clone(self), roof: roof.map_err(Box::new), name, dir, events }),
             Err(obstacle) => {
-                let parent = roof.as_ref().map_or(&self.dir, |roof| &roof.dir);
                 _ = remove(parent.as_fd(), &name, &self.prefix);
                 Err(obstacle.into_error())
             }
@@ -306,11 +305,9 @@ impl Place {
 
     fn raise(&self, want: WantPidfd) -> Result<Arc<Roof>> {
         let (name, dir) = self.make(&self.dir, &self.path, &self.prefix).map_err(Obstacle::into_error)?;
-        let copied = self.dir.try_clone().map_err(|error| Obstacle::new("fcntl", &self.path, errno_of(&error)).into_error());
-        let place = copied.map(|dir| PlaceDir { dir, prefix: self.prefix.clone(), generation: generation() });
-        let raised = place.and_then(|place| Ok((place.keeper(&dir, &name, want)?, place)));
-        match raised {
-            Ok((keeper, place)) => Ok(Arc::new(Roof { name, dir, keeper: Mutex::new(keeper), place })),
+        let place = PlaceDir { dir: Arc::clone(&self.dir), prefix: self.prefix.clone(), generation: generation() };
+        match place.keeper(&dir, &name, want) {
+            Ok(keeper) => Ok(Arc::new(Roof { name, dir, keeper: Mutex::new(keeper), place })),
             Err(error) => {
                 _ = remove(self.dir.as_fd(), &name, &self.prefix);
                 Err(error)
@@ -425,8 +422,7 @@ fn owner_is_gone(name: &str, own_prefix: &str) -> bool {
     match Pid::new(pid).map_or(Err(Errno::SRCH), ProcStat::of) {
         Ok(stat) => stat.start_time() != born,
         // It may only be hidden (hidepid, proc(5)).
-        Err(Errno::NOENT | Errno::SRCH) => is_free(pid),
-        Err(_) => false,
+        Err(errno) => is_gone(errno) && is_free(pid),
     }
 }
 

@@ -47,8 +47,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Calls once nothing lives in the cgroup, of which this is a `cgroup.events` that nobody else reads, and in which something lived when it was
 /// last read.
-pub(super) fn tell(events: OwnedFd, tell: OnExit, job: Arc<dyn BackendJob>) -> Result<(), Errno> {
-    add(Task::Tell(events, tell, job)).map_err(|(_, errno)| errno)
+///
+/// # Errors
+/// What was to be called, and why it will not be.
+pub(super) fn tell(events: OwnedFd, tell: OnExit, job: Arc<dyn BackendJob>) -> Result<(), (OnExit, Errno)> {
+    match add(Task::Tell(events, tell, job)) {
+        Err((Task::Tell(_, tell, _), errno)) => Err((tell, errno)),
+        Err((Task::Remove(_), _)) => unreachable!("it gives back what it was given"),
+        Ok(()) => Ok(()),
+    }
 }
 
 /// Removes the cgroup, now or when nothing lives in it any more.

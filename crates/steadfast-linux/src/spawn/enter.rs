@@ -11,8 +11,9 @@ use crate::stack::Stack;
 use crate::wait::wait4_all;
 use rustix::fs::{Mode, OFlags};
 use std::ffi::{c_int, c_void};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::AsRawFd;
 use std::ptr;
+use std::sync::atomic::{AtomicI32, Ordering};
 use steadfast_core::{EnterNamespaces, Errno, Signal};
 
 /// Makes a child there: `make` is given what belongs to the flags of its clone(2). By the C library's fork(3) only this thread can.
@@ -44,7 +45,7 @@ pub(super) fn within<T>(
 /// Sends a signal to all processes in the PID namespace, but its first.
 pub(crate) fn in_namespaces(enter: &EnterNamespaces, signal: Signal) -> Result<(), Errno> {
     let stack = Stack::own()?;
-    let order = (signal.as_raw(), std::sync::atomic::AtomicI32::new(0));
+    let order = (signal.as_raw(), AtomicI32::new(0));
     beside(enter, || {
         let flags = libc::CLONE_VM | libc::CLONE_VFORK;
         // SAFETY: the stack is that child's alone; it makes one call and ends, and the one that has made it goes on when it has.
@@ -52,7 +53,7 @@ pub(crate) fn in_namespaces(enter: &EnterNamespaces, signal: Signal) -> Result<(
         _ = wait4_all(pid);
         Ok(())
     })?;
-    match order.1.load(std::sync::atomic::Ordering::Acquire) {
+    match order.1.load(Ordering::Acquire) {
         0 => Ok(()),
         errno => Err(Errno::from_raw(errno)),
     }
@@ -60,26 +61,26 @@ pub(crate) fn in_namespaces(enter: &EnterNamespaces, signal: Signal) -> Result<(
 
 extern "C" fn signal_all(order: *mut c_void) -> c_int {
     // SAFETY: `in_namespaces` passes its own, and is suspended.
-    let (signal, failed) = unsafe { &*order.cast::<(c_int, std::sync::atomic::AtomicI32)>() };
+    let (signal, failed) = unsafe { &*order.cast::<(c_int, AtomicI32)>() };
     if let Err(errno) = raw::call(libc::SYS_kill, [-1, (*signal).into(), 0]) {
-        failed.store(errno.as_raw(), std::sync::atomic::Ordering::Release);
+        failed.store(errno.as_raw(), Ordering::Release);
     }
     raw::exit_now(0)
 }
 
-struct Task<'a, F, T> {
-    enter: [Option<(BorrowedFd<'a>, c_int)>; 2],
+struct Task<F, T> {
+    /// Descriptors, which the caller keeps, and their kinds.
+    enter: [Option<(c_int, c_int)>; 2],
     run: Option<F>,
     answer: Result<T, Errno>,
 }
 
 /// Runs it in a child of ours that has entered them, while we are suspended.
 fn beside<T, F: FnOnce() -> Result<T, Errno>>(enter: &EnterNamespaces, run: F) -> Result<T, Errno> {
-    use std::os::fd::AsFd;
     let stack = Stack::own()?;
-    let user = enter.user.as_ref().map(|user| (user.as_fd(), libc::CLONE_NEWUSER));
+    let user = enter.user.as_ref().map(|user| (user.as_raw_fd(), libc::CLONE_NEWUSER));
     let mut task =
-        Task { enter: [user, Some((enter.pid.as_fd(), libc::CLONE_NEWPID))], run: Some(run), answer: Err(Errno::CANCELED) };
+        Task { enter: [user, Some((enter.pid.as_raw_fd(), libc::CLONE_NEWPID))], run: Some(run), answer: Err(Errno::CANCELED) };
     let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_FILES;
     let mask = raw::set_signal_mask(raw::ALL_BUT_SIGSYS);
     // SAFETY: the stack is ours alone, and large enough for what a clone takes; `task` lives until we go on, which is when the child has ended. It does
@@ -92,8 +93,8 @@ fn beside<T, F: FnOnce() -> Result<T, Errno>>(enter: &EnterNamespaces, run: F) -
 
 extern "C" fn perform<T, F: FnOnce() -> Result<T, Errno>>(task: *mut c_void) -> c_int {
     // SAFETY: `beside` passes its own, of these types, and is suspended.
-    let task = unsafe { &mut *task.cast::<Task<'_, F, T>>() };
-    let entered = task.enter.iter().flatten().try_for_each(|(space, kind)| setns(space.as_raw_fd(), *kind));
+    let task = unsafe { &mut *task.cast::<Task<F, T>>() };
+    let entered = task.enter.iter().flatten().try_for_each(|(space, kind)| setns(*space, *kind));
     task.answer = match (entered, task.run.take()) {
         (Ok(()), Some(run)) => run(),
         (entered, _) => Err(entered.err().unwrap_or(Errno::CANCELED)),
