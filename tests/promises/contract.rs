@@ -200,6 +200,15 @@ fn script(args: &[OsString]) -> Script {
         Act::Shrug(signal) => ready.ignore(signal).write_stdout("ready\n").run_forever(),
         Act::Beget(kin) => beget(kin).write_stdout("ready\n").run_forever(),
         Act::BegetAndExit(kin) => beget(kin).write_stdout("ready\n").exit(0),
+        Act::Allocate(mebibytes) => ready.allocate(u64::from(mebibytes) << 20).write_stdout("ready\n").run_forever(),
+        Act::Multiply(children) => {
+            let child = Script::new().read_stdin_to_end();
+            ready
+                .repeat(children, Script::new().spawn(child))
+                .sleep(Duration::from_micros(1))
+                .write_stdout("ready\n")
+                .run_forever()
+        }
         Act::UntilEof(code) => ready.write_stdout("ready\n").read_stdin_to_end().exit(code.into()),
     }
 }

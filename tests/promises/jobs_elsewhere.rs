@@ -40,7 +40,7 @@ pub(crate) fn tests() -> Vec<Test> {
 /// What this program does when it is started again.
 pub(crate) const ROLES: &[(&str, fn())] = &[("(owns a job)", owns_a_job)];
 
-fn is_root() -> Result<(), Outcome> {
+pub(crate) fn is_root() -> Result<(), Outcome> {
     if Uid::effective().is_root() { Ok(()) } else { Err(Outcome::Skipped("only root can arrange it".into())) }
 }
 
@@ -203,7 +203,7 @@ fn killed_owner() -> Outcome {
 }
 
 /// A mount namespace of our own, in which something is changed.
-fn mounts_of_our_own() -> Result<(), Outcome> {
+pub(crate) fn mounts_of_our_own() -> Result<(), Outcome> {
     is_root()?;
     System::detect().unwrap();
     let none: Option<&str> = None;

@@ -128,10 +128,11 @@ impl Book {
         was_taken && !lost.is_empty() && others.into_iter().all(follows)
     }
 
-    fn born(&mut self, pid: Pid, code: Option<i32>, in_job: bool) -> usize {
+    fn born(&mut self, pid: Pid, code: Option<i32>, in_job: bool, may_be_killed: bool) -> usize {
         let life = self.lives.len();
         // Its job may have been killed before anybody had heard of it.
-        let sent = if in_job { self.sent_to_jobs.clone() } else { Vec::new() };
+        let mut sent = if in_job { self.sent_to_jobs.clone() } else { Vec::new() };
+        sent.extend(may_be_killed.then_some(Signal::KILL.as_raw()));
         self.lives.push(Life { pid, code, in_job, sent, end: None, is_reaped: false, is_abandoned: false });
         if let Some(index) = self.unclaimed.iter().position(|(taken, _)| *taken == pid) {
             let (_, status) = self.unclaimed.swap_remove(index);
@@ -184,6 +185,16 @@ impl BackendJob for Whole {
     fn born(&self, pid: Pid) {
         self.job.born(pid);
     }
+    fn adopt(&self, pid: Pid) -> Result<()> {
+        let mut book = lock(&self.book);
+        let before = book.sent_to_jobs.clone();
+        if let Some(life) = book.lives.iter_mut().rfind(|life| life.pid == pid) {
+            life.in_job = true;
+            life.sent.extend(before);
+        }
+        drop(book);
+        self.job.adopt(pid)
+    }
     fn signal(&self, signal: Signal) -> Result<bool> {
         let mut book = lock(&self.book);
         book.sent_to_jobs.push(signal.as_raw());
@@ -227,11 +238,13 @@ impl ProcessBackend for Ledger {
             Some(Act::BegetAndExit(_)) => Some(0),
             _ => None,
         };
+        // By the kernel, for want of memory.
+        let may_be_killed = matches!(Act::from_args(plan.args()), Some(Act::Allocate(_)));
         let (book, in_job) = (Arc::clone(&self.book), plan.job().is_some());
         let start = self.backend.start(plan)?;
         Ok(and_then(start, move |spawned| {
             let spawned = spawned?;
-            let life = lock(&book).born(spawned.pid, code, in_job);
+            let life = lock(&book).born(spawned.pid, code, in_job, may_be_killed);
             let process = Arc::new(Entry { process: spawned.process, life: Some(life), book });
             Ok(Spawned { process, ..spawned })
         }))

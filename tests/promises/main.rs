@@ -19,6 +19,7 @@ mod input;
 mod interrupts;
 mod jobs;
 mod jobs_elsewhere;
+mod jobs_limits;
 mod jobs_namespace;
 mod jobs_owner;
 mod jobs_tasks;
@@ -118,6 +119,7 @@ fn main() {
         interrupts::tests(),
         jobs::tests(),
         jobs_elsewhere::tests(),
+        jobs_limits::tests(),
         jobs_namespace::tests(),
         jobs_owner::tests(),
         jobs_tasks::tests(),

@@ -135,6 +135,7 @@ pub(crate) fn perform_if_asked(tests: &[Test]) -> Option<i32> {
         .chain(crate::scenarios::ROLES)
         .chain(crate::hostile::ROLES)
         .chain(crate::jobs_elsewhere::ROLES)
+        .chain(crate::jobs_limits::ROLES)
         .chain(crate::jobs_owner::ROLES);
     if let Some((_, play)) = roles.into_iter().find(|(role, _)| *role == name) {
         play();

@@ -52,6 +52,18 @@ fn main() {
             ready();
             exit(0);
         }
+        Some(Act::Allocate(mebibytes)) => {
+            // Each page is written.
+            let memory = vec![1_u8; (mebibytes as usize) << 20];
+            std::hint::black_box(&memory);
+            ready();
+            wait_for_ever();
+        }
+        Some(Act::Multiply(children)) => {
+            multiply(children);
+            ready();
+            wait_for_ever();
+        }
         Some(Act::UntilEof(code)) => {
             ready();
             until_eof();
@@ -86,6 +98,19 @@ fn beget(kin: Kin) {
         && let Err(error) = child.wait()
     {
         fail(&format!("wait: {error}"));
+    }
+}
+
+/// Starts as many, or as can be made.
+#[allow(clippy::zombie_processes, reason = "they live as long as their input")]
+fn multiply(children: u32) {
+    let own = std::env::current_exe().unwrap_or_else(|error| fail(&format!("who am I: {error}")));
+    for _ in 0..children {
+        let Ok(mut child) = Command::new(&own).args(["until-eof", "0"]).stdout(Stdio::piped()).spawn() else { return };
+        match child.stdout.take().map(|mut stdout| stdout.read_exact(&mut [0; 6])) {
+            Some(Ok(())) => {}
+            answer => fail(&format!("a child does not get ready: {answer:?}")),
+        }
     }
 }
 

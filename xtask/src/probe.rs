@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use steadfast::{Answer, Command, Containment, Error, ErrorKind, Feature, Job, Probe, Signal, System};
+use steadfast::{Answer, Command, Containment, Error, ErrorKind, Feature, Job, JobLimit, Probe, Signal, System};
 
 /// Shows which backend this machine gets and why, what its kernel can do, and proves the promise on it
 #[derive(clap::Args)]
@@ -39,6 +39,8 @@ struct Findings {
     kernel: String,
     recycling: Result<Counts, String>,
     jobs: Vec<Containing>,
+    /// In what a job can be limited, and why not.
+    limits: Vec<(JobLimit, Option<Error>)>,
     tree: Result<Proof, String>,
 }
 
@@ -51,11 +53,12 @@ struct Containing {
 }
 
 fn containments() -> Result<Vec<Containing>, Error> {
-    let of = |(containment, obstacle): (Containment, Option<Error>)| {
-        let job = Job::builder().containment(containment).build();
-        Containing { containment, obstacle, lives_on: job.ok().and_then(|job| job.lives_on()) }
+    let of = |containment| match Job::builder().containment(containment).build() {
+        Ok(job) => Ok(Containing { containment, obstacle: None, lives_on: job.lives_on() }),
+        Err(error @ Error::NoContainment { .. }) => Ok(Containing { containment, obstacle: Some(error), lives_on: None }),
+        Err(error) => Err(error),
     };
-    Ok(Job::available()?.into_iter().map(of).collect())
+    Containment::ALL.into_iter().map(of).collect()
 }
 
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -92,8 +95,8 @@ fn examine(rounds: u32) -> Result<Findings, Error> {
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_else(|_| "unknown".into());
     let features = Probe::features()?;
     let (kernel, recycling, jobs) = (kernel.trim().into(), recycle::count(rounds), containments()?);
-    let tree = tree::prove(&system);
-    Ok(Findings { probe, features, took, system, kernel, recycling, jobs, tree })
+    let (limits, tree) = (Job::available_limits()?, tree::prove(&system));
+    Ok(Findings { probe, features, took, system, kernel, recycling, jobs, limits, tree })
 }
 
 /// Spawn, signal, wait; a second signal finds nobody.
@@ -160,6 +163,8 @@ fn as_json(findings: &Findings) -> Value {
             })
         })
         .collect();
+    let limit = |(limit, why): &(JobLimit, Option<Error>)| json!({ "limit": limit.to_string(), "works": why.is_none(), "why": why.as_ref().map(Error::to_string) });
+    let limits: Vec<_> = findings.limits.iter().map(limit).collect();
     let tree = match &findings.tree {
         Ok(Proof { started, left_by_group, containment, left_by_job }) => json!({
             "started": started,
@@ -181,6 +186,7 @@ fn as_json(findings: &Findings) -> Value {
         "features": features,
         "proof": proof,
         "jobs": jobs,
+        "job_limits": limits,
         "job_proof": tree,
     })
 }
@@ -196,7 +202,7 @@ fn print(text: &str) {
 }
 
 fn as_text(findings: &Findings) -> String {
-    let Findings { probe, took, system, kernel, recycling, jobs, tree, .. } = findings;
+    let Findings { probe, took, system, kernel, recycling, jobs, limits, tree, .. } = findings;
     let rows: String = probe
         .to_string()
         .lines()
@@ -224,6 +230,16 @@ fn as_text(findings: &Findings) -> String {
             (Some(error), _) => format!(" a job by {containment:<22} – {error}\n"),
         })
         .collect();
+    let limits: String = limits
+        .iter()
+        .map(|(limit, why)| match why {
+            None => format!("{GOOD} a job's limit of {limit:<16} ✓{GOOD:#}\n"),
+            Some(Error::NoLimit { why, .. } | Error::NoContainment { why, .. }) => {
+                format!(" a job's limit of {limit:<16} – {why}\n")
+            }
+            Some(error) => format!(" a job's limit of {limit:<16} – {error}\n"),
+        })
+        .collect();
     let tree = match tree {
         Ok(Proof { started, left_by_group, containment, left_by_job }) => format!(
             "started {started} processes, orphans and a daemon among them: killed by their group, {BAD}{left_by_group}{BAD:#} lived on; as a \
@@ -234,7 +250,7 @@ fn as_text(findings: &Findings) -> String {
     format!(
         "{BOLD}backend: {}{BOLD:#} ({})\n\
          Linux {kernel}, {}; probed in {} µs; children are made through {:?}\n\
-         a spawn waits {}\n\n{rows}{jobs}\n\
+         a spawn waits {}\n\n{rows}{jobs}{limits}\n\
          spawned a process, signalled it, waited for it; a second signal gave ProcessDone\n{recycling}\n{tree}\n",
         system.backend_name(),
         reason(probe, system),

@@ -20,6 +20,11 @@ pub enum Act {
     Beget(Kin),
     /// The same, and exits with 0 when it has printed `ready`.
     BegetAndExit(Kin),
+    /// Uses so many mebibytes of memory, prints `ready`, then waits for ever.
+    Allocate(u32),
+    /// Starts so many children, or as many of them as can be made, each of which reads the same stdin to its end; prints `ready` when they are set up,
+    /// then waits for ever itself.
+    Multiply(u32),
     /// Prints `ready`, reads stdin to its end, then exits with the code.
     UntilEof(u8),
 }
@@ -74,6 +79,8 @@ impl Act {
             Act::Shrug(signal) => vec!["shrug".into(), signal.to_string()],
             Act::Beget(kin) => vec!["beget".into(), kin.word().to_owned()],
             Act::BegetAndExit(kin) => vec!["beget-and-exit".into(), kin.word().to_owned()],
+            Act::Allocate(mebibytes) => vec!["allocate".into(), mebibytes.to_string()],
+            Act::Multiply(children) => vec!["multiply".into(), children.to_string()],
             Act::UntilEof(code) => vec!["until-eof".into(), code.to_string()],
         };
         words.into_iter().map(OsString::from).collect()
@@ -90,6 +97,8 @@ impl Act {
             ["shrug", name] => Some(Act::Shrug(signal(name).ok()?)),
             ["beget", kin] => Some(Act::Beget(Kin::of_word(kin)?)),
             ["beget-and-exit", kin] => Some(Act::BegetAndExit(Kin::of_word(kin)?)),
+            ["allocate", mebibytes] => Some(Act::Allocate(mebibytes.parse().ok()?)),
+            ["multiply", children] => Some(Act::Multiply(children.parse().ok()?)),
             ["until-eof", code] => Some(Act::UntilEof(code.parse().ok()?)),
             _ => None,
         }
@@ -115,6 +124,8 @@ mod tests {
             Act::UntilEof(255),
             Act::Beget(Kin::Daemon),
             Act::BegetAndExit(Kin::Group),
+            Act::Allocate(64),
+            Act::Multiply(9),
         ] {
             assert_eq!(Act::from_args(&act.to_args()), Some(act));
         }

@@ -27,10 +27,11 @@ pub(crate) const PROMISES: &[Promise] = &[
     promise_if("job: handles of its members stay what they are", has_jobs, handles),
     promise_if("job: a plan that contradicts its containment is refused, and nothing is started", has_jobs, contradiction),
     promise_if("job: whoever is born while it is killed is killed too", has_jobs, births),
+    promise_if("job: a child that runs becomes a member where that can be had, and nobody else does", has_jobs, adopted),
     promise_if("job: frozen, nobody runs; thawed, all go on; frozen, it can be killed", has_cgroups, frozen),
 ];
 
-const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 pub(crate) fn has_jobs(subject: &Subject) -> Skip {
     Skip::unless(!containments(subject).is_empty(), "the backend has no containment for a job here")
@@ -66,7 +67,7 @@ fn is_empty(subject: &Subject, job: &Job) -> bool {
     job.wait_empty(Some(now(subject))).unwrap()
 }
 
-fn until_empty(subject: &Subject, job: &Job) {
+pub(crate) fn until_empty(subject: &Subject, job: &Job) {
     assert!(job.wait_empty(Some(now(subject) + LONG)).unwrap(), "{job:?} has members still: {:?}", job.members());
 }
 
@@ -298,6 +299,43 @@ fn owner(subject: &Subject) {
             job.detach().unwrap();
         }
     }
+}
+
+fn adopted(subject: &Subject) {
+    each(subject, |job| {
+        let actor = subject.act(Act::Beget(Kin::Child));
+        let outside = subject.act(Act::Forever);
+        match job.adopt(&actor) {
+            Ok(()) => assert_eq!(job.containment(), Containment::Cgroup),
+            Err(error) => {
+                assert!(matches!(error, Error::Unsupported { .. }) && job.containment() != Containment::Cgroup, "{error:#?}");
+                assert!(is_empty(subject, &job));
+                return;
+            }
+        }
+        let members: Vec<_> = job.members().unwrap().iter().map(Process::pid).collect();
+        assert_eq!(members, [actor.pid()], "and not the child that it had");
+        let found = Process::find(&subject.backend, outside.pid()).unwrap();
+        assert_eq!(kind(job.adopt(&found)), ErrorKind::NoChild);
+        // Once more, and into another one.
+        job.adopt(&actor).unwrap();
+        let other = job_by(subject, job.containment()).unwrap();
+        other.adopt(&actor).unwrap();
+        assert_eq!((is_empty(subject, &job), other.members().unwrap().len()), (true, 1));
+        job.adopt(&actor).unwrap();
+
+        let ended = subject.act(Act::Exit(3));
+        job.kill().unwrap();
+        until_empty(subject, &job);
+        assert!(actor.wait().unwrap().code().is_none());
+        assert_eq!(kind(job.adopt(&outside)), ErrorKind::JobOver);
+        assert_eq!(outside.try_wait().unwrap(), None);
+        // A zombie is nobody's member, and who was waited for is nobody.
+        other.adopt(&ended).unwrap();
+        assert_eq!(ended.wait().unwrap().code(), Some(3));
+        assert_eq!(kind(other.adopt(&ended)), ErrorKind::ProcessDone);
+        assert!(is_empty(subject, &other));
+    });
 }
 
 fn handles(subject: &Subject) {

@@ -35,6 +35,7 @@
 mod act;
 mod contract;
 mod jobs;
+mod limits;
 mod play;
 mod promise;
 mod races;

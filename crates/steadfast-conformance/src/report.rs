@@ -1,12 +1,21 @@
 //! Running the promises, and the [`Report`].
 
 use crate::promise::{Outcome, Promise};
-use crate::{Subject, contract, jobs, races, sequences, starts, watching};
+use crate::{Subject, contract, jobs, limits, races, sequences, starts, watching};
 use std::fmt;
 
 /// The whole list, in the order of the contract.
 pub fn promises() -> Vec<Promise> {
-    [contract::PROMISES, starts::PROMISES, races::PROMISES, watching::PROMISES, sequences::PROMISES, jobs::PROMISES].concat()
+    [
+        contract::PROMISES,
+        starts::PROMISES,
+        races::PROMISES,
+        watching::PROMISES,
+        sequences::PROMISES,
+        jobs::PROMISES,
+        limits::PROMISES,
+    ]
+    .concat()
 }
 
 /// Tests the subject for the whole list.

@@ -105,7 +105,7 @@ impl Subject {
             read.expect("the actor says `ready`");
             assert_eq!(&ready, b"ready\n");
         }
-        if !matches!(act, Act::UntilEof(_) | Act::Beget(_) | Act::BegetAndExit(_)) {
+        if !matches!(act, Act::UntilEof(_) | Act::Beget(_) | Act::BegetAndExit(_) | Act::Multiply(_)) {
             actor.stdin = None;
         }
         actor

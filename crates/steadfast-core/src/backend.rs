@@ -25,6 +25,7 @@
 //! | [`BackendJob::detach`] | a daemon could not be left behind by a job that dies with its owner |
 //! | [`BackendJob::join`] | a process could start others before it is in the job |
 //! | [`BackendJob::born`] | who is killed between its birth and its joining a group would be missed |
+//! | [`BackendJob::adopt`] | a child that was started without it could not become a member |
 //! | [`BackendJob::signal`] | a job that makes processes faster than they can be listed could not be killed |
 //! | [`BackendJob::freeze`], [`BackendJob::thaw`] | a job could be stopped only by a signal, which its members see |
 //! | [`BackendJob::members`] | its processes would have no handles |
@@ -271,6 +272,12 @@ pub trait BackendJob: Send + Sync {
     /// A process was born with the attributes of [`join`](Self::join), is a child of the caller's and not reaped. If it has to take a step to be a
     /// member, that is taken for it now, so that from here on a signal reaches it.
     fn born(&self, pid: Pid);
+
+    /// Makes a running child of the caller's a member, which is not reaped meanwhile. To one that has ended: `Ok`.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`](crate::Error::Unsupported) if there is no such call; what the system says.
+    fn adopt(&self, pid: Pid) -> Result<()>;
 
     /// Sends a signal to all members at one moment, so that none can escape by a fork; never blocks. To a job in which nothing lives: `Ok`.
     /// `Ok(false)`: there is no such call for this signal, and each member is to be signalled through its handle.

@@ -2,7 +2,7 @@
 //!
 //! Longer than other files: one type, with the sentence of each of its variants.
 
-use crate::{Containment, Errno, Pid};
+use crate::{Containment, Errno, JobLimit, Pid};
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
@@ -135,6 +135,16 @@ pub enum Error {
         /// The errno of that call, if it returned one.
         errno: Option<Errno>,
     },
+    /// The job cannot be limited in this here. It was not made.
+    #[error("a job with a limit of {limit} cannot be had here: {why}")]
+    NoLimit {
+        /// What was to be limited.
+        limit: JobLimit,
+        /// Which call failed on what, and how.
+        why: String,
+        /// The errno of that call, if it returned one.
+        errno: Option<Errno>,
+    },
     /// The backend cannot do this at all.
     #[error("the {backend} backend: {what}")]
     Unsupported {
@@ -216,6 +226,9 @@ impl fmt::Debug for Error {
                 let mut shown = f.debug_struct("NoContainment");
                 shown.field("containment", containment).field("why", why).field("errno", errno).finish()
             }
+            Error::NoLimit { limit, why, errno } => {
+                f.debug_struct("NoLimit").field("limit", limit).field("why", why).field("errno", errno).finish()
+            }
             Error::Unsupported { backend, what } => {
                 f.debug_struct("Unsupported").field("backend", backend).field("what", what).finish()
             }
@@ -285,7 +298,7 @@ pub enum ErrorKind {
     SpawnTimedOut,
     /// [`Error::JobOver`]
     JobOver,
-    /// [`Error::Unsupported`], [`Error::Unavailable`], [`Error::NoContainment`] or [`Error::JobLivesOn`]
+    /// [`Error::Unsupported`], [`Error::Unavailable`], [`Error::NoContainment`], [`Error::JobLivesOn`] or [`Error::NoLimit`]
     Unsupported,
     /// [`Error::Unsuccessful`]
     Unsuccessful,
@@ -316,6 +329,18 @@ impl Error {
         Error::JobLivesOn { containment, why: "that was asked for".into(), errno: None }
     }
 
+    /// A job by this takes nobody who runs: for authors of a backend.
+    pub fn cannot_adopt(containment: Containment) -> Error {
+        let what = "who runs cannot become a member: start it in the job, or take a job by cgroup".into();
+        Error::Unsupported { backend: containment.name(), what }
+    }
+
+    /// A job by this has no limits: for authors of a backend.
+    pub fn cannot_limit(containment: Containment, limit: JobLimit) -> Error {
+        let why = format!("a job by {containment} has no account of its own: take a cgroup");
+        Error::NoLimit { limit, why, errno: None }
+    }
+
     /// A backend has no jobs: for authors of one.
     pub fn no_jobs(backend: &'static str, containment: Containment) -> Error {
         Error::NoContainment { containment, why: format!("the {backend} backend has no jobs"), errno: None }
@@ -333,9 +358,11 @@ impl Error {
             Error::Spawn { .. } => ErrorKind::Spawn,
             Error::SpawnTimedOut { .. } => ErrorKind::SpawnTimedOut,
             Error::JobOver { .. } => ErrorKind::JobOver,
-            Error::Unsupported { .. } | Error::Unavailable { .. } | Error::NoContainment { .. } | Error::JobLivesOn { .. } => {
-                ErrorKind::Unsupported
-            }
+            Error::Unsupported { .. }
+            | Error::Unavailable { .. }
+            | Error::NoContainment { .. }
+            | Error::JobLivesOn { .. }
+            | Error::NoLimit { .. } => ErrorKind::Unsupported,
             Error::Unsuccessful { .. } => ErrorKind::Unsuccessful,
             Error::System { .. } => ErrorKind::System,
             Error::InvalidPid { .. }
@@ -351,7 +378,10 @@ impl Error {
         match self {
             Error::NoChild { .. } => Some(Errno::CHILD),
             Error::Spawn { source, .. } | Error::System { source, .. } => Some(*source),
-            Error::Unavailable { errno, .. } | Error::NoContainment { errno, .. } | Error::JobLivesOn { errno, .. } => *errno,
+            Error::Unavailable { errno, .. }
+            | Error::NoContainment { errno, .. }
+            | Error::JobLivesOn { errno, .. }
+            | Error::NoLimit { errno, .. } => *errno,
             _ => None,
         }
     }

@@ -42,7 +42,7 @@ pub use contain::contain;
 pub use errno::Errno;
 pub use error::{Error, ErrorKind, Missing, Stage};
 pub use exit::{Exit, MaxRss, Rusage};
-pub use job::{Containment, Job, JobEnd, JobLink, JobPlan, JobUsage};
+pub use job::{Containment, Job, JobEnd, JobLimit, JobLimits, JobLink, JobPlan, JobUsage};
 pub use pauses::Pauses;
 pub use pid::Pid;
 pub use plan::{

@@ -42,6 +42,9 @@ impl BackendJob for Place {
         Ok(())
     }
     fn born(&self, _: Pid) {}
+    fn adopt(&self, _: Pid) -> Result<()> {
+        Ok(())
+    }
     fn signal(&self, signal: Signal) -> Result<bool> {
         self.kills.fetch_add(usize::from(signal == Signal::KILL), Ordering::SeqCst);
         Ok(true)

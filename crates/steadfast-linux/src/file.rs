@@ -27,8 +27,8 @@ pub(crate) fn read_at(dir: impl AsFd, name: &str) -> Result<String, Errno> {
     io::read_to_string(File::from(file)).map_err(|error| errno_of(&error))
 }
 
-/// In one go, which is how the kernel takes a command.
+/// In one go, which is how the kernel takes a command; again, if a signal handler came in between (some of them wait, such as a limit of memory).
 pub(crate) fn write_at(dir: impl AsFd, name: &str, text: &[u8]) -> Result<(), Errno> {
     let file = open_at(dir, name, OFlags::WRONLY)?;
-    rustix::io::write(&file, text).map_err(errno).map(drop)
+    rustix::io::retry_on_intr(|| rustix::io::write(&file, text)).map_err(errno).map(drop)
 }

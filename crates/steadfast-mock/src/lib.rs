@@ -72,7 +72,7 @@
 //! | limits | processes in all, `RLIMIT_NPROC`, descriptors of the program under test, with those that it has open in the middle of a spawn ** | memory; the others are noted ([`Run::attributes`]) |
 //! | users | one | permissions: let a [`Fault`] say `EPERM` |
 //! | parent-death signal | when the parent ends | when only the thread ends that was the parent |
-//! | jobs, by cgroup and by process group | who is a member and who has left, kill, freeze, empty, CPU time and the most processes; the owner's death ([`Kernel::kill_owner`]) | limits, memory |
+//! | jobs, by cgroup and by process group | who is a member and who has left, kill, freeze, empty, CPU time and the most processes; limits of processes and of the memory that is [allocated](Script::allocate); the owner's death ([`Kernel::kill_owner`]) | a limit of CPU time is taken, and slows nobody |
 //! | threads of a simulated process, ptrace, other cgroups, namespaces | | none of it |
 #![forbid(unsafe_code)]
 

@@ -1,16 +1,17 @@
 //! [`Job`]: what is started in it ends with it.
 
+mod builder;
 mod child;
 
+pub use builder::JobBuilder;
 pub(crate) use child::{ChildJob, JobWish};
 
 use crate::teardown::{Refusal, Stopped, Targets, Teardown};
 use crate::{Process, System};
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use steadfast_core::{Containment, Error, JobLink, JobPlan, JobUsage, Result, Signal};
+use steadfast_core::{Containment, Error, JobLimit, JobLimits, JobLink, JobPlan, JobUsage, Result, Signal};
 
 /// Processes that were started in it, and all that they start: killed, signalled, frozen, waited for and accounted as one. Dropping it kills them,
 /// unless it is [detached](Job::detach).
@@ -49,6 +50,8 @@ use steadfast_core::{Containment, Error, JobLink, JobPlan, JobUsage, Result, Sig
 pub struct Job {
     job: steadfast_core::Job,
     why_not_more: Vec<(Containment, Error)>,
+    limits: JobLimits,
+    missing_limits: Vec<(JobLimit, Error)>,
 }
 
 impl Job {
@@ -80,6 +83,36 @@ impl Job {
         tried.into_iter().collect()
     }
 
+    /// In what a job can be limited here, and why not; `None`: it can. Each is tried, on the current system.
+    ///
+    /// # Errors
+    /// As [`available`](Job::available).
+    pub fn available_limits() -> Result<Vec<(JobLimit, Option<Error>)>> {
+        let system = System::current()?;
+        // More than anybody has.
+        let all = JobLimits { memory: Some(1 << 50), processes: Some(1 << 21), cpu_millis: Some(1_000_000) };
+        let one = |limit| JobLimit::ALL.into_iter().filter(|other| *other != limit).fold(all, JobLimits::without);
+        let tried = JobLimit::ALL.map(|limit| {
+            let plan = JobPlan::new(Containment::Cgroup).dies_with_us(false).limits(one(limit));
+            match steadfast_core::Job::new(system.backend(), &plan) {
+                Ok(_) => Ok((limit, None)),
+                Err(error @ (Error::NoContainment { .. } | Error::NoLimit { .. })) => Ok((limit, Some(error))),
+                Err(error) => Err(error),
+            }
+        });
+        tried.into_iter().collect()
+    }
+
+    /// What its members together may use at most.
+    pub fn limits(&self) -> JobLimits {
+        self.limits
+    }
+
+    /// Each limit that was asked for and could not be had: see [`limits_if_possible`](JobBuilder::limits_if_possible).
+    pub fn missing_limits(&self) -> &[(JobLimit, Error)] {
+        &self.missing_limits
+    }
+
     /// What holds it together.
     pub fn containment(&self) -> Containment {
         self.job.containment()
@@ -88,6 +121,33 @@ impl Job {
     /// Each stronger containment, and why it could not be had.
     pub fn why_not_more(&self) -> &[(Containment, Error)] {
         &self.why_not_more
+    }
+
+    /// Makes a child that runs a member, and all that it starts from now on; what it has started before stays where it is. For a child that
+    /// others have started: [`Process::adopt`] it first. Who can be started in the job is better started there
+    /// ([`spawn_in`](crate::Command::spawn_in)): that is cheaper by some milliseconds, and nobody is missed.
+    ///
+    /// ```
+    /// use steadfast::{Command, Error, Job, Process};
+    /// let job = Job::new()?;
+    /// let other = std::process::Command::new("sleep").arg("60").spawn().expect("there is a sleep(1)");
+    /// let child = Process::adopt(steadfast::Pid::new(other.id() as i32)?)?;
+    /// match job.adopt(&child) {
+    ///     Ok(()) => job.kill()?,
+    ///     Err(Error::Unsupported { what, .. }) => { println!("{what}"); child.kill()? }
+    ///     Err(error) => return Err(error),
+    /// }
+    /// child.wait()?;
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::JobOver`] once the job was killed. [`Error::Unsupported`] for a namespace and a group, which nobody can join that has executed its
+    /// program. [`Error::NoChild`] for a process that was found: in the moment in which the kernel takes its number, that could be a
+    /// stranger's. [`Error::ProcessDone`] and [`Error::Released`] by the handle's state. [`Error::System`] with `EACCES` for who may not be
+    /// moved.
+    pub fn adopt(&self, child: &Process) -> Result<()> {
+        self.job.adopt(child)
     }
 
     /// Kills all members, and whoever is about to be started in it. Nothing is started in it any more. Returns at once; see
@@ -183,7 +243,9 @@ impl Job {
         self.job.thaw()
     }
 
-    /// What its members have used, those included that have ended, whoever has waited for them. For a process group nobody counts.
+    /// What its members have used, those included that have ended, whoever has waited for them: the tree's own, and nobody else's. What is not
+    /// counted here is `None`; for a process group and a namespace nobody counts. A member that the kernel has killed for want of memory has the status of any `SIGKILL`:
+    /// [`killed_for_memory`](JobUsage::killed_for_memory) tells it apart.
     ///
     /// # Errors
     /// [`Error::System`] if the kernel does not tell.
@@ -245,91 +307,6 @@ impl fmt::Display for Job {
 impl fmt::Debug for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.job.fmt(f)
-    }
-}
-
-/// A job to be made, see [`Job::builder`].
-#[derive(Clone, Debug, Default)]
-pub struct JobBuilder {
-    containment: Option<Containment>,
-    parent: Option<PathBuf>,
-    dies_with_us: Option<bool>,
-}
-
-impl JobBuilder {
-    /// Insists on this containment: if it cannot be had, there is no job.
-    ///
-    /// ```
-    /// use steadfast::{Containment, Error, Job};
-    /// match Job::builder().containment(Containment::Cgroup).build() {
-    ///     Ok(job) => assert_eq!(job.containment(), Containment::Cgroup),
-    ///     Err(Error::NoContainment { why, .. }) => println!("not here: {why}"),
-    ///     Err(error) => return Err(error),
-    /// }
-    /// # Ok::<(), Error>(())
-    /// ```
-    pub fn containment(mut self, containment: Containment) -> JobBuilder {
-        self.containment = Some(containment);
-        self
-    }
-
-    /// The directory of the cgroup in which the job's own is made; by default that of this process. A job with a parent is by cgroup or not at all. If
-    /// it is not beneath this process's own cgroup, and that is killed as a whole (`cgroup.kill`), the keeper is killed with this process, and the job
-    /// lives on.
-    pub fn parent(mut self, cgroup: impl Into<PathBuf>) -> JobBuilder {
-        self.parent = Some(cgroup.into());
-        self
-    }
-
-    /// Whether what lives in it is killed when this process is gone. By default it is, if that can be had; with `true` the job is made only
-    /// if it can, with `false` it lives on.
-    ///
-    /// ```
-    /// use steadfast::{Error, Job};
-    /// match Job::builder().dies_with_us(true).build() {
-    ///     Ok(job) => assert!(job.lives_on().is_none()),
-    ///     Err(error @ Error::JobLivesOn { .. }) => println!("{error}"),
-    ///     Err(error) => return Err(error),
-    /// }
-    /// # Ok::<(), Error>(())
-    /// ```
-    pub fn dies_with_us(mut self, dies: bool) -> JobBuilder {
-        self.dies_with_us = Some(dies);
-        self
-    }
-
-    /// Makes the job on the current system.
-    ///
-    /// # Errors
-    /// As [`Job::new`]; [`Error::NoContainment`] or [`Error::JobLivesOn`] if what was insisted on cannot be had.
-    pub fn build(&self) -> Result<Job> {
-        self.build_on(&System::current()?)
-    }
-
-    pub(crate) fn build_on(&self, system: &System) -> Result<Job> {
-        let insisted = self.containment.or(self.parent.as_ref().map(|_| Containment::Cgroup));
-        let all = Containment::ALL;
-        let wanted = insisted.as_ref().map_or(&all[..], std::slice::from_ref);
-        let mut why_not_more = Vec::new();
-        for containment in wanted {
-            if insisted.is_none() && containment.is_noticed() {
-                let why = "its processes would be numbered otherwise than this one sees them: ask for it by name".into();
-                why_not_more.push((*containment, Error::NoContainment { containment: *containment, why, errno: None }));
-                continue;
-            }
-            let plan = JobPlan::new(*containment).parent(self.parent.clone()).dies_with_us(self.dies_with_us.unwrap_or(true));
-            match steadfast_core::Job::new(system.backend(), &plan) {
-                Ok(job) => match job.lives_on().filter(|_| self.dies_with_us == Some(true)) {
-                    None => return Ok(Job { job, why_not_more }),
-                    // A weaker one may see to it all the same.
-                    Some(error) => why_not_more.push((*containment, error)),
-                },
-                Err(error @ Error::NoContainment { .. }) => why_not_more.push((*containment, error)),
-                Err(error) => return Err(error),
-            }
-        }
-        // The last is the one that is there almost everywhere, or the one that was insisted on.
-        Err(why_not_more.pop().map_or_else(|| Error::no_jobs(system.backend_name(), Containment::Group), |(_, error)| error))
     }
 }
 

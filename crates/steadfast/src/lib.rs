@@ -124,8 +124,9 @@ pub use pipeline::{Pipeline, PipelineCaptured, PipelineOutput, RunningPipeline};
 pub use std::process::{ExitStatus, Output};
 pub use steadfast_core::sync;
 pub use steadfast_core::{
-    BackendInfo, Capability, Containment, Disposition, Ended, Errno, Error, ErrorKind, Exit, IdMap, JobUsage, Limit, MaxRss,
-    Missing, MountPropagation, Namespaces, Pid, Resource, Result, Rusage, Scheduling, Signal, SignalSet, Stage,
+    BackendInfo, Capability, Containment, Disposition, Ended, Errno, Error, ErrorKind, Exit, IdMap, JobLimit, JobLimits,
+    JobUsage, Limit, MaxRss, Missing, MountPropagation, Namespaces, Pid, Resource, Result, Rusage, Scheduling, Signal, SignalSet,
+    Stage,
 };
 pub use steadfast_linux::{Answer, Check, CommandExt, Door, Feature, Probe, SpawnWait, Stdio};
 pub use system::{Entered, System};

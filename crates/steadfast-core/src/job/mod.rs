@@ -5,11 +5,13 @@
 //! * **A birth and a kill.** Whoever starts a process says so before ([`Membership::admit`]) and after ([`OnBirth`]). A kill that comes
 //!   in between may be over before the child is there: some kernels kill who is born into a killed cgroup, and some do not. So a birth that
 //!   finds the job killed kills it again.
+//! * **An adoption** is a birth to them.
 //! * **A birth and a wait.** Nobody is admitted to a killed job, so births only become fewer. A wait for one looks whether anything lives when none is
 //!   under way any more, and not before: who is born behind the look would be missed.
 //! * **A list and a signal.** A number on a list of members may be a stranger's a moment later. So a handle is made of each, and then the list is
 //!   read again: who is on both is a member, and the handle is its.
 
+mod adopt;
 mod end;
 mod link;
 mod members;
@@ -18,7 +20,7 @@ mod watchers;
 
 pub use end::JobEnd;
 pub use link::JobLink;
-pub use values::{Containment, JobPlan, JobUsage};
+pub use values::{Containment, JobLimit, JobLimits, JobPlan, JobUsage};
 
 use watchers::Watchers;
 
@@ -37,6 +39,7 @@ use std::time::{Duration, Instant};
 /// | operation | Open | Killed | Empty |
 /// | --- | --- | --- | --- |
 /// | to start a process in it | a member from its birth on | `JobOver` | `JobOver` |
+/// | [`adopt`](Job::adopt) | a member from now on | `JobOver` | `JobOver` |
 /// | [`signal`](Job::signal) | to each member | to each that still ends | `Ok`: to nobody |
 /// | [`kill`](Job::kill) | becomes Killed | `Ok`: once more | `Ok` |
 /// | [`freeze`](Job::freeze), [`thaw`](Job::thaw) | no member runs; they go on | `JobOver` | `JobOver` |
@@ -322,7 +325,11 @@ impl Inner {
         let mut attributes = Attributes::clone(plan.attributes());
         let joined = self.place.join(&mut attributes);
         joined.map_err(|why| Error::InvalidPlan { program: plan.program().to_owned(), why })?;
-        let plan = plan.joined(attributes);
+        Ok((plan.joined(attributes), self.begin_birth()?))
+    }
+
+    /// From here until it is told how that went, somebody is about to become a member.
+    fn begin_birth(self: &Arc<Self>) -> Result<OnBirth> {
         if self.is_here() {
             let mut state = self.lock();
             if state.phase != Phase::Open || state.is_detached {
@@ -331,7 +338,7 @@ impl Inner {
             state.births += 1;
         }
         let own = Arc::clone(self);
-        Ok((plan, Box::new(move |pid| own.born(pid))))
+        Ok(Box::new(move |pid| own.born(pid)))
     }
 
     fn born(&self, pid: Option<Pid>) {

@@ -63,6 +63,8 @@ pub struct Attributes {
     pub enter: Option<Arc<EnterNamespaces>>,
     /// The directory of a cgroup to be born in (`CLONE_INTO_CGROUP`) or to join.
     pub cgroup: Option<Arc<OwnedFd>>,
+    /// Files `tasks` of cgroups of version 1 that it joins. What a job with limits has put there.
+    pub tasks: Vec<Arc<OwnedFd>>,
     /// What a job of a simulation has made for it to be born in. Only the backend that has made it knows its type.
     pub member_of: Option<Arc<dyn Any + Send + Sync>>,
 
@@ -170,6 +172,7 @@ impl Attributes {
             allow_setgroups: false,
             enter: _,
             cgroup: _,
+            tasks: _,
             member_of: None,
             fds,
             close_fds: false,

@@ -12,11 +12,11 @@ use crate::fork::generation;
 use crate::spawn::WantPidfd;
 use rustix::event::{PollFd, PollFlags, poll};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use steadfast_core::{
-    Attributes, BackendJob, Clock, Containment, Errno, Error, JobUsage, OnExit, Pauses, Pid, Result, Signal, contain,
+    Attributes, BackendJob, Clock, Containment, Errno, Error, JobLimit, JobPlan, JobUsage, OnExit, Pauses, Pid, Result, Signal,
+    contain,
 };
 
 /// Between two looks, where there is no descriptor left to poll.
@@ -39,8 +39,8 @@ pub(super) struct CgroupJob {
 }
 
 impl CgroupJob {
-    pub(super) fn new(parent: Option<&Path>, dies_with_us: bool, want: WantPidfd) -> Result<CgroupJob> {
-        let leaf = Leaf::new(parent, dies_with_us.then_some(want))?;
+    pub(super) fn new(plan: &JobPlan, want: WantPidfd) -> Result<CgroupJob> {
+        let leaf = Leaf::new(plan.parent.as_deref(), plan.dies_with_us.then_some(want), plan.limits)?;
         Ok(CgroupJob { kills: leaf.has("cgroup.kill"), leaf: Some(leaf), next: OnceLock::new(), generation: generation() })
     }
 
@@ -58,11 +58,6 @@ impl CgroupJob {
 
     fn read(&self, file: &str) -> Result<String> {
         read_at(&self.leaf().dir, file).map_err(self.failed("read", file))
-    }
-
-    /// A number in a file that may not be there.
-    fn number(&self, file: &str) -> Option<u64> {
-        self.read(file).ok()?.trim_end().parse().ok()
     }
 
     fn write(&self, file: &str, text: &[u8]) -> Result<(), Errno> {
@@ -174,11 +169,28 @@ impl BackendJob for CgroupJob {
             return Err("cgroup and a job by cgroup: a process is in one cgroup: drop one".into());
         }
         attributes.cgroup = Some(Arc::clone(&self.leaf().dir));
+        attributes.tasks = self.leaf().account.tasks();
         Ok(())
     }
 
     /// It is in the cgroup from its first instruction on; or, where it has to join (before Linux 5.7), was moved there by who has started it.
     fn born(&self, _: Pid) {}
+
+    fn adopt(&self, pid: Pid) -> Result<()> {
+        let number = pid.to_string();
+        let write = |dir: &OwnedFd, file| match write_at(dir, file, number.as_bytes()) {
+            // It has ended.
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(errno) => Err(errno),
+        };
+        // First where it is limited: what it starts from the second write on is a member.
+        self.leaf()
+            .account
+            .dirs()
+            .try_for_each(|dir| write(dir, "cgroup.procs"))
+            .map_err(self.failed("write", "cgroup.procs"))?;
+        write(&self.leaf().dir, "cgroup.procs").map_err(self.failed("write", "cgroup.procs"))
+    }
 
     fn signal(&self, signal: Signal) -> Result<bool> {
         if signal != Signal::KILL || !self.kills {
@@ -228,13 +240,29 @@ impl BackendJob for CgroupJob {
 
     fn usage(&self) -> Result<JobUsage> {
         let cpu = self.read("cpu.stat")?;
+        let account = &self.leaf().account;
         let micros = |name| value(&cpu, name).map(Duration::from_micros);
+        // Where version 2 has not the controller, perhaps version 1 has it for us.
+        let counted = |limit, file: &str, elder: &str, name: &str| {
+            let text = self.read(file).ok().or_else(|| account.read(limit, elder))?;
+            value(&text, name)
+        };
+        let number = |limit, file: &str, elder: &str| {
+            let text = self.read(file).ok().or_else(|| account.read(limit, elder))?;
+            text.trim_end().parse().ok()
+        };
         let mut usage = JobUsage::default();
         usage.user_time = micros("user_usec");
         usage.system_time = micros("system_usec");
-        usage.memory_peak = self.number("memory.peak");
-        usage.processes_peak = self.number("pids.peak");
-        usage.killed_for_memory = self.read("memory.events").ok().and_then(|events| value(&events, "oom_kill"));
+        usage.memory_peak = number(JobLimit::Memory, "memory.peak", "memory.max_usage_in_bytes");
+        usage.processes_peak = number(JobLimit::Processes, "pids.peak", "pids.peak");
+        usage.killed_for_memory = counted(JobLimit::Memory, "memory.events", "memory.oom_control", "oom_kill");
+        usage.refused_forks = counted(JobLimit::Processes, "pids.events", "pids.events", "max");
+        let throttled = || value(&account.read(JobLimit::Cpu, "cpu.stat")?, "throttled_time").map(Duration::from_nanos);
+        usage.throttled_time = micros("throttled_usec").or_else(throttled);
+        let disks = self.read("io.stat").ok();
+        let bytes = |name| disks.as_deref().map(|disks| sum(disks, name));
+        (usage.read_bytes, usage.written_bytes) = (bytes("rbytes="), bytes("wbytes="));
         Ok(usage)
     }
 }
@@ -247,6 +275,12 @@ impl Drop for CgroupJob {
             self.leaf.take().into_iter().chain(self.next.take()).for_each(watch::remove);
         }
     }
+}
+
+/// Of each device (`8:0 rbytes=4096 wbytes=0 ...`).
+fn sum(disks: &str, name: &str) -> u64 {
+    let of = |line: &str| line.split(' ').find_map(|field| field.strip_prefix(name)?.parse::<u64>().ok());
+    disks.lines().filter_map(of).sum()
 }
 
 /// Sleeps until the file has changed since it was read through this descriptor; a signal handler may end that too.

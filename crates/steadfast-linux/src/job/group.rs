@@ -99,6 +99,10 @@ impl BackendJob for GroupJob {
         _ = raw::call(libc::SYS_setpgid, [pid.as_raw().into(), self.leader.as_raw().into(), 0]);
     }
 
+    fn adopt(&self, _: Pid) -> Result<()> {
+        Err(Error::cannot_adopt(Containment::Group))
+    }
+
     fn signal(&self, signal: Signal) -> Result<bool> {
         if !self.is_taken() {
             // Somebody has waited for what is ours, and the number may be a stranger's.

@@ -4,6 +4,9 @@
 //! | --- | --- |
 //! | `mod.rs` | [`job`] |
 //! | `place.rs` | in which cgroup ours are made, and what their names say; those whose owner is gone |
+//! | `mounts.rs` | where the cgroups of this process are mounted |
+//! | `account.rs` | what a job may use at most |
+//! | `obstacle.rs` | why a cgroup cannot be made or used here |
 //! | `cgroup.rs`, `events.rs` | a job in a cgroup of version 2; what the kernel says of it |
 //! | `namespace.rs` | a job in a PID namespace |
 //! | `keeper.rs`, `image.rs` | the process that kills what is left when its owner is gone, and its program |
@@ -12,13 +15,16 @@
 //! | `looks.rs` | a job of which no event tells that it is empty |
 //! | `watch.rs` | what happens when nothing lives in a job and nobody waits |
 
+mod account;
 mod cgroup;
 mod events;
 mod group;
 mod image;
 mod keeper;
 mod looks;
+mod mounts;
 mod namespace;
+mod obstacle;
 mod place;
 mod retired;
 mod watch;
@@ -38,11 +44,12 @@ pub fn job(plan: &JobPlan, want: WantPidfd) -> Result<Arc<dyn BackendJob>, Error
     watch::remove_stranded();
     retired::reap_retired();
     Ok(match plan.containment {
-        Containment::Cgroup => Arc::new(CgroupJob::new(plan.parent.as_deref(), plan.dies_with_us, want)?),
+        Containment::Cgroup => Arc::new(CgroupJob::new(plan, want)?),
         containment if plan.parent.is_some() && containment != Containment::Cgroup => {
             let why = "a parent was named, which is for a cgroup: drop it, or insist on a cgroup".into();
             return Err(Error::NoContainment { containment, why, errno: None });
         }
+        containment if let Some(limit) = plan.limits.kinds().next() => return Err(Error::cannot_limit(containment, limit)),
         Containment::Namespace => Arc::new(NamespaceJob::new(plan.dies_with_us, want)?),
         Containment::Group => Arc::new(GroupJob::new()?),
         containment => {

@@ -249,6 +249,10 @@ impl BackendJob for NamespaceJob {
         }
     }
 
+    fn adopt(&self, _: Pid) -> Result<()> {
+        Err(Error::cannot_adopt(Containment::Namespace))
+    }
+
     fn signal(&self, signal: Signal) -> Result<bool> {
         if signal == Signal::KILL {
             // The kernel kills all others before it can end.

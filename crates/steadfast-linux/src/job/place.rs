@@ -11,61 +11,24 @@
 //! start time, and a number. So the next program to look there can tell that an owner is gone, and remove what it has left. A name of another
 //! namespace says nothing here: its PIDs and times are others, and it is left alone.
 
+use super::account::Account;
 use super::keeper::{Duty, Keeper};
-use crate::file::{errno, errno_of, open_at, read_at};
+use super::mounts::{Hierarchy, own_cgroup};
+use super::obstacle::Obstacle;
+use crate::file::{errno, open_at, read_at};
 use crate::fork::{PerProcess, generation};
 use crate::kill::is_free;
 use crate::spawn::WantPidfd;
 use crate::stat::{ProcStat, is_gone};
 use rustix::fs::{self, Access, AtFlags, FileType, Mode, OFlags};
 use std::collections::HashMap;
-use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use steadfast_core::{Containment, Errno, Error, Pid};
+use steadfast_core::{Containment, Errno, Error, JobLimits, Pid};
 
 type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// A call that has failed, and on what.
-#[derive(Debug)]
-pub(super) struct Obstacle {
-    pub(super) call: &'static str,
-    pub(super) path: PathBuf,
-    pub(super) errno: Errno,
-}
-
-impl Obstacle {
-    fn new(call: &'static str, path: impl Into<PathBuf>, errno: Errno) -> Obstacle {
-        Obstacle { call, path: path.into(), errno }
-    }
-
-    /// As the reason why there is no such job; or as a failure of the moment, which says nothing of what the machine can do.
-    pub(super) fn into_error(self) -> Error {
-        if self.errno.is_of_the_moment() {
-            return Error::System { call: self.call, subject: self.path.display().to_string(), source: self.errno };
-        }
-        Error::NoContainment { containment: Containment::Cgroup, why: self.to_string(), errno: Some(self.errno) }
-    }
-}
-
-impl fmt::Display for Obstacle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: {}", self.call, self.path.display(), self.errno)?;
-        f.write_str(match self.errno {
-            Errno::ACCES | Errno::PERM => {
-                ": have a cgroup delegated to this user (`Delegate=yes` in a systemd unit), or name one"
-            }
-            Errno::ROFS => {
-                ": the cgroups are mounted read-only, as in a container: have them mounted writable, or name a directory that is"
-            }
-            Errno::OPNOTSUPP => ": it is a threaded cgroup, in which no process can be started: name another one",
-            _ => "",
-        })
-    }
-}
 
 /// A cgroup in which this process makes some.
 pub(super) struct Place {
@@ -107,6 +70,7 @@ pub(super) struct Leaf {
     pub(super) dir: Arc<OwnedFd>,
     /// `cgroup.events`, kept open so that it can be read when no descriptor is left.
     pub(super) events: OwnedFd,
+    pub(super) account: Arc<Account>,
 }
 
 /// The one beneath our own cgroup, once it was found; and those that were named, while there are jobs in them.
@@ -132,21 +96,24 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Leaf {
     /// A new one, in the cgroup of this directory or in our own; with a keeper of this kind, or to live on when this process is gone.
-    pub(super) fn new(parent: Option<&Path>, keeper: Option<WantPidfd>) -> Result<Leaf> {
-        let place = Place::of(parent)?;
-        match place.leaf(keeper) {
+    pub(super) fn new(parent: Option<&Path>, keeper: Option<WantPidfd>, limits: JobLimits) -> Result<Leaf> {
+        let make = |place: Arc<Place>| {
+            let (place, account) = place.accounting(parent.is_none(), limits)?;
+            place.leaf(keeper, Arc::new(account))
+        };
+        match make(Place::of(parent)?) {
             // We were moved, and the cgroup that was ours is removed.
-            Err(error) if parent.is_none() && error.errno() == Some(Errno::NOENT) => {
+            Err(error @ Error::NoContainment { .. }) if parent.is_none() && error.errno() == Some(Errno::NOENT) => {
                 lock(&PLACES).own = None;
-                Place::of(None)?.leaf(keeper)
+                make(Place::of(None)?)
             }
             leaf => leaf,
         }
     }
 
-    /// Another one in the same place, for who lives on.
+    /// Another one in the same place, with the same limits, for who lives on.
     pub(super) fn beside(&self) -> Result<Leaf> {
-        self.place.leaf(None)
+        self.place.leaf(None, Arc::clone(&self.account))
     }
 
     pub(super) fn lives_on(&self) -> Option<&Error> {
@@ -190,7 +157,7 @@ impl Place {
         if let Some(place) = found {
             return Ok(place);
         }
-        let path = named.map_or_else(own_cgroup, |path| Ok(path.to_owned()));
+        let path = named.map_or_else(|| own_cgroup(Hierarchy::Unified), |path| Ok(path.to_owned()));
         let place = Arc::new(path.and_then(Place::at).map_err(Obstacle::into_error)?);
         match named {
             Some(path) => {
@@ -214,11 +181,38 @@ impl Place {
         let procs = open_at(&dir, "cgroup.procs", OFlags::WRONLY);
         procs.map_err(|errno| Obstacle::new("write", path.join("cgroup.procs"), errno))?;
         let place = Place { dir: Arc::new(dir), path, prefix: prefix()?, roof: Mutex::new(RoofState::NotYet) };
-        place.remove_abandoned();
+        remove_abandoned(&place.dir, &place.prefix);
         Ok(place)
     }
 
-    fn leaf(self: &Arc<Self>, keeper: Option<WantPidfd>) -> Result<Leaf> {
+    /// Where cgroups can have these limits: here; or above, if we ourselves are here and that was given to us too.
+    fn accounting(self: Arc<Self>, is_own: bool, limits: JobLimits) -> Result<(Arc<Self>, Account)> {
+        if limits.is_none() {
+            return Ok((self, Account::none()));
+        }
+        let account = Account::new(limits, self.dir.as_fd(), &self.prefix)?;
+        let (limit, obstacle) = match account.hand_on(self.dir.as_fd(), &self.path) {
+            Ok(()) => return Ok((self, account)),
+            Err(refused) => refused,
+        };
+        if is_own && obstacle.errno == Errno::BUSY {
+            let above = self.path.parent().and_then(|above| Place::of(Some(above)).ok()).filter(|above| above.is_delegated());
+            if let Some(above) = above.filter(|above| account.hand_on(above.dir.as_fd(), &above.path).is_ok()) {
+                return Ok((above, account));
+            }
+        }
+        Err(obstacle.to_limit(limit))
+    }
+
+    /// Whether somebody has said that what is beneath it is ours to arrange: it is our user's, or systemd has marked it.
+    fn is_delegated(&self) -> bool {
+        let own = rustix::process::geteuid();
+        let is_ours = || fs::fstat(&self.dir).is_ok_and(|file| file.st_uid == own.as_raw());
+        let is_marked = |name| fs::fgetxattr(&self.dir, name, &mut [0_u8; 1]) == Ok(1);
+        (!own.is_root() && is_ours()) || is_marked("user.delegate") || is_marked("trusted.delegate")
+    }
+
+    fn leaf(self: &Arc<Self>, keeper: Option<WantPidfd>, account: Arc<Account>) -> Result<Leaf> {
         let roof = match keeper {
             Some(want) => self.roof(want)?,
             None => Err(Error::asked_to_live_on(Containment::Cgroup)),
@@ -227,48 +221,35 @@ impl Place {
             Ok(roof) => (&roof.dir, self.path.join(&roof.name), ""),
             Err(_) => (&*self.dir, self.path.clone(), &*self.prefix),
         };
+        if let Ok(roof) = &roof {
+            account.hand_on(roof.dir.as_fd(), &above).map_err(|(limit, obstacle)| obstacle.to_limit(limit))?;
+        }
         let (name, dir) = self.make(parent, &above, prefix).map_err(Obstacle::into_error)?;
         let leaf = |dir: OwnedFd| {
             let path = || above.join(&name);
-            let kind = read_at(&dir, "cgroup.type").map_err(|errno| Obstacle::new("read", path().join("cgroup.type"), errno))?;
+            let failed = |call, file: &str, errno| Obstacle::new(call, path().join(file), errno).into_error();
+            let kind = read_at(&dir, "cgroup.type").map_err(|errno| failed("read", "cgroup.type", errno))?;
             if kind.trim_end() != "domain" {
-                return Err(Obstacle::new("start a process in", path(), Errno::OPNOTSUPP));
+                return Err(Obstacle::new("start a process in", path(), Errno::OPNOTSUPP).into_error());
             }
-            let events =
-                open_at(&dir, EVENTS, OFlags::RDONLY).map_err(|errno| Obstacle::new("open", path().join(EVENTS), errno))?;
+            let events = open_at(&dir, EVENTS, OFlags::RDONLY).map_err(|errno| failed("open", EVENTS, errno))?;
+            account.limit(dir.as_fd(), &path())?;
             Ok((Arc::new(dir), events))
         };
         match leaf(dir) {
-            Ok((dir, events)) => Ok(Leaf { place: Arc::clone(self), roof: roof.map_err(Box::new), name, dir, events }),
-            Err(obstacle) => {
+            Ok((dir, events)) => Ok(Leaf { place: Arc::clone(self), roof: roof.map_err(Box::new), name, dir, events, account }),
+            Err(error) => {
                 _ = remove(parent.as_fd(), &name, &self.prefix);
-                Err(obstacle.into_error())
+                Err(error)
             }
         }
     }
 
-    /// Makes a cgroup and opens it.
     fn make(&self, parent: &OwnedFd, path: &Path, prefix: &str) -> Result<(String, OwnedFd), Obstacle> {
-        loop {
-            let number = LAST.fetch_add(1, Ordering::Relaxed);
-            if number % LOOK_EVERY == LOOK_EVERY - 1 {
-                self.remove_abandoned();
-            }
-            let name = format!("{prefix}{number}");
-            match fs::mkdirat(parent, &name, Mode::RWXU | Mode::RGRP | Mode::XGRP | Mode::ROTH | Mode::XOTH) {
-                // Left by a program that executed us in its place: it had our PID and start time.
-                Err(rustix::io::Errno::EXIST) => continue,
-                Err(error) => return Err(Obstacle::new("mkdir", path.join(&name), errno(error))),
-                Ok(()) => {}
-            }
-            return match open_at(parent, &name, DIRECTORY) {
-                Ok(dir) => Ok((name, dir)),
-                Err(errno) => {
-                    _ = remove(parent.as_fd(), &name, &self.prefix);
-                    Err(Obstacle::new("open", path.join(&name), errno))
-                }
-            };
+        if LAST.load(Ordering::Relaxed) % LOOK_EVERY == LOOK_EVERY - 1 {
+            remove_abandoned(&self.dir, &self.prefix);
         }
+        make_cgroup(parent, path, prefix, &self.prefix)
     }
 
     /// The one in this place, with a keeper that is there; or why there is none.
@@ -314,18 +295,6 @@ impl Place {
             }
         }
     }
-
-    /// Removes the leaves of owners that are gone, as far as nothing lives in them.
-    fn remove_abandoned(&self) {
-        let Ok(entries) = fs::Dir::read_from(&self.dir) else { return };
-        for entry in entries.flatten() {
-            let Ok(name) = entry.file_name().to_str() else { continue };
-            if owner_is_gone(name, &self.prefix) {
-                // Refused while something lives there, or if it is another user's.
-                _ = remove(self.dir.as_fd(), name, &self.prefix);
-            }
-        }
-    }
 }
 
 impl PlaceDir {
@@ -361,8 +330,40 @@ impl Drop for Roof {
 /// (linux/magic.h)
 const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
 
+/// Makes a cgroup, with a number of its own behind this, and opens it.
+pub(super) fn make_cgroup(parent: &OwnedFd, path: &Path, prefix: &str, own_prefix: &str) -> Result<(String, OwnedFd), Obstacle> {
+    loop {
+        let name = format!("{prefix}{}", LAST.fetch_add(1, Ordering::Relaxed));
+        match fs::mkdirat(parent, &name, Mode::RWXU | Mode::RGRP | Mode::XGRP | Mode::ROTH | Mode::XOTH) {
+            // Left by a program that executed us in its place: it had our PID and start time.
+            Err(rustix::io::Errno::EXIST) => continue,
+            Err(error) => return Err(Obstacle::new("mkdir", path.join(&name), errno(error))),
+            Ok(()) => {}
+        }
+        return open_at(parent, &name, DIRECTORY).map_or_else(
+            |errno| {
+                _ = remove(parent.as_fd(), &name, own_prefix);
+                Err(Obstacle::new("open", path.join(&name), errno))
+            },
+            |dir| Ok((name.clone(), dir)),
+        );
+    }
+}
+
+/// Removes the cgroups of owners that are gone, as far as nothing lives in them.
+pub(super) fn remove_abandoned(dir: &OwnedFd, own_prefix: &str) {
+    let Ok(entries) = fs::Dir::read_from(dir) else { return };
+    for entry in entries.flatten() {
+        let Ok(name) = entry.file_name().to_str() else { continue };
+        if owner_is_gone(name, own_prefix) {
+            // Refused while something lives there, or if it is another user's.
+            _ = remove(dir.as_fd(), name, own_prefix);
+        }
+    }
+}
+
 /// Removes a cgroup, and those in it first; but no leaf of an owner who is there: he removes it himself, and may be waiting for it to be empty.
-fn remove(dir: BorrowedFd<'_>, name: &str, own_prefix: &str) -> Result<(), Errno> {
+pub(super) fn remove(dir: BorrowedFd<'_>, name: &str, own_prefix: &str) -> Result<(), Errno> {
     let rmdir = || fs::unlinkat(dir, name, AtFlags::REMOVEDIR).map_err(errno);
     let refused = match rmdir() {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
@@ -426,74 +427,9 @@ fn owner_is_gone(name: &str, own_prefix: &str) -> bool {
     }
 }
 
-/// The directory of our own cgroup, in the first mount of version 2 that shows it.
-fn own_cgroup() -> Result<PathBuf, Obstacle> {
-    let read = |path: &str| std::fs::read(path).map_err(|error| Obstacle::new("read", path, errno_of(&error)));
-    let mounts = read("/proc/self/mountinfo")?;
-    let cgroups = read("/proc/self/cgroup")?;
-    directory(&mounts, &cgroups)
-        .ok_or_else(|| Obstacle::new("find cgroups of version 2 in", "/proc/self/mountinfo", Errno::NOENT))
-}
-
-/// (The crate `procfs-core` leaves the escapes in a mount point as they are, and refuses the whole file for a path that is no UTF-8.)
-fn directory(mounts: &[u8], cgroups: &[u8]) -> Option<PathBuf> {
-    // That of version 2 has the number 0, and no controllers (cgroups(7)).
-    let own = cgroups.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::"))?;
-    let own = Path::new(std::ffi::OsStr::from_bytes(own));
-    mounts.split(|byte| *byte == b'\n').find_map(|line| {
-        let mut fields = line.split(|byte| *byte == b' ');
-        let (root, point) = (fields.nth(3)?, fields.next()?);
-        // Optional fields, a hyphen, and the type (proc_pid_mountinfo(5)).
-        let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
-        if kind != b"cgroup2" {
-            return None;
-        }
-        let (root, point) = (unescape(root), unescape(point));
-        // Above the root of our cgroup namespace, or beside what is mounted: not to be seen from here.
-        let below = own.strip_prefix(&root).ok().filter(|below| !below.starts_with(".."))?;
-        Some(point.join(below))
-    })
-}
-
-/// A blank, a tab, a newline and a backslash stand there as `\040` and so on.
-fn unescape(text: &[u8]) -> PathBuf {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [first, behind @ ..] = rest {
-        match (first, behind) {
-            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', behind @ ..]) => {
-                bytes.push((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'));
-                rest = behind;
-            }
-            _ => {
-                bytes.push(*first);
-                rest = behind;
-            }
-        }
-    }
-    PathBuf::from(std::ffi::OsStr::from_bytes(&bytes))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_own_cgroup_is_found_in_any_layout() {
-        let unified = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
-        let hybrid = "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
-                      41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n";
-        let part = "30 23 0:26 /user.slice /mnt/with\\040blank rw - cgroup2 cgroup2 rw\n";
-        let found = |mounts: &str, cgroups: &str| directory(mounts.as_bytes(), cgroups.as_bytes());
-        assert_eq!(found(unified, "0::/a/b\n"), Some("/sys/fs/cgroup/a/b".into()));
-        assert_eq!(found(unified, "0::/\n"), Some("/sys/fs/cgroup/".into()));
-        assert_eq!(found(hybrid, "1:cpu:/x\n0::/y\n"), Some("/sys/fs/cgroup/unified/y".into()));
-        assert_eq!(found(part, "0::/user.slice/b\n"), Some("/mnt/with blank/b".into()));
-        assert_eq!(found(part, "0::/system.slice\n"), None);
-        assert_eq!(found(unified, "0::/../other\n"), None);
-        assert_eq!(found(unified, "1:cpu:/x\n"), None);
-        assert_eq!(found("32 31 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n", "0::/\n"), None);
-    }
 
     #[test]
     fn a_name_tells_whose_it_is() {

@@ -149,6 +149,7 @@ fn prepare(order: &Order) -> Result<(), Failure> {
         if order.join_cgroup {
             place::join_cgroup(a)?;
         }
+        place::join_tasks(a)?;
         // The usual case, in as little code as possible: none of it is in a cache by now.
         place::directory(a, &order.prepared)?;
         order.prepared.descriptors.arrange().map_err(descriptors::step)?;
@@ -158,6 +159,7 @@ fn prepare(order: &Order) -> Result<(), Failure> {
     if order.join_cgroup {
         place::join_cgroup(a)?;
     }
+    place::join_tasks(a)?;
     place::session(a)?;
     place::namespaces(a, order.unshare)?;
     place::scheduling(a, &order.prepared)?;

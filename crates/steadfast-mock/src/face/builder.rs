@@ -12,7 +12,7 @@ use crate::play::script::Script;
 use crate::play::setup::{Program, Setup};
 use std::ffi::OsString;
 use std::sync::Arc;
-use steadfast_core::{Containment, Signal};
+use steadfast_core::{Containment, JobLimit, Signal};
 
 /// Configures a [`Kernel`].
 pub struct Builder {
@@ -40,6 +40,7 @@ impl Kernel {
                 expectations: Vec::new(),
                 faults: Vec::new(),
                 refused: Vec::new(),
+                without_limits: Vec::new(),
             },
         }
     }
@@ -130,6 +131,13 @@ impl Builder {
     /// [`Error::NoContainment`](steadfast_core::Error::NoContainment). By default each can.
     pub fn without_containment(mut self, containment: Containment) -> Builder {
         self.setup.refused.push(containment);
+        self
+    }
+
+    /// No job can be limited in this, as on a machine without that controller: to make one with such a limit fails with
+    /// [`Error::NoLimit`](steadfast_core::Error::NoLimit). By default jobs by cgroup can have each limit.
+    pub fn without_limit(mut self, limit: JobLimit) -> Builder {
+        self.setup.without_limits.push(limit);
         self
     }
 

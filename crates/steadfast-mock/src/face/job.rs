@@ -33,10 +33,17 @@ impl Kernel {
         if self.shared.setup.refused.contains(&containment) {
             return Err(cannot("the simulation was told so (`Builder::without_containment`)".into(), None));
         }
+        if let Some(limit) = plan.limits.kinds().next().filter(|_| containment != Containment::Cgroup) {
+            return Err(Error::cannot_limit(containment, limit));
+        }
+        if let Some(limit) = plan.limits.kinds().find(|limit| self.shared.setup.without_limits.contains(limit)) {
+            let why = "the simulation was told so (`Builder::without_limit`)".into();
+            return Err(Error::NoLimit { limit, why, errno: None });
+        }
         let made = self.call(|world| {
             let name = world.intern_name(containment.name());
             world.enter(Call::Job, name)?;
-            let job = world.make_job(containment, plan.dies_with_us)?;
+            let job = world.make_job(containment, plan.dies_with_us, plan.limits)?;
             world.note_call(What::MakesJob(job, containment));
             Ok((job, world.jobs.get(job).map_or(Kind::Cgroup, |job| job.kind)))
         });
@@ -109,6 +116,19 @@ impl BackendJob for MockJob {
     /// It is a member at its birth.
     fn born(&self, _: Pid) {}
 
+    fn adopt(&self, pid: Pid) -> Result<()> {
+        if self.kind != Kind::Cgroup {
+            return Err(Error::cannot_adopt(self.containment()));
+        }
+        self.kernel.call(|world| {
+            if let Some(slot) = world.table.by_pid(pid.as_raw()) {
+                world.note_call(What::MovesInto(world.who(slot), self.job));
+                world.moves(slot, self.job);
+            }
+        });
+        Ok(())
+    }
+
     fn signal(&self, signal: Signal) -> Result<bool> {
         let name = self.containment().name();
         let sent = self.kernel.call(|world| {
@@ -166,6 +186,9 @@ impl BackendJob for MockJob {
             usage.user_time = Some(Duration::from_nanos(used.user_time));
             usage.system_time = Some(Duration::ZERO);
             usage.processes_peak = Some(used.peak.into());
+            usage.memory_peak = Some(used.memory_peak);
+            usage.killed_for_memory = Some(used.killed_for_memory);
+            usage.refused_forks = Some(used.refused_forks);
         }
         Ok(usage)
     }

@@ -40,6 +40,7 @@ impl<H: Host> Machine<H> {
         self.wake_orphans(slot, group, parent, Some(slot));
         self.table[slot].life = Life::Zombie;
         let Process { job, user_time, .. } = self.table[slot];
+        self.free(slot);
         self.leaves(job, group, user_time);
         self.host.has_exited(self.table.id(slot), self.table[slot].parent == CALLER);
         self.tell_parent(slot);

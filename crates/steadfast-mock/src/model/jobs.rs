@@ -1,6 +1,8 @@
 //! Jobs: a cgroup of its own for each, or a process group whose number is kept.
 
-use super::ids::JobId;
+use super::ids::{JobId, Slot};
+use std::collections::HashMap;
+use steadfast_core::JobLimits;
 
 #[derive(Clone, Copy)]
 pub(crate) struct Job {
@@ -13,8 +15,14 @@ pub(crate) struct Job {
     pub(super) lives: u32,
     /// The most that there have been of them at one time.
     pub(super) peak: u32,
-    /// CPU time of those that have ended.
-    pub(super) used: u64,
+    /// CPU time of those that have ended or left, without what they had used when they came.
+    pub(super) used: i64,
+    pub(super) limits: JobLimits,
+    /// Memory, in bytes: of those that live, and the most that it was.
+    pub(super) memory: u64,
+    pub(super) memory_peak: u64,
+    pub(super) killed_for_memory: u64,
+    pub(super) refused_forks: u64,
     /// Somebody has it.
     pub(super) is_there: bool,
 }
@@ -32,6 +40,8 @@ pub(crate) enum Kind {
 pub(crate) struct Jobs {
     /// Their numbers count from 1.
     list: Vec<Job>,
+    /// The memory of each process that has said what it uses.
+    pub(super) memory: HashMap<Slot, u64>,
 }
 
 impl Jobs {
@@ -48,8 +58,22 @@ impl Jobs {
     }
 
     /// A new one; its number.
-    pub(super) fn add(&mut self, kind: Kind, is_to_die: bool) -> Option<JobId> {
-        let new = Job { kind, is_frozen: false, was_killed: false, is_to_die, lives: 0, peak: 0, used: 0, is_there: true };
+    pub(super) fn add(&mut self, kind: Kind, is_to_die: bool, limits: JobLimits) -> Option<JobId> {
+        let new = Job {
+            kind,
+            is_frozen: false,
+            was_killed: false,
+            is_to_die,
+            lives: 0,
+            peak: 0,
+            used: 0,
+            limits,
+            memory: 0,
+            memory_peak: 0,
+            killed_for_memory: 0,
+            refused_forks: 0,
+            is_there: true,
+        };
         let index = match self.list.iter().position(|job| !job.is_there && job.lives == 0) {
             Some(free) => {
                 self.list[free] = new;

@@ -5,18 +5,22 @@ use super::ids::{CALLER, JobId, NO_JOB, Slot};
 use super::jobs::{Job, Kind};
 use super::machine::Machine;
 use super::process::{Life, PAUSED, Wait};
-use steadfast_core::{Containment, Errno, Signal};
+use super::seen::{Actor, Seen};
+use steadfast_core::{Containment, Errno, JobLimits, Signal};
 
 /// What a job has used.
 pub(crate) struct Used {
     pub(crate) user_time: u64,
     /// The most that have lived in it at one time.
     pub(crate) peak: u32,
+    pub(crate) memory_peak: u64,
+    pub(crate) killed_for_memory: u64,
+    pub(crate) refused_forks: u64,
 }
 
 impl<H: Host> Machine<H> {
     /// Makes one with nothing in it.
-    pub(crate) fn make_job(&mut self, containment: Containment, is_to_die: bool) -> Result<JobId, Errno> {
+    pub(crate) fn make_job(&mut self, containment: Containment, is_to_die: bool, limits: JobLimits) -> Result<JobId, Errno> {
         let kind = match containment {
             Containment::Cgroup => Kind::Cgroup,
             Containment::Namespace => Kind::Namespace,
@@ -30,7 +34,7 @@ impl<H: Host> Machine<H> {
                 Kind::Group(number)
             }
         };
-        self.jobs.add(kind, is_to_die).ok_or(Errno::AGAIN)
+        self.jobs.add(kind, is_to_die, limits).ok_or(Errno::AGAIN)
     }
 
     /// Nobody has it any more; its members live on.
@@ -85,9 +89,10 @@ impl<H: Host> Machine<H> {
     }
 
     pub(crate) fn used(&self, job: JobId) -> Option<Used> {
-        let Job { kind, peak, used, .. } = *self.jobs.get(job)?;
+        let Job { kind, peak, used, memory_peak, killed_for_memory, refused_forks, .. } = *self.jobs.get(job)?;
         let now: u64 = self.members(job).into_iter().map(|slot| self.cpu_time(slot)).sum();
-        (kind == Kind::Cgroup).then_some(Used { user_time: used + now, peak })
+        let used = Used { user_time: (used + now as i64).max(0) as u64, peak, memory_peak, killed_for_memory, refused_forks };
+        (kind == Kind::Cgroup).then_some(used)
     }
 
     /// Of one process alone, with what it has computed since it was last looked at.
@@ -115,6 +120,42 @@ impl<H: Host> Machine<H> {
         }
     }
 
+    /// Whether its limit forbids another process.
+    pub(super) fn is_full(&mut self, job: JobId) -> bool {
+        let Some(job) = self.jobs.get_mut(job) else { return false };
+        let is_full = job.limits.processes.is_some_and(|most| u64::from(job.lives) >= most);
+        job.refused_forks += u64::from(is_full);
+        is_full
+    }
+
+    /// The process uses so much more memory. If that is more than its job may, the kernel kills who uses most (and of several, who asks).
+    pub(super) fn allocate(&mut self, slot: Slot, bytes: u64) {
+        let own = self.jobs.memory.entry(slot).or_default();
+        *own = own.saturating_add(bytes);
+        let number = self.table[slot].job;
+        let Some(job) = self.jobs.get_mut(number) else { return };
+        job.memory = job.memory.saturating_add(bytes);
+        let most = job.limits.memory.unwrap_or(u64::MAX);
+        if job.memory <= most {
+            job.memory_peak = job.memory_peak.max(job.memory);
+            return;
+        }
+        (job.memory_peak, job.killed_for_memory) = (most, job.killed_for_memory + 1);
+        let of = |slot: &Slot| self.jobs.memory.get(slot).copied().unwrap_or_default();
+        let doomed = self.members(number).into_iter().max_by_key(|member| (of(member), *member == slot)).unwrap_or(slot);
+        self.note(Actor::Kernel, Seen::KillsForMemory(self.who(doomed)));
+        self.send(doomed, Signal::KILL);
+    }
+
+    /// It has ended, or executes another program.
+    pub(super) fn free(&mut self, slot: Slot) {
+        if let Some(bytes) = self.jobs.memory.remove(&slot)
+            && let Some(job) = self.jobs.get_mut(self.table[slot].job)
+        {
+            job.memory -= bytes;
+        }
+    }
+
     /// A process is born in it.
     pub(super) fn joins(&mut self, job: JobId) {
         if let Some(job) = self.jobs.get_mut(job) {
@@ -123,11 +164,30 @@ impl<H: Host> Machine<H> {
         }
     }
 
+    /// It is a member of this one from now on; what it has started is not.
+    pub(crate) fn moves(&mut self, slot: Slot, job: JobId) {
+        let process = &self.table[slot];
+        if matches!(process.life, Life::Zombie | Life::Gone) {
+            return;
+        }
+        let before = std::mem::replace(&mut self.table[slot].job, job);
+        self.free(slot);
+        // Each counts what is computed in it.
+        let spent = self.cpu_time(slot);
+        self.joins(job);
+        if let Some(new) = self.jobs.get_mut(job) {
+            new.used -= spent as i64;
+        }
+        if before != NO_JOB {
+            self.leaves(before, 0, spent);
+        }
+    }
+
     /// A process has ended, or left its group: whose jobs may be empty by now.
     pub(super) fn leaves(&mut self, job: JobId, group: i32, user_time: u64) {
         if let Some(cgroup) = self.jobs.get_mut(job) {
             cgroup.lives -= 1;
-            cgroup.used += user_time;
+            cgroup.used += user_time as i64;
             if cgroup.lives == 0 && !matches!(cgroup.kind, Kind::Group(_)) {
                 self.host.job_is_empty(job);
             }

@@ -25,6 +25,7 @@ pub(crate) enum Seen {
     CannotSpawn(u32, Errno),
     Executes(Who),
     Signals(Signal, Who),
+    KillsForMemory(Who),
     Handles(Signal),
     Stops(Signal),
     Continues,

@@ -52,7 +52,7 @@ impl<H: Host> Machine<H> {
                 return failed(self, Stage::Open { stream }, Errno::MFILE);
             }
         }
-        if self.table.live() >= self.limits.max_processes {
+        if self.table.live() >= self.limits.max_processes || self.is_full(job) {
             return failed(self, Stage::Clone, Errno::AGAIN);
         }
         let Some(pid) = self.table.next_pid() else { return failed(self, Stage::Clone, Errno::AGAIN) };
@@ -173,7 +173,7 @@ impl<H: Host> Machine<H> {
     pub(crate) fn spawn_by_script(&mut self, slot: Slot, image: &Image) {
         let actor = Actor::Process(self.who(slot));
         let name = self.name_of(slot, image);
-        let full = self.table.live() >= self.table[slot].max_processes;
+        let full = self.table.live() >= self.table[slot].max_processes || self.is_full(self.table[slot].job);
         let struck = self.host.fails(Call::Spawn, name).map(|struck| struck.errno);
         let errno = struck.or(full.then_some(Errno::AGAIN));
         let Some(pid) = self.table.next_pid().filter(|_| errno.is_none()) else {
@@ -231,6 +231,7 @@ impl<H: Host> Machine<H> {
             }
         };
         let parent = self.table[self.table[slot].parent].pid;
+        self.free(slot);
         let process = &mut self.table[slot];
         process.execute(code);
         process.name = name;

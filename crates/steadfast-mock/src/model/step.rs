@@ -20,6 +20,8 @@ pub(crate) enum Step {
     Opened,
     Sleep(Duration),
     Compute(Duration),
+    /// Bytes of memory, besides what it has.
+    Allocate(u64),
     Write(Stream, Arc<[u8]>),
     ReadLine(Option<OnLine>),
     ReadToEnd,
@@ -134,6 +136,7 @@ impl fmt::Debug for Step {
             Step::Opened => f.write_str("executed"),
             Step::Sleep(time) => write!(f, "sleep({time:?})"),
             Step::Compute(time) => write!(f, "compute({time:?})"),
+            Step::Allocate(bytes) => write!(f, "allocate({bytes})"),
             Step::Write(stream, bytes) => write!(f, "write_{}({} bytes)", name(stream), bytes.len()),
             Step::ReadLine(None) => f.write_str("read_stdin_line"),
             Step::ReadLine(Some(_)) => f.write_str("on_stdin_line"),

@@ -123,6 +123,7 @@ impl<H: Host> Machine<H> {
             Step::Opened => self.executed(slot),
             Step::Open(time) | Step::Sleep(time) => process.frame.waiting = Wait::Until(after(*time)),
             Step::Compute(time) => process.frame.waiting = Wait::Compute(time.as_nanos() as u64),
+            Step::Allocate(bytes) => self.allocate(slot, *bytes),
             Step::RunForever => process.frame.waiting = Wait::ForEver,
             Step::ReadLine(_) => process.frame.waiting = Wait::ForLine,
             Step::ReadToEnd => process.frame.waiting = Wait::ForEnd,

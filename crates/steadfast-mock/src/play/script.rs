@@ -71,6 +71,12 @@ impl Script {
         self.step(Step::Compute(time))
     }
 
+    /// Uses so many bytes of memory more, until it ends or executes another program. If its job may not use so much
+    /// ([`JobLimits::memory`](steadfast_core::JobLimits::memory)), the kernel kills the member that uses most.
+    pub fn allocate(self, bytes: u64) -> Script {
+        self.step(Step::Allocate(bytes))
+    }
+
     /// Writes to stdout. It blocks while the pipe is full, and gets `SIGPIPE` if the pipe has no reader (pipe(7)). If stdout is not a pipe, the bytes
     /// are discarded.
     pub fn write_stdout(self, bytes: impl AsRef<[u8]>) -> Script {

@@ -10,7 +10,7 @@ use crate::model::step::Code;
 use std::ffi::OsString;
 use std::fmt;
 use std::sync::Arc;
-use steadfast_core::Containment;
+use steadfast_core::{Containment, JobLimit};
 
 /// What a kernel is built with: the same for each run of a test.
 #[derive(Clone)]
@@ -28,6 +28,8 @@ pub(crate) struct Setup {
     pub(crate) faults: Vec<Fault>,
     /// What no job can be held together by.
     pub(crate) refused: Vec<Containment>,
+    /// In what no job can be limited.
+    pub(crate) without_limits: Vec<JobLimit>,
 }
 
 #[derive(Clone)]
@@ -43,7 +45,7 @@ impl fmt::Debug for Setup {
         write!(
             f,
             "programs {names:?}, expectations {:?}, faults {:?}, pid_max {}, pipe_capacity {}, max_processes {}, max_open_files {}, \
-             core_dumps {}, ignored {:#x}, blocked {:#x}, without {:?}",
+             core_dumps {}, ignored {:#x}, blocked {:#x}, without {:?} {:?}",
             self.expectations,
             self.faults,
             self.limits.pid_max,
@@ -54,6 +56,7 @@ impl fmt::Debug for Setup {
             self.ignored,
             self.blocked,
             self.refused,
+            self.without_limits,
         )
     }
 }
