@@ -15,6 +15,7 @@ mod figures;
 mod forking;
 mod groups;
 mod hostile;
+mod init;
 mod input;
 mod interrupts;
 mod jobs;
@@ -117,6 +118,7 @@ fn main() {
         hostile::tests(),
         input::tests(),
         interrupts::tests(),
+        init::tests(),
         jobs::tests(),
         jobs_elsewhere::tests(),
         jobs_limits::tests(),

@@ -48,8 +48,9 @@ pub(crate) enum Place {
 
 /// A test that takes longer hangs. The longest takes some ten seconds, unless more rounds are asked for.
 fn patience() -> Duration {
-    let asks_for_more =
-        ["STEADFAST_RACES", "STEADFAST_RECYCLES", "STEADFAST_STORM"].iter().any(|name| std::env::var_os(name).is_some());
+    let asks_for_more = ["STEADFAST_JOBS", "STEADFAST_RACES", "STEADFAST_RECYCLES", "STEADFAST_STORM"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some());
     Duration::from_secs(if asks_for_more { 2 * 3600 } else { 240 })
 }
 
@@ -135,6 +136,7 @@ pub(crate) fn perform_if_asked(tests: &[Test]) -> Option<i32> {
         .chain(crate::scenarios::ROLES)
         .chain(crate::hostile::ROLES)
         .chain(crate::jobs_elsewhere::ROLES)
+        .chain(crate::init::ROLES)
         .chain(crate::jobs_limits::ROLES)
         .chain(crate::jobs_owner::ROLES);
     if let Some((_, play)) = roles.into_iter().find(|(role, _)| *role == name) {

@@ -109,12 +109,21 @@ fn furnish() {
                 say(&json!({ "event": "note", "what": format!("mount {what}: {errno}") }));
             }
         }
-        // Not the root, which has no `cgroup.kill`.
-        let own = std::path::Path::new("/sys/fs/cgroup/witness");
-        if let Err(error) = std::fs::create_dir(own).and_then(|()| std::fs::write(own.join("cgroup.procs"), "1")) {
+        if let Err(error) = settle_in_a_cgroup(std::path::Path::new("/sys/fs/cgroup")) {
             say(&json!({ "event": "note", "what": format!("a cgroup: {error}") }));
         }
     }
+}
+
+/// As systemd starts a service with `Delegate=` and `DelegateSubgroup=`: in a cgroup of its own, beneath one that is marked as delegated and has the
+/// controllers. (The root has no `cgroup.kill`.)
+fn settle_in_a_cgroup(root: &std::path::Path) -> std::io::Result<()> {
+    let service = root.join("service");
+    let own = service.join("witness");
+    std::fs::create_dir_all(&own)?;
+    std::fs::write(root.join("cgroup.subtree_control"), "+memory +pids +cpu")?;
+    rustix::fs::setxattr(&service, "trusted.delegate", b"1", rustix::fs::XattrFlags::empty())?;
+    std::fs::write(own.join("cgroup.procs"), "1")
 }
 
 /// Says what is here, and holds each backend to the promises whose names contain these words.

@@ -1,4 +1,6 @@
 //! Jobs: who is a member, what ends with it, and what it answers in each state. Each promise is tested with each containment that the backend has.
+//!
+//! Longer than other files: one list of promises, each with a function that is read by itself.
 
 use crate::contract::kind;
 use crate::promise::{Promise, Skip, promise, promise_if};

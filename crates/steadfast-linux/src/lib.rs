@@ -11,6 +11,7 @@
 //! | `probe` | what this kernel can do, asked in a child that may die of the question |
 //! | `kill`, `disposition` | `kill(2)`; signals that are ignored, or not |
 //! | `job` | what holds a job together: a cgroup, a process group |
+//! | `init` | the program as the child of an init of its own |
 //! | `quiet` | a child that nobody else hears of |
 //! | `pipe` | a write into a pipe that raises no `SIGPIPE` |
 //! | `room` | how many descriptors may still be opened |
@@ -30,6 +31,7 @@ mod clock;
 mod disposition;
 mod file;
 mod fork;
+mod init;
 mod job;
 mod kill;
 mod pidfd;
@@ -49,6 +51,7 @@ mod wait;
 pub use clock::{SystemClock, boot_time, timespec};
 pub use disposition::{ignore_signal, restore_signal};
 pub use fork::{PerProcess, generation};
+pub use init::run_under_init;
 pub use job::job;
 pub use kill::{kill, kill_group};
 pub use pidfd::{pidfd_exit_status, pidfd_is_taken, pidfd_open, pidfd_send_signal, pidfd_signal_group};

@@ -18,7 +18,16 @@ impl ProcStat {
     /// # Errors
     /// `ENOENT` or `ESRCH` if it is not, or is hidden; `EMFILE` and similar; `EIO` if the file has not the fields that it should have.
     pub fn of(pid: Pid) -> Result<ProcStat, Errno> {
-        let text = std::fs::read(format!("/proc/{pid}/stat")).map_err(|error| Errno::of(&error).unwrap_or(Errno::IO))?;
+        ProcStat::read(&format!("/proc/{pid}/stat"))
+    }
+
+    /// Of this one, also in the `/proc` of a PID namespace in which it has another number.
+    pub(crate) fn of_this_process() -> Result<ProcStat, Errno> {
+        ProcStat::read("/proc/self/stat")
+    }
+
+    fn read(path: &str) -> Result<ProcStat, Errno> {
+        let text = std::fs::read(path).map_err(|error| Errno::of(&error).unwrap_or(Errno::IO))?;
         ProcStat::parse(&text).ok_or(Errno::IO)
     }
 
@@ -47,6 +56,11 @@ impl ProcStat {
     /// The PID of its parent.
     pub fn parent(self) -> u32 {
         self.parent
+    }
+
+    /// How many threads it has.
+    pub fn threads(self) -> u64 {
+        self.threads
     }
 
     /// When it was started, in ticks since the boot: 100 a second.

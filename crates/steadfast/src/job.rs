@@ -124,14 +124,13 @@ impl Job {
     }
 
     /// Makes a child that runs a member, and all that it starts from now on; what it has started before stays where it is. For a child that
-    /// others have started: [`Process::adopt`] it first. Who can be started in the job is better started there
+    /// std has started: take it over first ([`Child::try_from`](crate::Child)). Who can be started in the job is better started there
     /// ([`spawn_in`](crate::Command::spawn_in)): that is cheaper by some milliseconds, and nobody is missed.
     ///
     /// ```
-    /// use steadfast::{Command, Error, Job, Process};
+    /// use steadfast::{Child, Error, Job};
     /// let job = Job::new()?;
-    /// let other = std::process::Command::new("sleep").arg("60").spawn().expect("there is a sleep(1)");
-    /// let child = Process::adopt(steadfast::Pid::new(other.id() as i32)?)?;
+    /// let child = Child::try_from(std::process::Command::new("sleep").arg("60").spawn().expect("there is a sleep(1)"))?;
     /// match job.adopt(&child) {
     ///     Ok(()) => job.kill()?,
     ///     Err(Error::Unsupported { what, .. }) => { println!("{what}"); child.kill()? }

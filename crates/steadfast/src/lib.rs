@@ -71,6 +71,7 @@
 mod child;
 mod command;
 mod handle;
+mod init;
 mod input;
 mod job;
 mod lines;
@@ -115,6 +116,7 @@ pub mod tokio;
 pub use child::Child;
 pub use command::{Command, CommandArgs, CommandEnvs, Handle, spawn_many};
 pub use handle::Process;
+pub use init::run_under_init;
 pub use input::Input;
 pub use job::{Job, JobBuilder};
 pub use lines::Lines;

@@ -4,9 +4,9 @@
 //! for that, each cgroup above it has to hand the controller on (`cgroup.subtree_control`), which one with processes in it cannot. If it is in one of
 //! version 1, a cgroup is made there beside the job's own, which its processes join before anything else. What they start is born there.
 
+use super::dirs::{DIRECTORY, make_cgroup, remove, remove_abandoned};
 use super::mounts::{Hierarchy, own_cgroup};
 use super::obstacle::Obstacle;
-use super::place::{DIRECTORY, make_cgroup, remove, remove_abandoned};
 use crate::file::{errno, open_at, read_at, write_at};
 use crate::fork::generation;
 use rustix::fs::{self, Mode, OFlags};
@@ -40,44 +40,52 @@ const PERIOD: u64 = 100_000;
 
 impl Account {
     pub(super) fn none() -> Account {
-        Account::with(JobLimits::NONE)
+        Account { limits: JobLimits::NONE, unified: Vec::new(), elder: Vec::new(), generation: generation() }
     }
 
-    fn with(limits: JobLimits) -> Account {
-        Account { limits, unified: Vec::new(), elder: Vec::new(), generation: generation() }
+    /// For a job whose cgroup is made in this one, of version 2.
+    pub(super) fn in_place(limits: JobLimits, place: BorrowedFd<'_>) -> Account {
+        let listed = read_at(place, "cgroup.controllers").unwrap_or_default();
+        let is_there = |limit: &JobLimit| listed.split_whitespace().any(|word| word == limit.controller());
+        Account { limits, unified: limits.kinds().filter(is_there).collect(), elder: Vec::new(), generation: generation() }
     }
 
-    /// For a job whose cgroup is made in this one. Those of version 1 are made and limited.
-    pub(super) fn new(limits: JobLimits, place: BorrowedFd<'_>, prefix: &str) -> Result<Account> {
-        let mut account = Account::with(limits);
-        for limit in limits.kinds() {
-            if has_controller(place, limit) {
-                account.unified.push(limit);
-            } else {
-                let elder = Elder::new(limit, prefix).map_err(|obstacle| obstacle.to_limit(limit))?;
-                // Before it is limited: from here on it is removed if that fails.
-                account.elder.push(elder);
-                account.write(limit)?;
-            }
+    /// Whether version 2 has all of them.
+    pub(super) fn is_unified(&self) -> bool {
+        self.unified.len() == self.limits.kinds().count()
+    }
+
+    /// Makes and limits cgroups of version 1 for what version 2 has not.
+    pub(super) fn add_elder(&mut self, prefix: &str) -> Result<()> {
+        for limit in self.limits.kinds().filter(|limit| !self.unified.contains(limit)).collect::<Vec<_>>() {
+            let elder = Elder::new(limit, prefix).map_err(|obstacle| obstacle.to_limit(limit))?;
+            // Before it is limited: from here on it is removed if that fails.
+            self.elder.push(elder);
+            self.write(limit)?;
         }
-        Ok(account)
+        Ok(())
     }
 
     /// Has a cgroup hand on what version 2 is to limit in those beneath it.
     ///
     /// # Errors
-    /// What was refused, and for which limit.
+    /// What was refused, and for which limit: `EBUSY` if processes live in it.
     pub(super) fn hand_on(&self, dir: BorrowedFd<'_>, path: &Path) -> Result<(), (JobLimit, Obstacle)> {
         let file = "cgroup.subtree_control";
-        let failed = |call, limit| move |errno| (limit, Obstacle::new(call, path.join(file), errno));
         for limit in &self.unified {
-            let handed = read_at(dir, file).map_err(failed("read", *limit))?;
-            if !handed.split_whitespace().any(|word| word == limit.controller()) {
-                write_at(dir, file, format!("+{}", limit.controller()).as_bytes()).map_err(failed("write", *limit))?;
+            let failed = |call| move |errno| (*limit, Obstacle::new(call, path.join(file), errno));
+            let handed = read_at(dir, file).map_err(failed("read"))?;
+            if handed.split_whitespace().any(|word| word == limit.controller()) {
+                continue;
             }
+            // The kernel refuses memory then. With others it turns the cgroup into a threaded one, in which there can be no jobs.
+            if has_processes(dir).map_err(failed("hand on controllers by"))? {
+                return Err(failed("hand on controllers by")(Errno::BUSY));
+            }
+            write_at(dir, file, format!("+{}", limit.controller()).as_bytes()).map_err(failed("write"))?;
         }
         // Whoever has limits wants to know what was used; and if that cannot be had, `JobUsage` says so.
-        if !self.unified.is_empty() {
+        if !self.unified.is_empty() && has_processes(dir) == Ok(false) {
             for counted in [&b"+memory"[..], b"+pids", b"+io"] {
                 _ = write_at(dir, file, counted);
             }
@@ -187,8 +195,8 @@ impl Elder {
     }
 }
 
-/// Whether the one of this limit is there for those in a cgroup of version 2.
-fn has_controller(dir: BorrowedFd<'_>, limit: JobLimit) -> bool {
-    let listed = read_at(dir, "cgroup.controllers").unwrap_or_default();
-    listed.split_whitespace().any(|word| word == limit.controller())
+/// Whether any live in it by themselves, and not in one beneath it. In the root they may, and hinder nothing.
+fn has_processes(dir: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let is_root = open_at(dir, "cgroup.type", OFlags::RDONLY).is_err_and(|errno| errno == Errno::NOENT);
+    Ok(!is_root && !read_at(dir, "cgroup.procs")?.is_empty())
 }

@@ -3,8 +3,9 @@
 //! A cgroup that was killed is never used again: before Linux 7.3 whoever is born into it later is killed too (measured on 6.1 and 6.18; mended
 //! upstream in 2026-08).
 
+use super::dirs::{DIRECTORY, directories};
 use super::events::{Line, says, value};
-use super::place::{DIRECTORY, Leaf, directories};
+use super::place::Leaf;
 use super::watch;
 use crate::clock::{SystemClock, timespec};
 use crate::file::{errno, open_at, read_at, write_at};

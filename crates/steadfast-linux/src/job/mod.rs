@@ -3,7 +3,8 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `mod.rs` | [`job`] |
-//! | `place.rs` | in which cgroup ours are made, and what their names say; those whose owner is gone |
+//! | `place.rs` | in which cgroup ours are made |
+//! | `dirs.rs` | what their names say; those whose owner is gone |
 //! | `mounts.rs` | where the cgroups of this process are mounted |
 //! | `account.rs` | what a job may use at most |
 //! | `obstacle.rs` | why a cgroup cannot be made or used here |
@@ -17,6 +18,7 @@
 
 mod account;
 mod cgroup;
+mod dirs;
 mod events;
 mod group;
 mod image;

@@ -1,32 +1,25 @@
-//! [`Place`]: the cgroup in which those of our jobs are made, and [`Leaf`], one of them. Longer than other files: with them come their names, and how
-//! they are found and removed again.
+//! [`Place`]: the cgroup in which those of our jobs are made, and [`Leaf`], one of them.
 //!
 //! | cgroup | whose |
 //! | --- | --- |
 //! | `<place>` | that of this process, or one that was named |
 //! | `<place>/steadfast-…` | a [`Roof`]: all jobs of one owner that die with it; or one job that lives on |
 //! | `<place>/steadfast-…/7` | a job that dies with its owner |
-//!
-//! The name of a leaf says whose it is: `steadfast-`, the PID namespace and the time namespace (by their inodes), the PID of the owner, its
-//! start time, and a number. So the next program to look there can tell that an owner is gone, and remove what it has left. A name of another
-//! namespace says nothing here: its PIDs and times are others, and it is left alone.
 
 use super::account::Account;
+use super::dirs::{DIRECTORY, is_time_to_look, make_cgroup, prefix, remove, remove_abandoned};
 use super::keeper::{Duty, Keeper};
 use super::mounts::{Hierarchy, own_cgroup};
 use super::obstacle::Obstacle;
 use crate::file::{errno, open_at, read_at};
 use crate::fork::{PerProcess, generation};
-use crate::kill::is_free;
 use crate::spawn::WantPidfd;
-use crate::stat::{ProcStat, is_gone};
-use rustix::fs::{self, Access, AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{self, Access, AtFlags, Mode, OFlags};
 use std::collections::HashMap;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use steadfast_core::{Containment, Errno, Error, JobLimits, Pid};
+use steadfast_core::{Containment, Errno, Error, JobLimits};
 
 type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -81,14 +74,8 @@ struct Places {
 }
 
 static PLACES: PerProcess<Mutex<Places>> = PerProcess::new(Mutex::default);
-static LAST: AtomicU64 = AtomicU64::new(0);
 
 const EVENTS: &str = "cgroup.events";
-
-/// How often leaves of others are looked for: when a place is found, and at each so many leaves.
-const LOOK_EVERY: u64 = 256;
-
-pub(super) const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -185,23 +172,30 @@ impl Place {
         Ok(place)
     }
 
-    /// Where cgroups can have these limits: here; or above, if we ourselves are here and that was given to us too.
+    /// Where cgroups can have these limits: here; or above, if we ourselves are here and that was given to us too. What version 2 has in neither is
+    /// looked for in version 1.
     fn accounting(self: Arc<Self>, is_own: bool, limits: JobLimits) -> Result<(Arc<Self>, Account)> {
         if limits.is_none() {
             return Ok((self, Account::none()));
         }
-        let account = Account::new(limits, self.dir.as_fd(), &self.prefix)?;
-        let (limit, obstacle) = match account.hand_on(self.dir.as_fd(), &self.path) {
-            Ok(()) => return Ok((self, account)),
-            Err(refused) => refused,
-        };
-        if is_own && obstacle.errno == Errno::BUSY {
-            let above = self.path.parent().and_then(|above| Place::of(Some(above)).ok()).filter(|above| above.is_delegated());
-            if let Some(above) = above.filter(|above| account.hand_on(above.dir.as_fd(), &above.path).is_ok()) {
-                return Ok((above, account));
+        let above = || Place::of(Some(self.path.parent()?)).ok().filter(|above| above.is_delegated());
+        let mut refused = None;
+        for place in std::iter::once(Arc::clone(&self)).chain(is_own.then(above).flatten()) {
+            let account = Account::in_place(limits, place.dir.as_fd());
+            if account.is_unified() {
+                match account.hand_on(place.dir.as_fd(), &place.path) {
+                    Ok(()) => return Ok((place, account)),
+                    Err(error) => refused = refused.or(Some(error)),
+                }
             }
         }
-        Err(obstacle.to_limit(limit))
+        if let Some((limit, obstacle)) = refused {
+            return Err(obstacle.to_limit(limit));
+        }
+        let mut account = Account::in_place(limits, self.dir.as_fd());
+        account.hand_on(self.dir.as_fd(), &self.path).map_err(|(limit, obstacle)| obstacle.to_limit(limit))?;
+        account.add_elder(&self.prefix)?;
+        Ok((self, account))
     }
 
     /// Whether somebody has said that what is beneath it is ours to arrange: it is our user's, or systemd has marked it.
@@ -246,7 +240,7 @@ impl Place {
     }
 
     fn make(&self, parent: &OwnedFd, path: &Path, prefix: &str) -> Result<(String, OwnedFd), Obstacle> {
-        if LAST.load(Ordering::Relaxed) % LOOK_EVERY == LOOK_EVERY - 1 {
+        if is_time_to_look() {
             remove_abandoned(&self.dir, &self.prefix);
         }
         make_cgroup(parent, path, prefix, &self.prefix)
@@ -329,121 +323,3 @@ impl Drop for Roof {
 
 /// (linux/magic.h)
 const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
-
-/// Makes a cgroup, with a number of its own behind this, and opens it.
-pub(super) fn make_cgroup(parent: &OwnedFd, path: &Path, prefix: &str, own_prefix: &str) -> Result<(String, OwnedFd), Obstacle> {
-    loop {
-        let name = format!("{prefix}{}", LAST.fetch_add(1, Ordering::Relaxed));
-        match fs::mkdirat(parent, &name, Mode::RWXU | Mode::RGRP | Mode::XGRP | Mode::ROTH | Mode::XOTH) {
-            // Left by a program that executed us in its place: it had our PID and start time.
-            Err(rustix::io::Errno::EXIST) => continue,
-            Err(error) => return Err(Obstacle::new("mkdir", path.join(&name), errno(error))),
-            Ok(()) => {}
-        }
-        return open_at(parent, &name, DIRECTORY).map_or_else(
-            |errno| {
-                _ = remove(parent.as_fd(), &name, own_prefix);
-                Err(Obstacle::new("open", path.join(&name), errno))
-            },
-            |dir| Ok((name.clone(), dir)),
-        );
-    }
-}
-
-/// Removes the cgroups of owners that are gone, as far as nothing lives in them.
-pub(super) fn remove_abandoned(dir: &OwnedFd, own_prefix: &str) {
-    let Ok(entries) = fs::Dir::read_from(dir) else { return };
-    for entry in entries.flatten() {
-        let Ok(name) = entry.file_name().to_str() else { continue };
-        if owner_is_gone(name, own_prefix) {
-            // Refused while something lives there, or if it is another user's.
-            _ = remove(dir.as_fd(), name, own_prefix);
-        }
-    }
-}
-
-/// Removes a cgroup, and those in it first; but no leaf of an owner who is there: he removes it himself, and may be waiting for it to be empty.
-pub(super) fn remove(dir: BorrowedFd<'_>, name: &str, own_prefix: &str) -> Result<(), Errno> {
-    let rmdir = || fs::unlinkat(dir, name, AtFlags::REMOVEDIR).map_err(errno);
-    let refused = match rmdir() {
-        Ok(()) | Err(Errno::NOENT) => return Ok(()),
-        Err(refused @ Errno::BUSY) => refused,
-        refused => return refused,
-    };
-    let Ok(inner) = open_at(dir, name, DIRECTORY) else { return Err(refused) };
-    for below in directories(inner.as_fd()) {
-        if below.starts_with(MARK) && !owner_is_gone(&below, own_prefix) {
-            return Err(refused);
-        }
-        remove(inner.as_fd(), &below, own_prefix)?;
-    }
-    rmdir()
-}
-
-/// The cgroups in a cgroup.
-pub(super) fn directories(dir: BorrowedFd<'_>) -> Vec<String> {
-    let entries = fs::Dir::read_from(dir).into_iter().flatten().flatten();
-    let below = entries.filter(|entry| entry.file_type() == FileType::Directory);
-    let names = below.filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned));
-    names.filter(|name| name != "." && name != "..").collect()
-}
-
-/// What the names of our leaves begin with.
-fn prefix() -> Result<String, Obstacle> {
-    let inode = |file: &str| match fs::stat(file) {
-        Ok(found) => Ok(found.st_ino),
-        // Before Linux 5.6 there are no time namespaces.
-        Err(rustix::io::Errno::NOENT) if file.ends_with("time") => Ok(0),
-        Err(error) => Err(Obstacle::new("stat", file, errno(error))),
-    };
-    let (pids, times) = (inode("/proc/self/ns/pid")?, inode("/proc/self/ns/time")?);
-    let own = std::process::id();
-    let failed = |errno| Obstacle::new("read", format!("/proc/{own}/stat"), errno);
-    let stat = Pid::new(own as i32).map_err(|_| failed(Errno::RANGE)).and_then(|own| ProcStat::of(own).map_err(failed))?;
-    let born = stat.start_time();
-    Ok(format!("{MARK}{pids}-{times}-{own}-{born}-"))
-}
-
-const MARK: &str = "steadfast-";
-
-/// Whether the name says of an owner in our namespaces that is not there any more.
-fn owner_is_gone(name: &str, own_prefix: &str) -> bool {
-    let fields = |name: &str| -> Option<[u64; 4]> {
-        let mut numbers = name.strip_prefix(MARK)?.split('-').map(str::parse);
-        let mut next = || numbers.next()?.ok();
-        Some([next()?, next()?, next()?, next()?])
-    };
-    let (Some([pids, times, pid, born]), Some([own_pids, own_times, ..])) = (fields(name), fields(own_prefix)) else {
-        return false;
-    };
-    let Ok(pid) = i32::try_from(pid) else { return false };
-    if (pids, times) != (own_pids, own_times) {
-        return false;
-    }
-    match Pid::new(pid).map_or(Err(Errno::SRCH), ProcStat::of) {
-        Ok(stat) => stat.start_time() != born,
-        // It may only be hidden (hidepid, proc(5)).
-        Err(errno) => is_gone(errno) && is_free(pid),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_tells_whose_it_is() {
-        let own = prefix().unwrap();
-        let [pids, times, pid, born] =
-            <[u64; 4]>::try_from(own.strip_prefix(MARK).unwrap().split('-').filter_map(|n| n.parse().ok()).collect::<Vec<u64>>())
-                .unwrap();
-        assert!(!owner_is_gone(&format!("{own}0"), &own), "it lives");
-        assert!(owner_is_gone(&format!("{MARK}{pids}-{times}-{pid}-{}-0", born + 1), &own), "the number is another's");
-        assert!(owner_is_gone(&format!("{MARK}{pids}-{times}-4194999-1-0"), &own), "nobody has the number");
-        assert!(!owner_is_gone(&format!("{MARK}{}-{times}-4194999-1-0", pids + 1), &own), "of another PID namespace");
-        assert!(!owner_is_gone(&format!("{MARK}{pids}-{}-4194999-1-0", times + 1), &own), "of another time namespace");
-        for other in ["", "steadfast-", "steadfast-1-2", "steadfast-x-1-1-1-1", "user.slice"] {
-            assert!(!owner_is_gone(other, &own), "{other}");
-        }
-    }
-}

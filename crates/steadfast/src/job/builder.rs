@@ -3,7 +3,7 @@
 use super::Job;
 use crate::System;
 use std::path::PathBuf;
-use steadfast_core::{Containment, Error, JobLimit, JobLimits, JobPlan, Result};
+use steadfast_core::{Containment, Error, JobLimits, JobPlan, Result};
 
 /// A job to be made, see [`Job::builder`].
 #[derive(Clone, Debug, Default)]
@@ -126,8 +126,8 @@ impl JobBuilder {
             }
             let plan = JobPlan::new(*containment).parent(self.parent.clone()).dies_with_us(self.dies_with_us.unwrap_or(true));
             match self.limited(system, plan) {
-                Ok((job, limits, missing_limits)) => match job.lives_on().filter(|_| self.dies_with_us == Some(true)) {
-                    None => return Ok(Job { job, why_not_more, limits, missing_limits }),
+                Ok(job) => match job.lives_on().filter(|_| self.dies_with_us == Some(true)) {
+                    None => return Ok(Job { why_not_more, ..job }),
                     // A weaker one may see to it all the same.
                     Some(error) => why_not_more.push((*containment, error)),
                 },
@@ -140,15 +140,16 @@ impl JobBuilder {
     }
 
     /// With its limits; or, if that is wished, with those that can be had.
-    fn limited(&self, system: &System, plan: JobPlan) -> Result<(steadfast_core::Job, JobLimits, Vec<(JobLimit, Error)>)> {
-        let (mut limits, mut missing) = (self.limits, Vec::new());
+    fn limited(&self, system: &System, plan: JobPlan) -> Result<Job> {
+        let (mut limits, mut missing_limits) = (self.limits, Vec::new());
         loop {
             match steadfast_core::Job::new(system.backend(), &plan.clone().limits(limits)) {
+                Ok(job) => return Ok(Job { job, why_not_more: Vec::new(), limits, missing_limits }),
                 Err(error @ Error::NoLimit { limit, .. }) if self.limits_if_possible && limits.get(limit).is_some() => {
                     limits = limits.without(limit);
-                    missing.push((limit, error));
+                    missing_limits.push((limit, error));
                 }
-                made => return made.map(|job| (job, limits, missing)),
+                Err(error) => return Err(error),
             }
         }
     }
