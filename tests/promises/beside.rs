@@ -11,6 +11,7 @@ use crate::stage::Outcome as Performed;
 use nix::unistd::Uid;
 use rustix::process::{self, WaitId, WaitIdOptions, WaitOptions};
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -20,7 +21,8 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use steadfast::backend::{
-    Attributes, BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, JobPlan, Plan, ProcessBackend, Until, Watcher,
+    Attributes, BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, FoundByFd, JobPlan, Plan, ProcessBackend, Until,
+    Watcher,
 };
 use steadfast::{Command, ErrorKind, Pid, Result, Signal, Stdio, System};
 use steadfast_conformance::{Outcome, Subject, promises};
@@ -158,6 +160,10 @@ impl ProcessBackend for AsUser {
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
         self.backend.find(pid)
     }
+    fn find_by_fd(&self, fd: OwnedFd) -> Result<FoundByFd> {
+        self.backend.find_by_fd(fd)
+    }
+
     fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {
         self.backend.job(plan)
     }

@@ -11,6 +11,7 @@ pub(crate) fn tests() -> Vec<Test> {
     vec![
         Test::that_may_skip("examples: waitset waits for a thousand children", waitset),
         Test::that_may_skip("examples: supervise restarts, passes output on, and stops when asked", supervise),
+        Test::that_may_skip("examples: hand_over: one program hands a process on to another", hand_over),
         Test::that_may_skip("examples: steps shows lines as they come, and answers Ctrl-C", steps),
     ]
 }
@@ -73,6 +74,27 @@ fn supervise() -> Outcome {
             assert!(lines.any(|line| line.unwrap().contains("] stopped: ")));
             assert_eq!(child.wait_timeout(Duration::from_secs(60)).unwrap().unwrap().code(), Some(expected));
         }
+        assert_eq!(children(), Vec::<String>::new());
+    })
+}
+
+fn hand_over() -> Outcome {
+    if steadfast::Process::peer_of(std::os::unix::net::UnixStream::pair().unwrap().0).is_err() {
+        return Outcome::Skipped("no sender of a message can be had here".into());
+    }
+    with_example("hand_over", |program| {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("socket");
+        let mut watch = Command::new(program);
+        let mut watch = watch.arg("watch").arg(&socket).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = std::io::BufRead::lines(std::io::BufReader::new(watch.stdout.take().unwrap()));
+        assert_eq!(lines.next().unwrap().unwrap(), "listening");
+        let mut give = Command::new(program);
+        let give = give.arg("give").arg(&socket).args(["sh", "-c", "exit 7"]).spawn().unwrap();
+        assert!(lines.next().unwrap().unwrap().ends_with(&format!("from process {}", give.pid())));
+        let end = if crate::contract::tells_lost_status() { "exit status: 7" } else { "ended, status unknown" };
+        assert_eq!(lines.next().unwrap().unwrap(), end);
+        assert!(give.wait().unwrap().success() && watch.wait().unwrap().success());
         assert_eq!(children(), Vec::<String>::new());
     })
 }

@@ -54,11 +54,11 @@ pub(crate) fn tests() -> Vec<Test> {
 /// What a program started again does.
 pub(crate) const ROLES: &[(&str, fn())] = &[("(has ambient capabilities)", has_ambient)];
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     Uid::effective().is_root()
 }
 
-fn needs_root() -> Outcome {
+pub(crate) fn needs_root() -> Outcome {
     Outcome::Skipped("takes root".into())
 }
 

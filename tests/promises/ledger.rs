@@ -15,14 +15,14 @@
 //! The random sequences do not break off: `steadfast-conformance` has their model follow the answers
 //! ([`Subject::beside_a_reaper`](steadfast_conformance::Subject::beside_a_reaper)).
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 use steadfast::backend::{
-    Attributes, BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, JobPlan, OnExit, Plan, ProcessBackend, Spawned,
-    Until, and_then,
+    Attributes, BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, FoundByFd, JobPlan, OnExit, Plan, ProcessBackend,
+    Spawned, Until, and_then,
 };
 use steadfast::{Containment, Errno, Exit, JobUsage, Pid, Result, Signal};
 use steadfast_conformance::{Act, Outcome};
@@ -222,6 +222,14 @@ impl BackendJob for Whole {
     }
 }
 
+impl Ledger {
+    /// Of one that was found: the last that had the number.
+    fn entry(&self, pid: Pid, process: Arc<dyn BackendProcess>) -> Arc<dyn BackendProcess> {
+        let life = lock(&self.book).lives.iter().rposition(|life| life.pid == pid);
+        Arc::new(Entry { process, life, book: Arc::clone(&self.book) })
+    }
+}
+
 impl ProcessBackend for Ledger {
     fn info(&self) -> BackendInfo {
         self.backend.info()
@@ -250,9 +258,13 @@ impl ProcessBackend for Ledger {
         }))
     }
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
-        let process = self.backend.find(pid)?;
-        let life = lock(&self.book).lives.iter().rposition(|life| life.pid == pid);
-        Ok(Arc::new(Entry { process, life, book: Arc::clone(&self.book) }))
+        Ok(self.entry(pid, self.backend.find(pid)?))
+    }
+    fn find_by_fd(&self, fd: OwnedFd) -> Result<FoundByFd> {
+        Ok(match self.backend.find_by_fd(fd)? {
+            FoundByFd::There { pid, process } => FoundByFd::There { pid, process: self.entry(pid, process) },
+            gone @ FoundByFd::Gone { .. } => gone,
+        })
     }
     fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {
         Ok(Arc::new(Whole { job: self.backend.job(plan)?, book: Arc::clone(&self.book) }))
@@ -300,6 +312,18 @@ impl BackendProcess for Entry {
     fn signal_group(&self, signal: Signal) -> Result<bool> {
         self.send(signal, || self.process.signal_group(signal))
     }
+    fn signal_value(&self, signal: Signal, value: i32) -> Result<()> {
+        self.send(signal, || self.process.signal_value(signal, value))
+    }
+
+    fn may_signal(&self) -> Result<bool> {
+        self.process.may_signal()
+    }
+
+    fn by_number(&self, act: &mut dyn FnMut(Pid) -> Result<()>) -> Result<()> {
+        self.process.by_number(act)
+    }
+
     fn wait_exited(&self, deadline: Option<Instant>) -> Result<Option<Exit>> {
         let answer = self.process.wait_exited(deadline);
         self.note(&mut lock(&self.book), &answer, false);

@@ -14,6 +14,9 @@ mod faces;
 mod figures;
 mod forking;
 mod groups;
+mod handles_from;
+mod handles_received;
+mod handles_through;
 mod hostile;
 mod init;
 mod input;
@@ -115,6 +118,9 @@ fn main() {
         forking::tests(),
         figures::tests(),
         groups::tests(),
+        handles_from::tests(),
+        handles_received::tests(),
+        handles_through::tests(),
         hostile::tests(),
         input::tests(),
         interrupts::tests(),

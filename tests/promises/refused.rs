@@ -16,7 +16,8 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 use steadfast::backend::{
-    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, JobPlan, OnExit, Plan, ProcessBackend, Spawned, Until, and_then,
+    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, FoundByFd, JobPlan, OnExit, Plan, ProcessBackend, Spawned,
+    Until, and_then,
 };
 use steadfast::tokio::AsyncProcess;
 use steadfast::{Child, Command, Errno, Error, ErrorKind, Exit, Pid, Process, Result, Signal, Stdio, System, WaitSet, wait_any};
@@ -132,6 +133,13 @@ impl ProcessBackend for Refusing {
         Ok(Held::new(self.backend.find(pid)?, &self.will))
     }
 
+    fn find_by_fd(&self, fd: OwnedFd) -> Result<FoundByFd> {
+        Ok(match self.backend.find_by_fd(fd)? {
+            FoundByFd::There { pid, process } => FoundByFd::There { pid, process: Held::new(process, &self.will) },
+            gone @ FoundByFd::Gone { .. } => gone,
+        })
+    }
+
     fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {
         self.backend.job(plan)
     }
@@ -144,6 +152,18 @@ impl BackendProcess for Held {
 
     fn signal_group(&self, signal: Signal) -> Result<bool> {
         self.process.signal_group(signal)
+    }
+
+    fn signal_value(&self, signal: Signal, value: i32) -> Result<()> {
+        self.process.signal_value(signal, value)
+    }
+
+    fn may_signal(&self) -> Result<bool> {
+        self.process.may_signal()
+    }
+
+    fn by_number(&self, act: &mut dyn FnMut(Pid) -> Result<()>) -> Result<()> {
+        self.process.by_number(act)
     }
 
     fn wait_exited(&self, deadline: Option<Instant>) -> Result<Option<Exit>> {

@@ -134,6 +134,7 @@ pub(crate) fn perform_if_asked(tests: &[Test]) -> Option<i32> {
     let roles = crate::surroundings::ROLES
         .iter()
         .chain(crate::scenarios::ROLES)
+        .chain(crate::handles_from::ROLES)
         .chain(crate::hostile::ROLES)
         .chain(crate::jobs_elsewhere::ROLES)
         .chain(crate::init::ROLES)

@@ -38,7 +38,7 @@ pub(crate) const ROLES: &[(&str, fn())] = &[
 ];
 
 /// This program, in one of its roles.
-fn role(system: &System, name: &str) -> Command {
+pub(crate) fn role(system: &System, name: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.env("STEADFAST_TEST", name).env("STEADFAST_BACKEND", system.backend_name());
     command

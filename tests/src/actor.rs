@@ -4,8 +4,10 @@
 mod player;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal as Named, sigprocmask};
+use nix::sys::signalfd::SignalFd;
 use std::ffi::OsString;
 use std::io::{Read, Write};
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio, exit};
 use steadfast_conformance::{Act, Kin};
@@ -20,6 +22,9 @@ fn main() {
         [verb, rest @ ..] if verb == "pass-on" => pass_on(rest),
         [verb] if verb == "bomb" => bomb(),
         [verb] if verb == "last-words" => last_words(),
+        [verb, path] if verb == "connect" => connect(path),
+        [verb, path, words @ ..] if verb == "send" => send(path, words),
+        [verb, count] if verb == "values" => values(count),
         _ => {}
     }
     match Act::from_args(&args) {
@@ -195,6 +200,42 @@ fn last_words() -> ! {
         Err(errno) => fail(&format!("sigwait: {errno}")),
     }
     exit(3);
+}
+
+/// Connects to a Unix socket, and keeps that until its input ends.
+fn connect(path: &OsString) -> ! {
+    let connected = UnixStream::connect(path);
+    let _kept = connected.unwrap_or_else(|error| fail(&format!("connect: {error}")));
+    ready();
+    until_eof();
+    exit(7);
+}
+
+/// Sends each word to a Unix socket, one at a time, and lives on until its input ends.
+fn send(path: &OsString, words: &[OsString]) -> ! {
+    let sent = UnixDatagram::unbound()
+        .and_then(|socket| words.iter().try_for_each(|word| socket.send_to(word.as_encoded_bytes(), path).map(drop)));
+    sent.unwrap_or_else(|error| fail(&format!("send: {error}")));
+    ready();
+    until_eof();
+    exit(7);
+}
+
+/// When its input ends, takes so many signals of whatever kind, and says of each its number, its value, how it was sent, and by whom.
+fn values(count: &OsString) -> ! {
+    let all = SigSet::all();
+    let signals =
+        all.thread_block().and_then(|()| SignalFd::new(&all)).unwrap_or_else(|errno| fail(&format!("signalfd: {errno}")));
+    ready();
+    until_eof();
+    let count = count.to_str().and_then(|count| count.parse().ok()).unwrap_or_else(|| fail("a number"));
+    for _ in 0..count {
+        match signals.read_signal() {
+            Ok(Some(info)) => say(&format!("{} {} {} {}", info.ssi_signo, info.ssi_int, info.ssi_code, info.ssi_pid)),
+            answer => fail(&format!("signalfd: {answer:?}")),
+        }
+    }
+    exit(0);
 }
 
 /// Says the PID of a child, and waits for it when stdin ends, not before. A shell may do so at any time.

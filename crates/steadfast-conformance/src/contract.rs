@@ -76,14 +76,14 @@ fn lends_none(subject: &Subject) -> Skip {
 }
 
 /// A handle that is done, of a process that exited with 7.
-fn done(subject: &Subject) -> Process {
+pub(crate) fn done(subject: &Subject) -> Process {
     let actor = subject.act(Act::Exit(7));
     assert_eq!(actor.wait().unwrap().code(), Some(7));
     actor.process.clone()
 }
 
 /// A handle that was released, of a process that has ended.
-fn released(subject: &Subject) -> Process {
+pub(crate) fn released(subject: &Subject) -> Process {
     let actor = subject.act(Act::Forever);
     let other = subject.find(&actor);
     actor.release().unwrap();

@@ -26,6 +26,7 @@
 //! | `contract.rs` | the contract's table, row by row |
 //! | `races.rs` | threads, recycled PIDs, and what drops and releases leave behind |
 //! | `jobs.rs` | jobs: who is a member, what ends with it |
+//! | `through.rs` | what a handle is made from, and what is done through it |
 //! | `watching.rs` | being told of an exit |
 //! | `sequences.rs` | random sequences of operations, against a model and against another backend |
 //! | `play/` | random scripts of process trees, on a real kernel and in a simulation at once |
@@ -43,6 +44,7 @@ mod report;
 mod sequences;
 mod starts;
 mod subject;
+mod through;
 mod watching;
 
 pub use act::{Act, Kin};

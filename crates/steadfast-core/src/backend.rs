@@ -9,11 +9,15 @@
 //! | [`ProcessBackend::clock`] | timeouts would not hold in virtual time |
 //! | [`ProcessBackend::generation`] | the child of a fork(2) would reap and signal its parent's children |
 //! | [`ProcessBackend::start`], [`ProcessBackend::find`] | there would be no processes |
+//! | [`ProcessBackend::find_by_fd`] | a pidfd that somebody has sent would be a number again: who reads its PID finds whoever has that by then |
 //! | [`BackendStart::pid`] | of a start that hangs nobody could say which process it is |
 //! | [`BackendStart::wait`] | a program that cannot be opened at once would hold up its spawner, beyond any limit |
 //! | [`BackendStart::on_ready`] | a task would block its executor while a program is being executed |
 //! | [`BackendProcess::signal`] | "a signal is delivered, or it is `ProcessDone`" |
 //! | [`BackendProcess::signal_group`] | a group could only be signalled by its number, which may be another's |
+//! | [`BackendProcess::signal_value`] | a program that tells its signals apart by their values (sigqueue(3)) could only be reached by its number |
+//! | [`BackendProcess::may_signal`] | whether it may be signalled could be learnt only by a signal |
+//! | [`BackendProcess::by_number`] | calls that know no pidfd, as prlimit(2), would be made with a number that may be another's by then |
 //! | [`BackendProcess::wait_exited`] | "N threads get the same status": it sees the exit, and leaves the number taken |
 //! | [`BackendProcess::reap`] | "no signal goes out after the reap": it is the last call, and never blocks |
 //! | [`BackendProcess::on_exit`] | each process in a set or awaited in a task, and each that is not a child, would need a thread |
@@ -44,6 +48,7 @@ use crate::sync::Scheduler;
 use crate::{Attributes, Containment, Error, Exit, JobPlan, JobUsage, Pid, Plan, Result, Signal};
 use std::any::Any;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -82,6 +87,14 @@ pub trait ProcessBackend: Send + Sync {
     /// [`Error::ThreadId`](crate::Error::ThreadId) when the number is a thread's,
     /// [`Error::System`](crate::Error::System) for the rest. A temporary failure must not lead to a weaker handle.
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>>;
+
+    /// Takes hold of the process that this descriptor stands for, whoever has opened it. The descriptor becomes the handle's, or is closed.
+    ///
+    /// # Errors
+    /// [`Error::NotAProcess`](crate::Error::NotAProcess) with what it is instead;
+    /// [`Error::Unsupported`](crate::Error::Unsupported) for a backend without pidfds, which must not fall back to the PID;
+    /// [`Error::System`](crate::Error::System) for the rest.
+    fn find_by_fd(&self, fd: OwnedFd) -> Result<FoundByFd>;
 
     /// Makes a job with no process in it, held together by what the plan says and by nothing weaker.
     ///
@@ -205,6 +218,26 @@ pub trait BackendProcess: Send + Sync {
     /// `ESRCH` once the process has been reaped, because the number of the group may then be reused; `EPERM` when the caller may signal none of
     /// them.
     fn signal_group(&self, signal: Signal) -> Result<bool>;
+
+    /// Sends a signal with a value, as sigqueue(3); never blocks. To a zombie: `Ok`.
+    ///
+    /// # Errors
+    /// As [`signal`](Self::signal); `EAGAIN` when as many signals are queued as may be.
+    fn signal_value(&self, signal: Signal, value: i32) -> Result<()>;
+
+    /// Whether the caller may signal it. It sends nothing and never blocks. Of a zombie as of one that runs.
+    ///
+    /// # Errors
+    /// `ESRCH` once the process has been reaped.
+    fn may_signal(&self) -> Result<bool>;
+
+    /// Calls `act`, which makes a call that takes nothing but the PID, at most once; looks before and after whether that still is the process's own, and
+    /// keeps it so where that is the backend's to do. `act` does not block. If the second look finds the process gone, what `act` said does not count.
+    ///
+    /// # Errors
+    /// `ESRCH` if the process has been reaped, before or meanwhile; [`Error::Unsupported`](crate::Error::Unsupported) where its number is none of the
+    /// kernel's; what `act` says.
+    fn by_number(&self, act: &mut dyn FnMut(Pid) -> Result<()>) -> Result<()>;
 
     /// Blocks until the process has exited, and returns how, without reaping it: it stays a zombie, and its PID stays taken. `Ok(None)` when
     /// `deadline` passed first. With a deadline in the past it only checks; without one it waits for ever.
@@ -369,6 +402,23 @@ impl Spawned {
     pub fn at_once(self) -> Box<dyn BackendStart> {
         Box::new(AtOnce { pid: self.pid, spawned: Some(self) })
     }
+}
+
+/// The process behind a descriptor.
+#[allow(clippy::exhaustive_enums, reason = "it has been reaped, or not")]
+pub enum FoundByFd {
+    /// It has not been reaped.
+    There {
+        /// Its PID.
+        pid: Pid,
+        /// The process.
+        process: Arc<dyn BackendProcess>,
+    },
+    /// It has been reaped. Then nobody tells which PID it had.
+    Gone {
+        /// How it ended, if the kernel tells.
+        status: Option<ExitStatus>,
+    },
 }
 
 /// The caller's end of a pipe to or from a process.

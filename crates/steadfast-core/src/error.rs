@@ -2,10 +2,12 @@
 //!
 //! Longer than other files: one type, with the sentence of each of its variants.
 
+use crate::advice::{advice, advice_on};
 use crate::{Containment, Errno, JobLimit, Pid};
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
+use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -81,6 +83,25 @@ pub enum Error {
     ThreadId {
         /// What was given.
         tid: Pid,
+    },
+    /// The descriptor is no pidfd, or its process cannot be held by one here.
+    #[error("descriptor {fd}: {found}")]
+    NotAProcess {
+        /// The number that it had; it has been closed.
+        fd: RawFd,
+        /// What it is.
+        found: FdIs,
+    },
+    /// The process may be reaped at any moment by others, and what was asked for goes by its number.
+    #[error(
+        "{call} on process {pid}: it is not a child that this handle's owner has spawned, so that its PID may become another's \
+         between the look and the call: choose ByNumber::EvenIfReaped if you can live with that"
+    )]
+    NotPinned {
+        /// The call, such as `prlimit`.
+        call: &'static str,
+        /// The process.
+        pid: Pid,
     },
     /// The settings of the command contradict each other, or can never work. Nothing was started.
     #[error("spawn `{}`: {why}", std::path::Path::new(.program).display())]
@@ -182,7 +203,7 @@ pub enum Error {
         stderr: String,
     },
     /// A system call failed in a way that has no variant of its own.
-    #[error("{call} on {subject}: {source}{}", advice(*.source, .call.contains("thread")))]
+    #[error("{call} on {subject}: {source}{}", advice_on(.call, *.source))]
     System {
         /// The call, such as `pidfd_open`.
         call: &'static str,
@@ -208,6 +229,8 @@ impl fmt::Debug for Error {
             Error::InvalidPid { given } => f.debug_struct("InvalidPid").field("given", given).finish(),
             Error::InvalidSignal { given } => f.debug_struct("InvalidSignal").field("given", given).finish(),
             Error::ThreadId { tid } => f.debug_struct("ThreadId").field("tid", tid).finish(),
+            Error::NotAProcess { fd, found } => f.debug_struct("NotAProcess").field("fd", fd).field("found", found).finish(),
+            Error::NotPinned { call, pid } => f.debug_struct("NotPinned").field("call", call).field("pid", pid).finish(),
             Error::InvalidPlan { program, why } => {
                 f.debug_struct("InvalidPlan").field("program", program).field("why", why).finish()
             }
@@ -256,24 +279,6 @@ fn behind(words: &str) -> String {
     if words.is_empty() { String::new() } else { format!("{before}{words}") }
 }
 
-/// Which limit was reached, or what else to do.
-fn advice(errno: Errno, makes_a_task: bool) -> &'static str {
-    match errno {
-        Errno::MFILE => ": this process has as many files open as it may: raise RLIMIT_NOFILE (`ulimit -n`)",
-        Errno::NFILE => ": the system has as many files open as it may: raise the sysctl fs.file-max",
-        Errno::NOSPC => ": this user watches as many files as he may: raise the sysctl fs.epoll.max_user_watches",
-        Errno::NOEXEC => ": it is no program for this machine, and no script: those begin with `#!` and their interpreter",
-        Errno::TXTBSY => {
-            ": somebody has the file, or the interpreter that it names, open for writing: close it before it is executed"
-        }
-        Errno::AGAIN if makes_a_task => {
-            ": there may be no more processes or threads: raise RLIMIT_NPROC (`ulimit -u`), pids.max of the cgroup, or the sysctl \
-             kernel.pid_max"
-        }
-        _ => "",
-    }
-}
-
 /// What kind of failure an [`Error`] is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -292,6 +297,10 @@ pub enum ErrorKind {
     InvalidInput,
     /// [`Error::ThreadId`]
     ThreadId,
+    /// [`Error::NotAProcess`]
+    NotAProcess,
+    /// [`Error::NotPinned`]
+    NotPinned,
     /// [`Error::Spawn`]
     Spawn,
     /// [`Error::SpawnTimedOut`]
@@ -355,6 +364,8 @@ impl Error {
             Error::NoHandle { .. } => ErrorKind::NoHandle,
             Error::NoGroup { .. } => ErrorKind::NoGroup,
             Error::ThreadId { .. } => ErrorKind::ThreadId,
+            Error::NotAProcess { .. } => ErrorKind::NotAProcess,
+            Error::NotPinned { .. } => ErrorKind::NotPinned,
             Error::Spawn { .. } => ErrorKind::Spawn,
             Error::SpawnTimedOut { .. } => ErrorKind::SpawnTimedOut,
             Error::JobOver { .. } => ErrorKind::JobOver,
@@ -409,6 +420,36 @@ impl From<Error> for io::Error {
             (_, None) => io::ErrorKind::InvalidInput,
         };
         io::Error::new(kind, error)
+    }
+}
+
+/// What a descriptor is from which no handle can be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FdIs {
+    /// No pidfd.
+    Other {
+        /// What it is, such as `socket:[1234]`: its link in `/proc/self/fd`, or else its file type.
+        what: String,
+    },
+    /// A pidfd of one thread (`PIDFD_THREAD`, since Linux 6.9), be it the first one of its process. A signal through it goes to that thread, and
+    /// it is readable when that thread has ended.
+    Thread,
+    /// A pidfd of a process in a PID namespace that is neither ours nor below it. It has no PID here, and cannot be signalled from here.
+    Elsewhere,
+}
+
+impl fmt::Display for FdIs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FdIs::Other { what } => write!(f, "it is {what}, and no pidfd"),
+            FdIs::Thread => f.write_str(
+                "it is the pidfd of a thread (PIDFD_THREAD), and a handle is of a process: open one of its process, without that flag",
+            ),
+            FdIs::Elsewhere => f.write_str(
+                "it is the pidfd of a process that has no PID here: it is in a PID namespace that is neither ours nor below it",
+            ),
+        }
     }
 }
 

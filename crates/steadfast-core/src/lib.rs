@@ -14,9 +14,10 @@
 //! | `pid`, `signal`, `errno`, `exit` | the values at the edges |
 //! | `again` | [`once_more`]: what of a start is tried again |
 //! | `contain` | [`contain`]: a callback's panic is its own |
-//! | `error` | [`Error`]: one type for all backends |
+//! | `error`, `advice` | [`Error`]: one type for all backends; what to do about it |
 #![forbid(unsafe_code)]
 
+mod advice;
 mod again;
 mod backend;
 mod contain;
@@ -35,12 +36,12 @@ pub mod sync;
 
 pub use again::once_more;
 pub use backend::{
-    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, OnExit, PipeEnd, PipeRead, PipeWrite, ProcessBackend, Spawned,
-    Until, and_then,
+    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, FoundByFd, OnExit, PipeEnd, PipeRead, PipeWrite,
+    ProcessBackend, Spawned, Until, and_then,
 };
 pub use contain::contain;
 pub use errno::Errno;
-pub use error::{Error, ErrorKind, Missing, Stage};
+pub use error::{Error, ErrorKind, FdIs, Missing, Stage};
 pub use exit::{Exit, MaxRss, Rusage};
 pub use job::{Containment, Job, JobEnd, JobLimit, JobLimits, JobLink, JobPlan, JobUsage};
 pub use pauses::Pauses;
@@ -49,7 +50,7 @@ pub use plan::{
     Attributes, Capability, Disposition, EnterNamespaces, Hook, IdMap, Limit, Membership, MountPropagation, Namespaces, OnBirth,
     Plan, PlanBuilder, PlanStdio, Resource, Scheduling, SignalSet,
 };
-pub use process::{Ended, Lent, Process, Started, Starting, Watcher};
+pub use process::{ByNumber, Ended, Lent, Process, Started, Starting, Watcher};
 pub use signal::Signal;
 
 /// The result of every fallible operation here.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::num::NonZero;
 
-/// A process ID: between 1 and [`Pid::MAX`].
+/// A process ID: between 1 and [`Pid::MAX`]; or [`Pid::UNKNOWN`].
 ///
 /// To `kill(2)`, 0 means the caller's process group, -1 all processes, and -n the process group n. None of
 /// these can be a `Pid`, so none of them can reach a system call by way of a wrong number.
@@ -28,6 +28,11 @@ impl Pid {
         None => unreachable!(),
     };
 
+    /// Of a process that has been reaped, and whose PID nobody tells any more: a pidfd from elsewhere, received too late. No process ever has
+    /// this number, so that every call with it, or with its negative, fails with `ESRCH`. It prints as `unknown`, and no text or number is
+    /// read as it.
+    pub const UNKNOWN: Pid = Pid(NonZero::<i32>::MAX);
+
     /// If it is one.
     pub(crate) const fn checked(raw: i32) -> Option<Pid> {
         match NonZero::new(raw) {
@@ -44,6 +49,6 @@ impl Pid {
 
 impl fmt::Display for Pid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        if *self == Pid::UNKNOWN { f.pad("unknown") } else { self.0.fmt(f) }
     }
 }

@@ -1,7 +1,7 @@
 //! What a handle makes of its backend's answers: which of them end it, which are passed on, and which call is made at all.
 #![forbid(unsafe_code)]
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Errno, Error, ErrorKind, Exit, JobPlan, OnExit, Pid, Plan,
-    Process, ProcessBackend, Result, Signal, Spawned, Until, Watcher,
+    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Errno, Error, ErrorKind, Exit, FoundByFd, JobPlan, OnExit, Pid,
+    Plan, Process, ProcessBackend, Result, Signal, Spawned, Until, Watcher,
 };
 
 /// How it answers. `None`: with what is usual, and an exit with code 7.
@@ -64,6 +64,18 @@ impl BackendProcess for Answering {
     fn signal_group(&self, signal: Signal) -> Result<bool> {
         self.signal(signal).map(|()| !self.0.leads_no_group)
     }
+    fn signal_value(&self, signal: Signal, _: i32) -> Result<()> {
+        self.signal(signal)
+    }
+
+    fn may_signal(&self) -> Result<bool> {
+        self.signal(Signal::CONT).map(|()| true)
+    }
+
+    fn by_number(&self, act: &mut dyn FnMut(Pid) -> Result<()>) -> Result<()> {
+        act(Pid::MAX)
+    }
+
     fn wait_exited(&self, _: Option<Instant>) -> Result<Option<Exit>> {
         self.0.answer("wait")
     }
@@ -111,6 +123,10 @@ impl ProcessBackend for Answering {
     }
     fn find(&self, _: Pid) -> Result<Arc<dyn BackendProcess>> {
         Ok(Arc::new(Answering(Arc::clone(&self.0))))
+    }
+
+    fn find_by_fd(&self, _: OwnedFd) -> Result<FoundByFd> {
+        Err(Error::Unsupported { backend: self.info().name, what: "no descriptors".into() })
     }
 
     fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {

@@ -1,12 +1,13 @@
 //! A birth that ends between a wait's look and its answer: a killed job is not called empty while somebody lives in it.
 
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    Attributes, BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Containment, Error, Job, JobPlan, JobUsage,
-    OnBirth, OnExit, Pid, Plan, ProcessBackend, Result, Signal,
+    Attributes, BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Containment, Error, FoundByFd, Job, JobPlan,
+    JobUsage, OnBirth, OnExit, Pid, Plan, ProcessBackend, Result, Signal,
 };
 
 /// Who is just being born is so behind each look, at the worst moment.
@@ -102,6 +103,10 @@ impl ProcessBackend for Backend {
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
         Err(Error::ProcessDone { pid })
     }
+    fn find_by_fd(&self, _: OwnedFd) -> Result<FoundByFd> {
+        Err(Error::Unsupported { backend: self.info().name, what: "no descriptors".into() })
+    }
+
     fn job(&self, _: &JobPlan) -> Result<Arc<dyn BackendJob>> {
         Ok(Arc::clone(&self.0) as Arc<dyn BackendJob>)
     }

@@ -3,7 +3,7 @@
 //! Longer than other files: the backend that does as the test says is only understood beside what is asked of it.
 #![forbid(unsafe_code)]
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Errno, Error, ErrorKind, Exit, JobPlan, OnExit, Pid, Plan,
-    Process, ProcessBackend, Result, Signal, Spawned, Until, Watcher,
+    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Errno, Error, ErrorKind, Exit, FoundByFd, JobPlan, OnExit, Pid,
+    Plan, Process, ProcessBackend, Result, Signal, Spawned, Until, Watcher,
 };
 
 /// What was called, in order, and what holds the next call of a kind back.
@@ -71,6 +71,18 @@ impl BackendProcess for Scripted {
 
     fn signal_group(&self, signal: Signal) -> Result<bool> {
         self.signal(signal).map(|()| true)
+    }
+
+    fn signal_value(&self, signal: Signal, _: i32) -> Result<()> {
+        self.signal(signal)
+    }
+
+    fn may_signal(&self) -> Result<bool> {
+        self.signal(Signal::CONT).map(|()| true)
+    }
+
+    fn by_number(&self, act: &mut dyn FnMut(Pid) -> Result<()>) -> Result<()> {
+        act(Pid::MAX)
     }
 
     fn wait_exited(&self, _: Option<Instant>) -> Result<Option<Exit>> {
@@ -144,6 +156,10 @@ impl ProcessBackend for Scripted {
 
     fn find(&self, _: Pid) -> Result<Arc<dyn BackendProcess>> {
         Ok(Arc::new(Scripted(Arc::clone(&self.0))))
+    }
+
+    fn find_by_fd(&self, _: OwnedFd) -> Result<FoundByFd> {
+        Err(Error::Unsupported { backend: self.info().name, what: "no descriptors".into() })
     }
 
     fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {

@@ -1,5 +1,6 @@
 //! `kill(2)` by number, for the PID backend. (nix knows no real-time signal, and rustix wants `unsafe` for one.)
 
+use crate::pidfd::Queued;
 use crate::raw;
 use steadfast_core::{Errno, Pid, Signal};
 
@@ -21,6 +22,33 @@ pub fn kill_group(leader: Pid, signal: Signal) -> Result<(), Errno> {
         return Err(Errno::PERM);
     }
     send(-leader.as_raw(), signal)
+}
+
+/// Sends a signal with a value to whichever process has this number now, as sigqueue(3).
+///
+/// # Errors
+/// As [`kill`]; `EAGAIN` at the limit of queued signals.
+pub fn kill_with_value(pid: Pid, signal: Signal, value: i32) -> Result<(), Errno> {
+    let info = Queued::new(signal, value);
+    // SAFETY: a siginfo of the kernel's size, which lives through the call.
+    match raw::check(unsafe { libc::syscall(libc::SYS_rt_sigqueueinfo, pid.as_raw(), signal.as_raw(), info.as_ptr()) })? {
+        0 => Ok(()),
+        _ => Err(Errno::NOSYS),
+    }
+}
+
+/// Whether whichever process has this number now may be signalled, as signal 0 finds out.
+///
+/// # Errors
+/// `ESRCH` if there is none.
+pub fn may_signal(pid: Pid) -> Result<bool, Errno> {
+    // SAFETY: no pointer.
+    match raw::check(unsafe { libc::syscall(libc::SYS_kill, pid.as_raw(), 0) }) {
+        Ok(0) => Ok(true),
+        Ok(_) => Err(Errno::NOSYS),
+        Err(Errno::PERM) => Ok(false),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Whether nobody has this number, as signal 0 finds out.

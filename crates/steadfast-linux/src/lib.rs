@@ -7,7 +7,9 @@
 //! | --- | --- |
 //! | `spawn` | clone and exec of a [`Plan`](steadfast_core::Plan), through one of three [`Door`]s |
 //! | `wait` | `waitid(2)` with resource usage, by PID or pidfd, and `wait4(2)` where `waitid` is filtered |
-//! | `pidfd` | `pidfd_open` and `pidfd_send_signal`, whose answers are checked; how a process ended that was reaped |
+//! | `pidfd` | `pidfd_open`, `pidfd_send_signal` and `pidfd_getfd`, whose answers are checked; how a process ended that was reaped |
+//! | `whose`, `peer` | whose pidfd a descriptor is; pidfds that come through a Unix socket |
+//! | `limits` | limits and CPUs of a process that runs |
 //! | `probe` | what this kernel can do, asked in a child that may die of the question |
 //! | `kill`, `disposition` | `kill(2)`; signals that are ignored, or not |
 //! | `job` | what holds a job together: a cgroup, a process group |
@@ -34,6 +36,8 @@ mod fork;
 mod init;
 mod job;
 mod kill;
+mod limits;
+mod peer;
 mod pidfd;
 mod pipe;
 mod probe;
@@ -47,14 +51,20 @@ mod stat;
 mod stdio;
 mod thread;
 mod wait;
+mod whose;
 
 pub use clock::{SystemClock, boot_time, timespec};
 pub use disposition::{ignore_signal, restore_signal};
 pub use fork::{PerProcess, generation};
 pub use init::run_under_init;
 pub use job::job;
-pub use kill::{kill, kill_group};
-pub use pidfd::{pidfd_exit_status, pidfd_is_taken, pidfd_open, pidfd_send_signal, pidfd_signal_group};
+pub use kill::{kill, kill_group, kill_with_value, may_signal};
+pub use limits::{affinity, prlimit, set_affinity};
+pub use peer::{Message, Sender, peer_pidfd, receive_message, tell_senders};
+pub use pidfd::{
+    pidfd_exit_status, pidfd_getfd, pidfd_is_taken, pidfd_may_signal, pidfd_open, pidfd_send_signal, pidfd_send_value,
+    pidfd_signal_group,
+};
 pub use pipe::write_without_signal;
 pub use probe::{Answer, Check, Feature, Probe};
 pub use room::{has_room_for_descriptors, leaves_room};
@@ -66,3 +76,4 @@ pub use stat::ProcStat;
 pub use stdio::Stdio;
 pub use thread::spawn_quiet_thread;
 pub use wait::{Blocking, Reaping, Target, wait4_now, waitid};
+pub use whose::{Whose, whose_pidfd};

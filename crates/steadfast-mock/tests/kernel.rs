@@ -51,7 +51,8 @@ fn the_same_seed_gives_the_same_trace() {
 fn a_signal_that_reaches_a_stranger_ends_the_test_with_both_named() {
     let kernel =
         Kernel::builder().pid_max(4).program("first", Script::new()).program("second", Script::new().run_forever()).build();
-    let scenario = |backend: Arc<dyn ProcessBackend>| {
+    type Send = fn(&Process) -> steadfast_core::Result<()>;
+    let scenario = |backend: Arc<dyn ProcessBackend>, send: Send| {
         kernel.set_last_pid(1);
         let first = spawn(&backend, "first");
         assert!(backend.find(first.pid()).unwrap().wait_exited(None).unwrap().is_some());
@@ -60,19 +61,22 @@ fn a_signal_that_reaches_a_stranger_ends_the_test_with_both_named() {
         kernel.set_last_pid(first.pid().as_raw() - 1);
         let second = spawn(&backend, "second");
         assert_eq!(second.pid(), first.pid());
-        let hit = catch_unwind(AssertUnwindSafe(|| first.kill()));
+        let hit = catch_unwind(AssertUnwindSafe(|| send(&first)));
         if hit.is_ok() {
             second.kill().unwrap();
         }
         second.wait().unwrap();
         hit
     };
-    let panic = scenario(kernel.backend_pid_legacy()).unwrap_err();
-    let report = panic.downcast_ref::<String>().unwrap();
-    for part in ["SIGKILL", "\"first\"", "\"second\"", "a stranger", "waitpid(-1)"] {
-        assert!(report.contains(part), "{report}");
+    let ways: [Send; 2] = [Process::kill, |process| process.signal_value(Signal::KILL, 7)];
+    for send in ways {
+        let panic = scenario(kernel.backend_pid_legacy(), send).unwrap_err();
+        let report = panic.downcast_ref::<String>().unwrap();
+        for part in ["SIGKILL", "\"first\"", "\"second\"", "a stranger", "waitpid(-1)"] {
+            assert!(report.contains(part), "{report}");
+        }
+        assert!(scenario(kernel.backend(), send).unwrap().is_err(), "a pidfd reaches nobody");
     }
-    assert!(scenario(kernel.backend()).unwrap().is_err(), "a pidfd reaches nobody");
 }
 
 #[test]
@@ -221,4 +225,21 @@ fn ignored_sigchld_leaves_no_zombie_and_no_status() {
     let process = spawn(&kernel.backend(), "p");
     assert_eq!(process.wait().unwrap_err().errno(), Some(Errno::CHILD));
     assert!(kernel.processes().is_empty());
+}
+
+#[test]
+fn values_are_told_and_who_may_not_signal_is_a_fault() {
+    let kernel = Kernel::builder()
+        .program("server", Script::new().on(Signal::RTMIN, Script::new().exit(0)).run_forever())
+        .fault(Fault::on(Call::Signal).nth(3).errno(Errno::PERM))
+        .build();
+    let server = spawn(&kernel.backend(), "server");
+    server.signal(Signal::CONT).unwrap();
+    assert!(server.may_signal().unwrap());
+    assert!(!server.may_signal().unwrap(), "the third call");
+    server.signal_value(Signal::RTMIN, -7).unwrap();
+    assert!(server.wait().unwrap().success());
+    let ran = kernel.runs_of("server").pop().unwrap();
+    // To look is to send nothing.
+    assert_eq!((ran.signals, ran.values), (vec![Signal::CONT, Signal::RTMIN], vec![(Signal::RTMIN, -7)]));
 }

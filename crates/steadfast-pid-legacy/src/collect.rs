@@ -50,10 +50,10 @@ impl Collector {
     }
 
     /// Makes a call with the PID, unless the number is not ours any more. A zombie takes every signal.
-    pub(crate) fn unless_collected(&self, call: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
+    pub(crate) fn unless_collected<T>(&self, call: impl FnOnce() -> Result<T, Errno>) -> Result<Option<T>, Errno> {
         match *self.lock() {
-            State::Waitable => call(),
-            State::Collected(_) => Ok(()),
+            State::Waitable => call().map(Some),
+            State::Collected(_) => Ok(None),
             State::Taken => Err(Errno::SRCH),
         }
     }

@@ -45,10 +45,11 @@ pub use calls::{SignalCall, WaitCall};
 use life::Life;
 use process::{Identity, LegacyProcess};
 use start::LegacyStart;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use steadfast_core::{
-    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Errno, Error, JobPlan, Pid, Plan, ProcessBackend, Result,
-    once_more,
+    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Errno, Error, FoundByFd, JobPlan, Pid, Plan, ProcessBackend,
+    Result, once_more,
 };
 use steadfast_linux::{Door, SystemClock, WantPidfd};
 
@@ -100,6 +101,11 @@ impl ProcessBackend for PidLegacyBackend {
             Some(known) => Ok(known.into_backend()),
             None => Ok(LegacyProcess::held(pid, Identity::Found(Life::of(pid, self.signal_call)?), self.wait_call)),
         }
+    }
+
+    fn find_by_fd(&self, _: OwnedFd) -> Result<FoundByFd> {
+        let what = "it has no pidfds, and what it would find by the PID of one may be another process: take the pidfd backend";
+        Err(Error::Unsupported { backend: self.info().name, what: what.into() })
     }
 
     fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {

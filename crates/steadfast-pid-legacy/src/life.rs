@@ -4,7 +4,7 @@
 //! then; and a read asks nobody for permission, so that `hidepid` and a change of user hide nothing from who has it open.
 //! So it tells two lives of a number apart for certain, which start times, of 10 ms, do not.
 
-use crate::os::{SignalCall, pidfd_send_signal, pidfd_signal_group};
+use crate::os::{SignalCall, pidfd_may_signal, pidfd_send_signal, pidfd_send_value, pidfd_signal_group};
 use crate::start_time;
 use std::fs::File;
 use std::io;
@@ -69,6 +69,16 @@ impl Life {
     /// As `kill(2)`, but to this one or nobody; `None`: only by its number.
     pub(crate) fn signal(&self, signal: Signal) -> Option<Result<(), Errno>> {
         self.dir.as_ref().map(|dir| pidfd_send_signal(dir.as_fd(), signal))
+    }
+
+    /// The same with a value.
+    pub(crate) fn signal_value(&self, signal: Signal, value: i32) -> Option<Result<(), Errno>> {
+        self.dir.as_ref().map(|dir| pidfd_send_value(dir.as_fd(), signal, value))
+    }
+
+    /// The same with signal 0.
+    pub(crate) fn may_signal(&self) -> Option<Result<bool, Errno>> {
+        self.dir.as_ref().map(|dir| pidfd_may_signal(dir.as_fd()))
     }
 
     /// The same to the group that it leads, where the kernel can (Linux 6.9).

@@ -5,7 +5,10 @@ use crate::calls::WaitCall;
 use crate::collect::{Collector, Found, State};
 use crate::life::Life;
 use crate::orphans;
-use crate::os::{Blocking, Mutex, Reaping, SystemClock, Target, generation, kill, kill_group, spawn_quiet_thread, waitid};
+use crate::os::{
+    Blocking, Mutex, Reaping, SystemClock, Target, generation, kill, kill_group, kill_with_value, may_signal, spawn_quiet_thread,
+    waitid,
+};
 use crate::siblings::{self, Sibling};
 use crate::start_time;
 use crate::watch::{Watch, thread_errno};
@@ -216,14 +219,14 @@ impl LegacyProcess {
         }
     }
 
-    /// Makes a call with the number, if that still is our process's.
-    fn send(&self, call: &'static str, send: impl Fn() -> Result<(), Errno>) -> Result<()> {
+    /// Makes a call with the number, if that still is our process's; `None` for one that had to be reaped to be looked at, and to others is a zombie.
+    fn send<T>(&self, call: &'static str, send: impl Fn() -> Result<T, Errno>) -> Result<Option<T>> {
         if !self.is_ours()? {
             return Err(Error::ProcessDone { pid: self.pid });
         }
         match &self.waiting {
             Waiting::Wait4(collector) if !self.has_crossed() => collector.unless_collected(send),
-            _ => send(),
+            _ => send().map(Some),
         }
         .map_err(self.failed(call))
     }
@@ -260,16 +263,41 @@ impl Drop for LegacyProcess {
 impl BackendProcess for LegacyProcess {
     fn signal(&self, signal: Signal) -> Result<()> {
         let exactly = || self.life().and_then(|life| life.signal(signal));
-        self.send("kill", || exactly().unwrap_or_else(|| kill(self.pid, signal)))
+        self.send("kill", || exactly().unwrap_or_else(|| kill(self.pid, signal))).map(drop)
     }
 
     fn signal_group(&self, signal: Signal) -> Result<bool> {
         let exactly = || self.life().and_then(|life| life.signal_group(signal));
         match self.send("kill of the group", || exactly().unwrap_or_else(|| kill_group(self.pid, signal))) {
-            Ok(()) => Ok(true),
+            Ok(_) => Ok(true),
             Err(error) if error.errno() == Some(Errno::SRCH) && self.is_ours()? => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    fn signal_value(&self, signal: Signal, value: i32) -> Result<()> {
+        let exactly = || self.life().and_then(|life| life.signal_value(signal, value));
+        self.send("rt_sigqueueinfo", || exactly().unwrap_or_else(|| kill_with_value(self.pid, signal, value))).map(drop)
+    }
+
+    fn may_signal(&self) -> Result<bool> {
+        let exactly = || self.life().and_then(Life::may_signal);
+        self.send("kill", || exactly().unwrap_or_else(|| may_signal(self.pid))).map(|may| may.unwrap_or(true))
+    }
+
+    fn by_number(&self, act: &mut dyn FnMut(Pid) -> Result<()>) -> Result<()> {
+        let gone = || Error::ProcessDone { pid: self.pid };
+        if !self.is_ours()? {
+            return Err(gone());
+        }
+        let acted = match &self.waiting {
+            // Nobody looks meanwhile, which would be a reap; after one the number is nobody's.
+            Waiting::Wait4(collector) if !self.has_crossed() => {
+                collector.unless_collected(|| Ok(act(self.pid))).map_err(self.failed("wait4"))?.ok_or_else(gone)?
+            }
+            _ => act(self.pid),
+        };
+        if self.is_ours()? { acted } else { Err(gone()) }
     }
 
     fn wait_exited(&self, deadline: Option<Instant>) -> Result<Option<Exit>> {

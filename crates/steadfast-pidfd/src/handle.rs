@@ -5,8 +5,10 @@ use crate::reactor;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use steadfast_core::{BackendProcess, Errno, Error, Exit, OnExit, Result, Signal, Until, contain};
-use steadfast_linux::{Blocking, Reaping, kill_group, pidfd_is_taken, pidfd_send_signal, pidfd_signal_group};
+use steadfast_core::{BackendProcess, Errno, Error, Exit, OnExit, Pid, Result, Signal, Until, contain};
+use steadfast_linux::{
+    Blocking, Reaping, kill_group, pidfd_is_taken, pidfd_may_signal, pidfd_send_signal, pidfd_send_value, pidfd_signal_group,
+};
 
 impl PidfdProcess {
     pub(crate) fn kill_and_reap(self: &Arc<Self>) {
@@ -33,6 +35,27 @@ impl BackendProcess for PidfdProcess {
             Err(Errno::SRCH) if pidfd_is_taken(self.pidfd()) => Ok(false),
             Err(errno) => Err(Error::on_process("pidfd_send_signal to the group", self.pid, errno)),
         }
+    }
+
+    fn signal_value(&self, signal: Signal, value: i32) -> Result<()> {
+        pidfd_send_value(self.pidfd(), signal, value)
+            .map_err(|errno| Error::on_process("pidfd_send_signal with a value", self.pid, errno))
+    }
+
+    fn may_signal(&self) -> Result<bool> {
+        pidfd_may_signal(self.pidfd()).map_err(|errno| Error::on_process("pidfd_send_signal", self.pid, errno))
+    }
+
+    fn by_number(&self, act: &mut dyn FnMut(Pid) -> Result<()>) -> Result<()> {
+        let is_its_own = || match pidfd_is_taken(self.pidfd()) {
+            true => Ok(()),
+            false => Err(Error::on_process("pidfd_send_signal", self.pid, Errno::SRCH)),
+        };
+        is_its_own()?;
+        let acted = act(self.pid);
+        // A number is given away after the reap only: not reaped yet, it had it all the time.
+        is_its_own()?;
+        acted
     }
 
     fn wait_exited(&self, deadline: Option<Instant>) -> Result<Option<Exit>> {

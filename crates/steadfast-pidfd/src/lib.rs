@@ -14,14 +14,15 @@ mod reactor;
 mod start;
 
 use process::PidfdProcess;
+use rustix::io::{FdFlags, fcntl_setfd};
 use start::PidfdStart;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use steadfast_core::{
-    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Errno, Error, JobPlan, Pid, Plan, ProcessBackend, Result,
-    once_more,
+    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Errno, Error, FoundByFd, JobPlan, Pid, Plan, ProcessBackend,
+    Result, once_more,
 };
-use steadfast_linux::{Door, SystemClock, WantPidfd};
+use steadfast_linux::{Door, SystemClock, WantPidfd, Whose, whose_pidfd};
 
 /// Processes by pidfd: needs `pidfd_open` (Linux 5.3), `waitid(P_PIDFD)` (5.4), `pidfd_send_signal` (5.1) and
 /// `clone(CLONE_PIDFD)` (5.2). The PID is for logs only; no call is made with it after the pidfd is there.
@@ -68,6 +69,19 @@ impl ProcessBackend for PidfdBackend {
             errno => Error::on_process("pidfd_open", pid, errno),
         })?;
         Ok(Arc::new(PidfdProcess::found(pid, pidfd)))
+    }
+
+    fn find_by_fd(&self, fd: OwnedFd) -> Result<FoundByFd> {
+        match whose_pidfd(fd.as_fd())? {
+            Whose::Gone(status) => Ok(FoundByFd::Gone { status }),
+            Whose::Lives(pid) => {
+                let failed =
+                    |errno: rustix::io::Errno| Error::on_process("fcntl(F_SETFD)", pid, Errno::from_raw(errno.raw_os_error()));
+                // As all of ours; whoever has received it may not have asked for that.
+                fcntl_setfd(&fd, FdFlags::CLOEXEC).map_err(failed)?;
+                Ok(FoundByFd::There { pid, process: Arc::new(PidfdProcess::found(pid, fd)) })
+            }
+        }
     }
 
     fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {

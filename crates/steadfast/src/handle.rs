@@ -1,7 +1,9 @@
-//! [`Process`]: the handle for any process. Its states and methods are core's; here is what knows the systems.
+//! [`Process`]: the handle for any process. Its states and methods are core's; here is what knows the systems. Those that come through a
+//! socket are in `receive.rs`.
 
 use crate::System;
 use std::ops::Deref;
+use std::os::fd::OwnedFd;
 use steadfast_core::{Error, Exit, Pid, PipeEnd, Result};
 
 /// A process, held so that no operation can reach another one: `signal`, `kill`, `wait`, `try_wait`, `wait_timeout`,
@@ -28,6 +30,22 @@ impl Process {
     /// As [`System::find`].
     pub fn find(pid: Pid) -> Result<Process> {
         System::current()?.find(pid)
+    }
+
+    /// Takes hold of the process that a pidfd stands for, wherever it comes from, on the current system.
+    ///
+    /// # Errors
+    /// As [`System::find_by_fd`].
+    pub fn from_fd(pidfd: impl Into<OwnedFd>) -> Result<Process> {
+        System::current()?.find_by_fd(pidfd)
+    }
+
+    /// Takes hold of a child that std has spawned, and leaves it to std, on the current system.
+    ///
+    /// # Errors
+    /// As [`System::find_child`].
+    pub fn of_child(child: &mut std::process::Child) -> Result<Process> {
+        System::current()?.find_child(child)
     }
 }
 
@@ -67,13 +85,86 @@ impl System {
         steadfast_core::Process::find(self.backend(), pid).map(Process::from)
     }
 
-    /// Of a child that std has spawned: its handle, and its pipes.
-    pub(crate) fn adopt_parts(&self, mut child: std::process::Child) -> Result<(Process, [Option<PipeEnd>; 3])> {
+    /// Takes hold of the process that a pidfd stands for: one that another program has sent (`SCM_RIGHTS`, unix(7)), that a service manager has handed
+    /// over, or that other code has opened. It is as exact as one that was spawned, wherever the descriptor has been. The descriptor becomes the
+    /// handle's, close-on-exec, or is closed.
+    ///
+    /// If the process has been reaped, the handle is Done; its PID is [`Pid::UNKNOWN`], and its status is there if the kernel tells it
+    /// (since Linux 6.15).
+    ///
+    /// ```
+    /// use steadfast::{Command, ErrorKind, Process};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # if steadfast::System::detect()?.backend_name() != "pidfd" { return Ok(()) }
+    /// let child = Command::new("sleep").arg("60").spawn()?;
+    /// let pidfd = child.with_handle(|pidfd| pidfd.try_clone_to_owned())??;       // and from here to another program
+    /// let same = Process::from_fd(pidfd)?;
+    /// same.kill()?;
+    /// child.wait()?;
+    ///
+    /// let socket = std::os::unix::net::UnixDatagram::unbound()?;
+    /// let error = Process::from_fd(socket).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::NotAProcess);
+    /// println!("{error}");                            // descriptor 7: it is a socket (`socket:[4026]`), and no pidfd
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::NotAProcess`] if it is no pidfd; or one of a thread (`PIDFD_THREAD`, Linux 6.9); or of a process in a PID namespace that is neither
+    /// ours nor below it, which has no PID here. [`Error::Unsupported`] on a backend without pidfds, which has nothing to hold it by. [`Error::System`]
+    /// if its PID cannot be read: before Linux 6.13 (`PIDFD_GET_INFO`) that takes `/proc`.
+    pub fn find_by_fd(&self, pidfd: impl Into<OwnedFd>) -> Result<Process> {
+        steadfast_core::Process::find_by_fd(self.backend(), pidfd.into()).map(Process::from)
+    }
+
+    /// Takes hold of a child that std has spawned, and leaves it to std: to signal it from other threads, or to put it into a set. Nobody can wait for it by
+    /// its `Child` meanwhile, and std knows whether it has done so; so the number is the child's own, and the handle is exact, unless other code reaps
+    /// it at this moment (`waitpid(-1)`).
+    ///
+    /// If std has waited for it, or finds now that it has exited, the handle is Done, with the status. Whoever waits first has the
+    /// status: after a `wait` through the handle, std's fails with `ECHILD`. To hand it over for good, use [`System::adopt`].
+    ///
+    /// # A child of tokio's
+    /// `tokio::process::Child::id` is `None` as soon as tokio has reaped it, and nobody can let it do so while you have it to yourself. So, with a
+    /// `&mut` of it, the number is the child's own, and [`Process::find`] is exact:
+    ///
+    /// ```
+    /// use steadfast::{Pid, Process};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut child = tokio::process::Command::new("sleep").arg("60").spawn()?;
+    /// let handle = child.id().map(|id| Process::find(Pid::try_from(id)?)).transpose()?;
+    /// handle.expect("tokio has not reaped it").kill()?;
+    /// assert!(!child.wait().await?.success());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::NoChild`] if other code has waited for it, [`Error::Unsupported`] in a simulation, [`Error::System`] as for [`find`](System::find).
+    pub fn find_child(&self, child: &mut std::process::Child) -> Result<Process> {
+        let pid = self.real_pid(child)?;
+        let process = match child.try_wait() {
+            Ok(Some(status)) => steadfast_core::Process::done(self.backend(), Exit::new(pid, status)),
+            Ok(None) => steadfast_core::Process::find(self.backend(), pid)?,
+            Err(_) => return Err(Error::NoChild { pid }),
+        };
+        Ok(process.into())
+    }
+
+    /// The number of a child that std has spawned, which no simulation knows.
+    fn real_pid(&self, child: &std::process::Child) -> Result<Pid> {
         if !self.info().real {
             let what = "a real child cannot be adopted into a simulation".into();
             return Err(Error::Unsupported { backend: self.backend_name(), what });
         }
-        let pid = Pid::try_from(child.id())?;
+        Pid::try_from(child.id())
+    }
+
+    /// Of a child that std has spawned: its handle, and its pipes.
+    pub(crate) fn adopt_parts(&self, mut child: std::process::Child) -> Result<(Process, [Option<PipeEnd>; 3])> {
+        let pid = self.real_pid(&child)?;
         let pipes = [
             child.stdin.take().map(|pipe| PipeEnd::Fd(pipe.into())),
             child.stdout.take().map(|pipe| PipeEnd::Fd(pipe.into())),

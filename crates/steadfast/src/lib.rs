@@ -28,6 +28,8 @@
 //! | start one in time, or many at once | [`Command::spawn_timeout`], [`spawn_many`] |
 //! | end all that a process has started, and know that it has ended | [`Job`], [`Command::own_job`], [`Teardown`] |
 //! | take hold of one that exists | [`Process::find`], [`Process::try_from`] a `std::process::Child` |
+//! | take hold of one that somebody has sent, that a socket is connected to, that has sent a message | [`Process::from_fd`], [`Process::peer_of`], [`Senders`] |
+//! | take a descriptor out of one, change its limits while it runs | [`Process::take_fd`], [`Process::set_rlimit`], [`Process::set_cpu_affinity`] |
 //! | signal it, wait for it | [`Process`], which `Child` derefs to |
 //! | wait for several, or thousands | [`wait_any`], [`WaitSet`] |
 //! | choose the backend, or enter a simulated one | [`System`] |
@@ -79,9 +81,11 @@ mod output;
 mod pipe;
 mod pipeline;
 mod places;
+mod receive;
 mod remains;
 mod system;
 mod teardown;
+mod through;
 #[cfg(feature = "tracing")]
 mod trace;
 mod wait;
@@ -123,12 +127,13 @@ pub use lines::Lines;
 pub use output::{Capture, Captured, CapturedStream, Line, LinesEnd, OutputStream};
 pub use pipe::{ChildStderr, ChildStdin, ChildStdout};
 pub use pipeline::{Pipeline, PipelineCaptured, PipelineOutput, RunningPipeline};
+pub use receive::{Received, Senders};
 pub use std::process::{ExitStatus, Output};
 pub use steadfast_core::sync;
 pub use steadfast_core::{
-    BackendInfo, Capability, Containment, Disposition, Ended, Errno, Error, ErrorKind, Exit, IdMap, JobLimit, JobLimits,
-    JobUsage, Limit, MaxRss, Missing, MountPropagation, Namespaces, Pid, Resource, Result, Rusage, Scheduling, Signal, SignalSet,
-    Stage,
+    BackendInfo, ByNumber, Capability, Containment, Disposition, Ended, Errno, Error, ErrorKind, Exit, FdIs, IdMap, JobLimit,
+    JobLimits, JobUsage, Limit, MaxRss, Missing, MountPropagation, Namespaces, Pid, Resource, Result, Rusage, Scheduling, Signal,
+    SignalSet, Stage,
 };
 pub use steadfast_linux::{Answer, Check, CommandExt, Door, Feature, Probe, SpawnWait, Stdio};
 pub use system::{Entered, System};
@@ -142,8 +147,8 @@ pub use wait::{Emptied, Exited, Interrupter, Member, Next, Ready, WaitSet, wait_
 pub mod backend {
     pub use steadfast_core::sync::{Join, Scheduler};
     pub use steadfast_core::{
-        Attributes, BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Hook, Job, JobEnd, JobLink, JobPlan, Lent,
-        Membership, OnBirth, OnExit, PipeEnd, PipeRead, PipeWrite, Plan, PlanBuilder, PlanStdio, Process, ProcessBackend,
+        Attributes, BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, FoundByFd, Hook, Job, JobEnd, JobLink, JobPlan,
+        Lent, Membership, OnBirth, OnExit, PipeEnd, PipeRead, PipeWrite, Plan, PlanBuilder, PlanStdio, Process, ProcessBackend,
         Spawned, Started, Starting, Until, Watcher, and_then,
     };
 }

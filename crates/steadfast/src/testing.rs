@@ -3,14 +3,14 @@
 use crate::System;
 use rustix::fs::{fstat, fstatfs, stat};
 use std::fmt;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use steadfast_core::{
-    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Error, JobPlan, Pauses, Pid, PipeEnd, Plan, ProcessBackend,
-    Result, Signal, Spawned, and_then,
+    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Error, FoundByFd, JobPlan, Pauses, Pid, PipeEnd, Plan,
+    ProcessBackend, Result, Signal, Spawned, and_then,
 };
 use steadfast_linux::{Blocking, Reaping, Target, waitid};
 
@@ -125,6 +125,10 @@ impl ProcessBackend for Recorder {
 
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
         self.inner.find(pid)
+    }
+
+    fn find_by_fd(&self, fd: OwnedFd) -> Result<FoundByFd> {
+        self.inner.find_by_fd(fd)
     }
 
     fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {

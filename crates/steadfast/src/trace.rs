@@ -2,13 +2,13 @@
 //! What is told is said in the crate's first page. Nothing is told from inside of a child that does not execute its program yet. A process that was
 //! started, or found, while nobody listened is not wrapped; so whoever does not listen pays for one question at each spawn.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::time::Instant;
 use steadfast_core::{
-    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Error, Exit, JobPlan, OnExit, Pid, Plan, ProcessBackend,
-    Result, Signal, Spawned, Until, and_then,
+    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Error, Exit, FoundByFd, JobPlan, OnExit, Pid, Plan,
+    ProcessBackend, Result, Signal, Spawned, Until, and_then,
 };
 use tracing::{Level, Span, debug, debug_span, enabled, field, warn};
 
@@ -60,6 +60,13 @@ impl ProcessBackend for Traced {
 
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
         self.0.find(pid).map(|process| traced(pid, process))
+    }
+
+    fn find_by_fd(&self, fd: OwnedFd) -> Result<FoundByFd> {
+        Ok(match self.0.find_by_fd(fd)? {
+            FoundByFd::There { pid, process } => FoundByFd::There { pid, process: traced(pid, process) },
+            gone @ FoundByFd::Gone { .. } => gone,
+        })
     }
 
     fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {
@@ -120,6 +127,21 @@ impl BackendProcess for TracedProcess {
         let answer = self.process.signal_group(signal);
         self.tell_signal(signal, true, &answer);
         answer
+    }
+
+    fn signal_value(&self, signal: Signal, value: i32) -> Result<()> {
+        let answer = self.process.signal_value(signal, value);
+        self.tell_signal(signal, false, &answer);
+        answer
+    }
+
+    /// It sends nothing, and so it is not told.
+    fn may_signal(&self) -> Result<bool> {
+        self.process.may_signal()
+    }
+
+    fn by_number(&self, act: &mut dyn FnMut(Pid) -> Result<()>) -> Result<()> {
+        self.process.by_number(act)
     }
 
     fn wait_exited(&self, deadline: Option<Instant>) -> Result<Option<Exit>> {

@@ -18,7 +18,9 @@
 //! simulated kernel cannot see it, and needs a second mechanism to hand the status to the other waiters.
 
 mod birth;
+mod by_number;
 mod ended;
+mod finding;
 mod forked;
 mod signal;
 mod starting;
@@ -26,12 +28,13 @@ mod state;
 mod watch;
 mod watchers;
 
+pub use by_number::ByNumber;
 pub use ended::Ended;
 pub use starting::{Started, Starting};
 pub use watchers::Watcher;
 
 use birth::Birth;
-use state::{Inner, Learnt, Look, Origin, Phase, Refused, State, UNKNOWN, retry_interrupted};
+use state::{Inner, Learnt, Look, Origin, Phase, Refused, State, retry_interrupted};
 use watchers::Watchers;
 
 use crate::lock::Mutex;
@@ -51,7 +54,8 @@ use std::time::{Duration, Instant};
 ///
 /// | operation | Running | Done | Released |
 /// | --- | --- | --- | --- |
-/// | [`signal`](Process::signal), [`kill`](Process::kill), [`signal_group`](Process::signal_group), [`kill_group`](Process::kill_group) | delivered | `ProcessDone` | `Released` |
+/// | [`signal`](Process::signal), [`kill`](Process::kill), [`signal_group`](Process::signal_group), [`kill_group`](Process::kill_group), [`signal_value`](Process::signal_value) | delivered | `ProcessDone` | `Released` |
+/// | [`may_signal`](Process::may_signal) | `Ok(true)`, or `Ok(false)` (`EPERM`) | `ProcessDone` | `Released` |
 /// | [`wait`](Process::wait) | blocks, then Done | the same status again | `Released` |
 /// | `wait`, the status being lost | `NoChild` | `NoChild` | `Released` |
 /// | [`try_wait`](Process::try_wait) | `Ok(None)` | as `wait` | `Released` |
@@ -113,33 +117,9 @@ impl Process {
         process.exit().ok_or(Error::NoChild { pid: process.pid() })
     }
 
-    /// Finds a process by its PID.
-    ///
-    /// # Errors
-    /// As [`ProcessBackend::find`]: [`Error::ProcessDone`] when there is no such process.
-    pub fn find(backend: &Arc<dyn ProcessBackend>, pid: Pid) -> Result<Process> {
-        let process = backend.find(pid)?;
-        Ok(Process::new(backend, pid, process, Origin::Found, UNKNOWN))
-    }
-
-    /// Takes over a child that other code has spawned and has not waited for: as [`find`](Process::find), and it is
-    /// reaped in the background when the last handle is dropped.
-    ///
-    /// # Errors
-    /// As [`ProcessBackend::find`].
-    pub fn adopt(backend: &Arc<dyn ProcessBackend>, pid: Pid) -> Result<Process> {
-        let process = backend.find(pid)?;
-        Ok(Process::new(backend, pid, process, Origin::Spawned, UNKNOWN))
-    }
-
     /// The backend that made this handle.
     pub fn backend(&self) -> &Arc<dyn ProcessBackend> {
         &self.inner.backend
-    }
-
-    /// A handle that is Done, for a process that other code has spawned and waited for.
-    pub fn done(backend: &Arc<dyn ProcessBackend>, exit: Exit) -> Process {
-        Process::in_phase(Phase::Done(Some(Box::new(exit))), backend, exit.pid, None, Origin::Found, UNKNOWN)
     }
 
     fn new(

@@ -15,6 +15,32 @@ impl Process {
         self.send(|process| process.signal(signal))
     }
 
+    /// Sends a signal with a value, which a handler finds in its `siginfo_t` as `si_value` (`sival_int`), and sigwaitinfo(2) returns; as sigqueue(3).
+    /// `si_code` is `SI_QUEUE`, `si_pid` and `si_uid` are the caller's.
+    ///
+    /// Real-time signals ([`Signal::RTMIN`] to [`Signal::RTMAX`]) queue up: each comes, in order, with its value. Of another signal one is pending at
+    /// most, as always, and the values of those that come meanwhile are lost. It is also taken without its value if too many are queued, where a
+    /// real-time signal is refused (`EAGAIN`).
+    ///
+    /// The signal is the process's; any of its threads may take it. One for a single thread is not offered: it takes a pidfd of that thread
+    /// (`PIDFD_THREAD`, Linux 6.9), and a handle is of a process. A thread's number would be no better than a PID.
+    ///
+    /// # Errors
+    /// As [`signal`](Process::signal); [`Error::System`] with `EAGAIN` if the user of the process has as many signals queued as he may
+    /// (`RLIMIT_SIGPENDING`, setrlimit(2)).
+    pub fn signal_value(&self, signal: Signal, value: i32) -> Result<()> {
+        self.send(|process| process.signal_value(signal, value))
+    }
+
+    /// Whether the caller may signal it, as signal 0 finds out (kill(2)): `false` is the system's `EPERM`, which also says that it is alive or a zombie.
+    /// Nothing is sent.
+    ///
+    /// # Errors
+    /// [`Error::ProcessDone`] if it was waited for or is gone (`ESRCH`), [`Error::Released`] after [`release`](Process::release).
+    pub fn may_signal(&self) -> Result<bool> {
+        self.send(|process| process.may_signal())
+    }
+
     /// Sends a signal to every process of the group that this one leads, itself included: of a child that was started with
     /// `process_group(0)` or `setsid(true)`. Afterwards, wait for it as always.
     ///
@@ -100,6 +126,6 @@ impl Inner {
     }
 }
 
-fn is_gone(error: &Error) -> bool {
+pub(super) fn is_gone(error: &Error) -> bool {
     error.errno() == Some(Errno::SRCH) || error.kind() == crate::ErrorKind::ProcessDone
 }

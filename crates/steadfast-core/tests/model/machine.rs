@@ -105,6 +105,30 @@ impl BackendProcess for Identity {
         self.signal(signal).map(|()| true)
     }
 
+    fn signal_value(&self, signal: Signal, _: i32) -> Result<()> {
+        self.signal(signal)
+    }
+
+    fn may_signal(&self) -> Result<bool> {
+        share(&WORLD, |world| match world.life {
+            Life::Reaped => Err(self.too_late("signal", Errno::SRCH)),
+            _ => Ok(true),
+        })
+    }
+
+    fn by_number(&self, act: &mut dyn FnMut(Pid) -> Result<()>) -> Result<()> {
+        let is_its_own = || {
+            share(&WORLD, |world| match world.life {
+                Life::Reaped => Err(self.too_late("a call", Errno::SRCH)),
+                _ => Ok(()),
+            })
+        };
+        is_its_own()?;
+        let acted = act(Pid::MAX);
+        is_its_own()?;
+        acted
+    }
+
     fn wait_exited(&self, deadline: Option<Instant>) -> Result<Option<Exit>> {
         let mut is_asleep = false;
         wait_for(&WORLD, |world| match world.life {

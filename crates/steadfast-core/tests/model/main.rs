@@ -20,11 +20,11 @@ mod races;
 use machine::Identity;
 use orders::{Act, run};
 use steadfast_core::{
-    BackendProcess, BackendStart, Errno, Error, ErrorKind, Exit, OnBirth, Pid, PipeEnd, Plan, ProcessBackend, Result, Signal,
-    Until, contain, sync,
+    BackendProcess, BackendStart, Errno, Error, ErrorKind, Exit, FoundByFd, OnBirth, Pid, PipeEnd, Plan, ProcessBackend, Result,
+    Signal, Until, contain, sync,
 };
 
 fn main() {
-    let acts = [Act::Signal, Act::Wait, Act::WaitShort, Act::TryWait, Act::Release, Act::Drop];
+    let acts = [Act::Signal, Act::ByNumber, Act::Wait, Act::WaitShort, Act::TryWait, Act::Release, Act::Drop];
     run(&[Identity::Pidfd, Identity::Number], &acts, races::trials());
 }

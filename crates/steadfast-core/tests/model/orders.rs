@@ -4,17 +4,18 @@
 //! is, where it would take too long otherwise); `MODEL_VERBOSE` says how many orders each three threads have.
 
 use crate::checker;
-use crate::process::Process;
+use crate::process::{ByNumber, Process};
 use libtest_mimic::{Arguments, Trial};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::time::Duration;
 use steadfast_core::{
-    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Error, ErrorKind, JobPlan, Pid, Plan, ProcessBackend, Result,
-    Spawned,
+    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Error, ErrorKind, FoundByFd, JobPlan, Pid, Plan,
+    ProcessBackend, Result, Spawned,
 };
 
 /// A kernel with one process. It gives a number to a stranger in the moment in which it is free, and panics when one is hit.
@@ -60,6 +61,10 @@ impl<M: Machine> ProcessBackend for Backend<M> {
         Err(Error::ProcessDone { pid })
     }
 
+    fn find_by_fd(&self, _: OwnedFd) -> Result<FoundByFd> {
+        Err(Error::Unsupported { backend: self.info().name, what: "no descriptors".into() })
+    }
+
     fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {
         Err(Error::no_jobs(self.info().name, plan.containment))
     }
@@ -80,6 +85,8 @@ pub(crate) const LONG: Duration = Duration::from_secs(1000);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Act {
     Signal,
+    /// A call with the number, where a child's is its own.
+    ByNumber,
     Wait,
     /// With a timeout that does not pass: where that is another way to wait.
     #[allow(dead_code, reason = "not everywhere it is")]
@@ -166,6 +173,12 @@ fn perform(act: Act, process: &Process) -> Option<i32> {
         Act::TryWait => process.try_wait(),
         Act::Signal => {
             if let Err(error) = process.kill() {
+                allowed(&error, &[ErrorKind::ProcessDone, ErrorKind::Released]);
+            }
+            return None;
+        }
+        Act::ByNumber => {
+            if let Err(error) = process.change_by_number("a call", ByNumber::IfPinned, |_| Ok(())) {
                 allowed(&error, &[ErrorKind::ProcessDone, ErrorKind::Released]);
             }
             return None;

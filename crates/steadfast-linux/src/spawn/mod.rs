@@ -50,6 +50,7 @@ pub(crate) use enter::in_namespaces;
 pub(crate) use flight::learnt;
 pub use flight::{Loan, SpawnWait, spawn_wait};
 pub use hook::{CommandExt, StdCommandExt};
+pub(crate) use prepare::mask as cpu_mask;
 pub use start::{Child, GivenUp, Start};
 
 use crate::file::write_at;

@@ -36,7 +36,7 @@ impl Prepared {
 }
 
 /// In the byte order of the kernel's words: on a big-endian machine the first CPU is in a word's last byte.
-fn mask(cpus: &[usize]) -> Vec<u8> {
+pub(crate) fn mask(cpus: &[usize]) -> Vec<u8> {
     let Some(last) = cpus.iter().max() else { return Vec::new() };
     // More than the kernel knows are refused by it, as long as the mask can be handed over.
     let words = (*last).min(1 << 20) / usize::BITS as usize + 1;

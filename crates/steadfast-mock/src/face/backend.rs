@@ -11,13 +11,13 @@ use crate::order::threads::For;
 use crate::order::trace::What;
 use crate::order::verdict::Verdict;
 use crate::order::world::World;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Instant;
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Errno, Error, Exit, JobPlan, OnExit, Pid, PipeEnd, Plan,
-    PlanStdio, ProcessBackend, Result, Signal, Spawned,
+    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Errno, Error, Exit, FoundByFd, JobPlan, OnExit, Pid, PipeEnd,
+    Plan, PlanStdio, ProcessBackend, Result, Signal, Spawned,
 };
 
 /// What a handle holds.
@@ -163,6 +163,11 @@ impl ProcessBackend for MockBackend {
         Ok(self.process(pid, id, who, start))
     }
 
+    fn find_by_fd(&self, _: OwnedFd) -> Result<FoundByFd> {
+        let what = "a descriptor is the kernel's, and no simulated process is behind one: use System::find".into();
+        Err(Error::Unsupported { backend: self.info().name, what })
+    }
+
     fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {
         self.kernel.job(plan, self.info().name)
     }
@@ -227,6 +232,20 @@ impl MockProcess {
         }
     }
 
+    fn send(&self, signal: Signal, value: Option<i32>) -> Result<()> {
+        let sent = self.kernel.call(|world| {
+            world.enter(Call::Signal, self.who.name)?;
+            let slot = self.target(world).ok_or(Errno::SRCH)?;
+            let stranger = self.stranger(world, slot, signal);
+            world.signal_by_call(slot, signal, value);
+            Ok(stranger)
+        });
+        if let Some(hit) = sent.map_err(self.failed("kill"))? {
+            self.kernel.judge(Verdict::Stranger { hit });
+        }
+        Ok(())
+    }
+
     /// Who was hit and who was meant, if that is not the same.
     fn stranger(&self, world: &World, slot: Slot, signal: Signal) -> Option<String> {
         let (pid, ours, hit) = (self.pid, world.quoted(self.who), world.quoted(world.who(slot)));
@@ -242,17 +261,30 @@ impl MockProcess {
 
 impl BackendProcess for MockProcess {
     fn signal(&self, signal: Signal) -> Result<()> {
-        let sent = self.kernel.call(|world| {
-            world.enter(Call::Signal, self.who.name)?;
-            let slot = self.target(world).ok_or(Errno::SRCH)?;
-            let stranger = self.stranger(world, slot, signal);
-            world.signal_by_call(slot, signal);
-            Ok(stranger)
+        self.send(signal, None)
+    }
+
+    fn signal_value(&self, signal: Signal, value: i32) -> Result<()> {
+        self.send(signal, Some(value))
+    }
+
+    fn may_signal(&self) -> Result<bool> {
+        let looked = self.kernel.call(|world| {
+            let entered = world.enter(Call::Signal, self.who.name);
+            let is_there = self.target(world).is_some();
+            entered.and(if is_there { Ok(()) } else { Err(Errno::SRCH) })
         });
-        if let Some(hit) = sent.map_err(self.failed("kill"))? {
-            self.kernel.judge(Verdict::Stranger { hit });
+        match looked {
+            Ok(()) => Ok(true),
+            Err(Errno::PERM) => Ok(false),
+            Err(errno) => Err(self.failed("kill")(errno)),
         }
-        Ok(())
+    }
+
+    fn by_number(&self, _: &mut dyn FnMut(Pid) -> Result<()>) -> Result<()> {
+        let backend = if self.identity == Identity::Pidfd { "mock" } else { "mock-pid-legacy" };
+        let what = "the number of a simulated process is none of the kernel's, and may be somebody's there".into();
+        Err(Error::Unsupported { backend, what })
     }
 
     fn signal_group(&self, signal: Signal) -> Result<bool> {
@@ -262,7 +294,7 @@ impl BackendProcess for MockProcess {
             let members = world.table.group(self.pid.as_raw());
             let stranger = self.stranger(world, leader, signal);
             for member in &members {
-                world.signal_by_call(*member, signal);
+                world.signal_by_call(*member, signal, None);
             }
             Ok((!members.is_empty(), stranger))
         });

@@ -223,8 +223,12 @@ impl World {
         self.spawn(name, plan, given, job, parent, pidfds)
     }
 
-    pub(crate) fn signal_by_call(&mut self, slot: Slot, signal: Signal) {
+    pub(crate) fn signal_by_call(&mut self, slot: Slot, signal: Signal, value: Option<i32>) {
         self.note_call(What::Seen(Seen::Signals(signal, self.who(slot))));
+        if let Some(value) = value {
+            let run = self.table[slot].run;
+            self.host.log.given(run, signal, value);
+        }
         self.send(slot, signal);
     }
 

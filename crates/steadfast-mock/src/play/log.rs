@@ -25,6 +25,8 @@ pub struct Ran {
     pub current_dir: Option<PathBuf>,
     /// The signals that were sent to it while it existed, by any process and with any result.
     pub signals: Vec<Signal>,
+    /// Those of them that came with a value (`Process::signal_value`), and these.
+    pub values: Vec<(Signal, i32)>,
     /// How it ended, if it has.
     pub status: Option<ExitStatus>,
 }
@@ -36,6 +38,7 @@ struct Entry {
     args: Vec<OsString>,
     given: Option<Box<Given>>,
     signals: Vec<Signal>,
+    values: Vec<(Signal, i32)>,
     status: Option<i32>,
 }
 
@@ -65,7 +68,8 @@ impl RunLog {
             let (env, current_dir) = (plan.env().map(<[_]>::to_vec), plan.current_dir().map(Into::into));
             Box::new(Given { env, current_dir })
         });
-        self.entries.push_back(Entry { pid, parent, name, args: args.to_vec(), given, signals: Vec::new(), status: None });
+        let (signals, values) = (Vec::new(), Vec::new());
+        self.entries.push_back(Entry { pid, parent, name, args: args.to_vec(), given, signals, values, status: None });
         if self.entries.len() > self.limit {
             self.entries.pop_front();
             self.first += 1;
@@ -80,6 +84,12 @@ impl RunLog {
     pub(crate) fn signalled(&mut self, run: u64, signal: Signal) {
         if let Some(entry) = self.entry(run) {
             entry.signals.push(signal);
+        }
+    }
+
+    pub(crate) fn given(&mut self, run: u64, signal: Signal, value: i32) {
+        if let Some(entry) = self.entry(run) {
+            entry.values.push((signal, value));
         }
     }
 
@@ -100,6 +110,7 @@ impl RunLog {
                 env: given.and_then(|given| given.env.clone()),
                 current_dir: given.and_then(|given| given.current_dir.clone()),
                 signals: entry.signals.clone(),
+                values: entry.values.clone(),
                 status: entry.status.map(std::os::unix::process::ExitStatusExt::from_raw),
             })
         })

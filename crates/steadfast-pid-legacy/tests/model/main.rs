@@ -37,11 +37,11 @@ use machine::Number;
 use orders::{Act, run};
 use others::{birth, calls, collect, life, orphans, siblings, start_time};
 use steadfast_core::{
-    BackendProcess, BackendStart, Errno, Error, ErrorKind, Exit, OnBirth, Pid, PipeEnd, Plan, ProcessBackend, Result, Signal,
-    Until, contain, sync,
+    BackendProcess, BackendStart, Errno, Error, ErrorKind, Exit, FoundByFd, OnBirth, Pid, PipeEnd, Plan, ProcessBackend, Result,
+    Signal, Until, contain, sync,
 };
 
 fn main() {
-    let acts = [Act::Signal, Act::Wait, Act::WaitLong, Act::WaitShort, Act::TryWait, Act::Release, Act::Drop];
+    let acts = [Act::Signal, Act::ByNumber, Act::Wait, Act::WaitLong, Act::WaitShort, Act::TryWait, Act::Release, Act::Drop];
     run(&[Number], &acts, vec![]);
 }

@@ -79,6 +79,17 @@ pub(crate) fn kill(_: Pid, signal: Signal) -> Result<(), Errno> {
     Ok(())
 }
 
+pub(crate) fn kill_with_value(pid: Pid, signal: Signal, _: i32) -> Result<(), Errno> {
+    kill(pid, signal)
+}
+
+pub(crate) fn may_signal(_: Pid) -> Result<bool, Errno> {
+    share(&WORLD, |world| {
+        assert!(!matches!(world.life, Life::Reaped), "a stranger was asked about, who has the number now");
+        Ok(true)
+    })
+}
+
 pub(crate) fn kill_group(leader: Pid, signal: Signal) -> Result<(), Errno> {
     kill(leader, signal)
 }

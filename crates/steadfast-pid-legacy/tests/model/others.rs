@@ -63,6 +63,14 @@ pub(crate) mod life {
             unreachable!("nobody was found here")
         }
 
+        pub(crate) fn signal_value(&self, _: Signal, _: i32) -> Option<Result<(), Errno>> {
+            unreachable!("nobody was found here")
+        }
+
+        pub(crate) fn may_signal(&self) -> Option<Result<bool, Errno>> {
+            unreachable!("nobody was found here")
+        }
+
         pub(crate) fn signal_group(&self, _: Signal) -> Option<Result<(), Errno>> {
             unreachable!("nobody was found here")
         }
@@ -97,7 +105,7 @@ pub(crate) mod collect {
             unreachable!("waitid works here")
         }
 
-        pub(crate) fn unless_collected(&self, _: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
+        pub(crate) fn unless_collected<T>(&self, _: impl FnOnce() -> Result<T, Errno>) -> Result<Option<T>, Errno> {
             unreachable!("waitid works here")
         }
 
