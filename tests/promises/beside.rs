@@ -160,6 +160,10 @@ impl ProcessBackend for AsUser {
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
         self.backend.find(pid)
     }
+    fn list(&self) -> Result<Vec<Pid>> {
+        self.backend.list()
+    }
+
     fn find_by_fd(&self, fd: OwnedFd) -> Result<FoundByFd> {
         self.backend.find_by_fd(fd)
     }

@@ -21,8 +21,8 @@ use std::process::ExitStatus;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 use steadfast::backend::{
-    Attributes, BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, FoundByFd, JobPlan, OnExit, Plan, ProcessBackend,
-    Spawned, Until, and_then,
+    Attributes, BackendInfo, BackendJob, BackendLook, BackendProcess, BackendStart, Clock, FoundByFd, JobPlan, OnExit, Plan,
+    ProcessBackend, Spawned, Until, and_then,
 };
 use steadfast::{Containment, Errno, Exit, JobUsage, Pid, Result, Signal};
 use steadfast_conformance::{Act, Outcome};
@@ -260,6 +260,10 @@ impl ProcessBackend for Ledger {
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
         Ok(self.entry(pid, self.backend.find(pid)?))
     }
+    fn list(&self) -> Result<Vec<Pid>> {
+        self.backend.list()
+    }
+
     fn find_by_fd(&self, fd: OwnedFd) -> Result<FoundByFd> {
         Ok(match self.backend.find_by_fd(fd)? {
             FoundByFd::There { pid, process } => FoundByFd::There { pid, process: self.entry(pid, process) },
@@ -318,6 +322,10 @@ impl BackendProcess for Entry {
 
     fn may_signal(&self) -> Result<bool> {
         self.process.may_signal()
+    }
+
+    fn look(&self) -> Result<Box<dyn BackendLook>> {
+        self.process.look()
     }
 
     fn by_number(&self, act: &mut dyn FnMut(Pid) -> Result<()>) -> Result<()> {

@@ -20,6 +20,7 @@ mod handles_through;
 mod hostile;
 mod init;
 mod input;
+mod inspecting;
 mod interrupts;
 mod jobs;
 mod jobs_elsewhere;
@@ -123,6 +124,7 @@ fn main() {
         handles_through::tests(),
         hostile::tests(),
         input::tests(),
+        inspecting::tests(),
         interrupts::tests(),
         init::tests(),
         jobs::tests(),

@@ -16,8 +16,8 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 use steadfast::backend::{
-    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, FoundByFd, JobPlan, OnExit, Plan, ProcessBackend, Spawned,
-    Until, and_then,
+    BackendInfo, BackendJob, BackendLook, BackendProcess, BackendStart, Clock, FoundByFd, JobPlan, OnExit, Plan, ProcessBackend,
+    Spawned, Until, and_then,
 };
 use steadfast::tokio::AsyncProcess;
 use steadfast::{Child, Command, Errno, Error, ErrorKind, Exit, Pid, Process, Result, Signal, Stdio, System, WaitSet, wait_any};
@@ -133,6 +133,10 @@ impl ProcessBackend for Refusing {
         Ok(Held::new(self.backend.find(pid)?, &self.will))
     }
 
+    fn list(&self) -> Result<Vec<Pid>> {
+        self.backend.list()
+    }
+
     fn find_by_fd(&self, fd: OwnedFd) -> Result<FoundByFd> {
         Ok(match self.backend.find_by_fd(fd)? {
             FoundByFd::There { pid, process } => FoundByFd::There { pid, process: Held::new(process, &self.will) },
@@ -160,6 +164,10 @@ impl BackendProcess for Held {
 
     fn may_signal(&self) -> Result<bool> {
         self.process.may_signal()
+    }
+
+    fn look(&self) -> Result<Box<dyn BackendLook>> {
+        self.process.look()
     }
 
     fn by_number(&self, act: &mut dyn FnMut(Pid) -> Result<()>) -> Result<()> {

@@ -318,7 +318,7 @@ fn adopted(subject: &Subject) {
         let members: Vec<_> = job.members().unwrap().iter().map(Process::pid).collect();
         assert_eq!(members, [actor.pid()], "and not the child that it had");
         let found = Process::find(&subject.backend, outside.pid()).unwrap();
-        assert_eq!(kind(job.adopt(&found)), ErrorKind::NoChild);
+        assert_eq!(kind(job.adopt(&found)), ErrorKind::NotPinned);
         // Once more, and into another one.
         job.adopt(&actor).unwrap();
         let other = job_by(subject, job.containment()).unwrap();

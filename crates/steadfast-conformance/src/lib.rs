@@ -37,6 +37,7 @@ mod act;
 mod contract;
 mod jobs;
 mod limits;
+mod looks;
 mod play;
 mod promise;
 mod races;

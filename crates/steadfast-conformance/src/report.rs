@@ -1,7 +1,7 @@
 //! Running the promises, and the [`Report`].
 
 use crate::promise::{Outcome, Promise};
-use crate::{Subject, contract, jobs, limits, races, sequences, starts, through, watching};
+use crate::{Subject, contract, jobs, limits, looks, races, sequences, starts, through, watching};
 use std::fmt;
 
 /// The whole list, in the order of the contract.
@@ -15,6 +15,7 @@ pub fn promises() -> Vec<Promise> {
         sequences::PROMISES,
         jobs::PROMISES,
         limits::PROMISES,
+        looks::PROMISES,
     ]
     .concat()
 }

@@ -14,8 +14,8 @@ use std::time::Instant;
 use steadfast_conformance::{Act, Outcome, Subject, run};
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Errno, Error, Exit, FoundByFd, JobPlan, OnExit, Pid, PipeEnd,
-    PipeRead, PipeWrite, Plan, ProcessBackend, Result, Signal, Spawned, Stage, Until,
+    BackendInfo, BackendJob, BackendLook, BackendProcess, BackendStart, Clock, Errno, Error, Exit, FoundByFd, JobPlan, OnExit,
+    Pid, PipeEnd, PipeRead, PipeWrite, Plan, ProcessBackend, Result, Signal, Spawned, Stage, Until,
 };
 
 /// What a careless author might get wrong.
@@ -147,6 +147,10 @@ impl ProcessBackend for Toy {
         Ok(Spawned { pid, process, spawner_peak: 0, pipes, pidfd: None }.at_once())
     }
 
+    fn list(&self) -> Result<Vec<Pid>> {
+        unreachable!("nobody lists")
+    }
+
     fn find_by_fd(&self, _: OwnedFd) -> Result<FoundByFd> {
         Err(Error::Unsupported { backend: self.info().name, what: "no descriptors".into() })
     }
@@ -219,6 +223,10 @@ impl BackendProcess for ToyProcess {
             true => Ok(true),
             false => Err(Error::on_process("signal", self.pid, Errno::SRCH)),
         })
+    }
+
+    fn look(&self) -> Result<Box<dyn BackendLook>> {
+        unreachable!("nobody looks")
     }
 
     fn by_number(&self, _: &mut dyn FnMut(Pid) -> Result<()>) -> Result<()> {

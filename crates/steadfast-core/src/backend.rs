@@ -45,7 +45,7 @@
 //! Removed: a call that waits and reaps at once, for a child with a single handle. It saved one system call of six.
 
 use crate::sync::Scheduler;
-use crate::{Attributes, Containment, Error, Exit, JobPlan, JobUsage, Pid, Plan, Result, Signal};
+use crate::{Attributes, BackendLook, Containment, Error, Exit, JobPlan, JobUsage, Pid, Plan, Result, Signal};
 use std::any::Any;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::process::ExitStatus;
@@ -95,6 +95,12 @@ pub trait ProcessBackend: Send + Sync {
     /// [`Error::Unsupported`](crate::Error::Unsupported) for a backend without pidfds, which must not fall back to the PID;
     /// [`Error::System`](crate::Error::System) for the rest.
     fn find_by_fd(&self, fd: OwnedFd) -> Result<FoundByFd>;
+
+    /// The PIDs of all processes that this one sees, from the lowest on. Each may be another's by the time that it is used.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn list(&self) -> Result<Vec<Pid>>;
 
     /// Makes a job with no process in it, held together by what the plan says and by nothing weaker.
     ///
@@ -238,6 +244,12 @@ pub trait BackendProcess: Send + Sync {
     /// `ESRCH` if the process has been reaped, before or meanwhile; [`Error::Unsupported`](crate::Error::Unsupported) where its number is none of the
     /// kernel's; what `act` says.
     fn by_number(&self, act: &mut dyn FnMut(Pid) -> Result<()>) -> Result<()>;
+
+    /// A look at the process that is bound to this life of it, whatever its number comes to mean. A zombie can be looked at.
+    ///
+    /// # Errors
+    /// `ESRCH` once the process has been reaped; what the system says.
+    fn look(&self) -> Result<Box<dyn BackendLook>>;
 
     /// Blocks until the process has exited, and returns how, without reaping it: it stays a zombie, and its PID stays taken. `Ok(None)` when
     /// `deadline` passed first. With a deadline in the past it only checks; without one it waits for ever.

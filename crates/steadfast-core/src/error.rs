@@ -103,6 +103,12 @@ pub enum Error {
         /// The process.
         pid: Pid,
     },
+    /// It has executed another program, or has exited, since the look at it began.
+    #[error("process {pid}: it has executed another program, or has exited, since the look at it began: begin a new one")]
+    Changed {
+        /// The process.
+        pid: Pid,
+    },
     /// The settings of the command contradict each other, or can never work. Nothing was started.
     #[error("spawn `{}`: {why}", std::path::Path::new(.program).display())]
     InvalidPlan {
@@ -231,6 +237,7 @@ impl fmt::Debug for Error {
             Error::ThreadId { tid } => f.debug_struct("ThreadId").field("tid", tid).finish(),
             Error::NotAProcess { fd, found } => f.debug_struct("NotAProcess").field("fd", fd).field("found", found).finish(),
             Error::NotPinned { call, pid } => f.debug_struct("NotPinned").field("call", call).field("pid", pid).finish(),
+            Error::Changed { pid } => f.debug_struct("Changed").field("pid", pid).finish(),
             Error::InvalidPlan { program, why } => {
                 f.debug_struct("InvalidPlan").field("program", program).field("why", why).finish()
             }
@@ -301,6 +308,8 @@ pub enum ErrorKind {
     NotAProcess,
     /// [`Error::NotPinned`]
     NotPinned,
+    /// [`Error::Changed`]
+    Changed,
     /// [`Error::Spawn`]
     Spawn,
     /// [`Error::SpawnTimedOut`]
@@ -366,6 +375,7 @@ impl Error {
             Error::ThreadId { .. } => ErrorKind::ThreadId,
             Error::NotAProcess { .. } => ErrorKind::NotAProcess,
             Error::NotPinned { .. } => ErrorKind::NotPinned,
+            Error::Changed { .. } => ErrorKind::Changed,
             Error::Spawn { .. } => ErrorKind::Spawn,
             Error::SpawnTimedOut { .. } => ErrorKind::SpawnTimedOut,
             Error::JobOver { .. } => ErrorKind::JobOver,

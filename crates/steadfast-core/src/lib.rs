@@ -26,6 +26,7 @@ mod error;
 mod exit;
 mod job;
 mod lock;
+mod look;
 mod outside;
 mod pauses;
 mod pid;
@@ -44,6 +45,7 @@ pub use errno::Errno;
 pub use error::{Error, ErrorKind, FdIs, Missing, Stage};
 pub use exit::{Exit, MaxRss, Rusage};
 pub use job::{Containment, Job, JobEnd, JobLimit, JobLimits, JobLink, JobPlan, JobUsage};
+pub use look::{BackendLook, Facts, RunState};
 pub use pauses::Pauses;
 pub use pid::Pid;
 pub use plan::{

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Errno, Error, ErrorKind, Exit, FoundByFd, JobPlan, OnExit, Pid,
-    Plan, Process, ProcessBackend, Result, Signal, Spawned, Until, Watcher,
+    BackendInfo, BackendJob, BackendLook, BackendProcess, BackendStart, Clock, Errno, Error, ErrorKind, Exit, FoundByFd, JobPlan,
+    OnExit, Pid, Plan, Process, ProcessBackend, Result, Signal, Spawned, Until, Watcher,
 };
 
 /// How it answers. `None`: with what is usual, and an exit with code 7.
@@ -72,6 +72,10 @@ impl BackendProcess for Answering {
         self.signal(Signal::CONT).map(|()| true)
     }
 
+    fn look(&self) -> Result<Box<dyn BackendLook>> {
+        unreachable!("nobody looks")
+    }
+
     fn by_number(&self, act: &mut dyn FnMut(Pid) -> Result<()>) -> Result<()> {
         act(Pid::MAX)
     }
@@ -123,6 +127,10 @@ impl ProcessBackend for Answering {
     }
     fn find(&self, _: Pid) -> Result<Arc<dyn BackendProcess>> {
         Ok(Arc::new(Answering(Arc::clone(&self.0))))
+    }
+
+    fn list(&self) -> Result<Vec<Pid>> {
+        unreachable!("nobody lists")
     }
 
     fn find_by_fd(&self, _: OwnedFd) -> Result<FoundByFd> {

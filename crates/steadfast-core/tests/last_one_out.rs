@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Errno, Error, ErrorKind, Exit, FoundByFd, JobPlan, OnExit, Pid,
-    Plan, Process, ProcessBackend, Result, Signal, Spawned, Until, Watcher,
+    BackendInfo, BackendJob, BackendLook, BackendProcess, BackendStart, Clock, Errno, Error, ErrorKind, Exit, FoundByFd, JobPlan,
+    OnExit, Pid, Plan, Process, ProcessBackend, Result, Signal, Spawned, Until, Watcher,
 };
 
 /// What was called, in order, and what holds the next call of a kind back.
@@ -79,6 +79,10 @@ impl BackendProcess for Scripted {
 
     fn may_signal(&self) -> Result<bool> {
         self.signal(Signal::CONT).map(|()| true)
+    }
+
+    fn look(&self) -> Result<Box<dyn BackendLook>> {
+        unreachable!("nobody looks")
     }
 
     fn by_number(&self, act: &mut dyn FnMut(Pid) -> Result<()>) -> Result<()> {
@@ -156,6 +160,10 @@ impl ProcessBackend for Scripted {
 
     fn find(&self, _: Pid) -> Result<Arc<dyn BackendProcess>> {
         Ok(Arc::new(Scripted(Arc::clone(&self.0))))
+    }
+
+    fn list(&self) -> Result<Vec<Pid>> {
+        unreachable!("nobody lists")
     }
 
     fn find_by_fd(&self, _: OwnedFd) -> Result<FoundByFd> {

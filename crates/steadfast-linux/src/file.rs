@@ -27,6 +27,14 @@ pub(crate) fn read_at(dir: impl AsFd, name: &str) -> Result<String, Errno> {
     io::read_to_string(File::from(file)).map_err(|error| errno_of(&error))
 }
 
+/// The whole of it, whatever bytes there are.
+pub(crate) fn read_bytes_at(dir: impl AsFd, name: &str) -> Result<Vec<u8>, Errno> {
+    let mut bytes = Vec::new();
+    let mut file = File::from(open_at(dir, name, OFlags::RDONLY)?);
+    io::Read::read_to_end(&mut file, &mut bytes).map_err(|error| errno_of(&error))?;
+    Ok(bytes)
+}
+
 /// In one go, which is how the kernel takes a command; again, if a signal handler came in between (some of them wait, such as a limit of memory).
 pub(crate) fn write_at(dir: impl AsFd, name: &str, text: &[u8]) -> Result<(), Errno> {
     let file = open_at(dir, name, OFlags::WRONLY)?;

@@ -20,6 +20,7 @@
 //! | `secure` | whether this program has more rights than whoever started it |
 //! | `fork` | which process this is, after a fork(2) of the program; statics that begin afresh then |
 //! | `file` | small files of the kernel |
+//! | `look` | the directory of one process in `/proc` |
 //! | `stat` | what `/proc/PID/stat` says |
 //! | `stdio` | what a standard stream is made of, by its raw number too |
 //! | `thread`, `clock` | threads that take none of the program's signals, the monotonic clock |
@@ -37,6 +38,7 @@ mod init;
 mod job;
 mod kill;
 mod limits;
+mod look;
 mod peer;
 mod pidfd;
 mod pipe;
@@ -60,6 +62,7 @@ pub use init::run_under_init;
 pub use job::job;
 pub use kill::{kill, kill_group, kill_with_value, may_signal};
 pub use limits::{affinity, prlimit, set_affinity};
+pub use look::{ProcDir, all_pids, look_by_number, words};
 pub use peer::{Message, Sender, peer_pidfd, receive_message, tell_senders};
 pub use pidfd::{
     pidfd_exit_status, pidfd_getfd, pidfd_is_taken, pidfd_may_signal, pidfd_open, pidfd_send_signal, pidfd_send_value,

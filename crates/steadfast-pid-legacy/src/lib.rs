@@ -51,7 +51,7 @@ use steadfast_core::{
     BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Errno, Error, FoundByFd, JobPlan, Pid, Plan, ProcessBackend,
     Result, once_more,
 };
-use steadfast_linux::{Door, SystemClock, WantPidfd};
+use steadfast_linux::{Door, SystemClock, WantPidfd, all_pids};
 
 /// Processes by PID: works on every Linux.
 #[derive(Debug)]
@@ -101,6 +101,10 @@ impl ProcessBackend for PidLegacyBackend {
             Some(known) => Ok(known.into_backend()),
             None => Ok(LegacyProcess::held(pid, Identity::Found(Life::of(pid, self.signal_call)?), self.wait_call)),
         }
+    }
+
+    fn list(&self) -> Result<Vec<Pid>> {
+        all_pids().map_err(|source| Error::System { call: "read", subject: "/proc".into(), source })
     }
 
     fn find_by_fd(&self, _: OwnedFd) -> Result<FoundByFd> {

@@ -15,7 +15,10 @@ use crate::watch::{Watch, thread_errno};
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
-use steadfast_core::{BackendProcess, Clock, Errno, Error, Exit, OnExit, Pauses, Pid, Result, Signal, Until, contain};
+use steadfast_core::{
+    BackendLook, BackendProcess, Clock, Errno, Error, Exit, OnExit, Pauses, Pid, Result, Signal, Until, contain,
+};
+use steadfast_linux::look_by_number;
 
 pub(crate) struct LegacyProcess {
     pid: Pid,
@@ -283,6 +286,10 @@ impl BackendProcess for LegacyProcess {
     fn may_signal(&self) -> Result<bool> {
         let exactly = || self.life().and_then(Life::may_signal);
         self.send("kill", || exactly().unwrap_or_else(|| may_signal(self.pid))).map(|may| may.unwrap_or(true))
+    }
+
+    fn look(&self) -> Result<Box<dyn BackendLook>> {
+        look_by_number(self)
     }
 
     fn by_number(&self, act: &mut dyn FnMut(Pid) -> Result<()>) -> Result<()> {

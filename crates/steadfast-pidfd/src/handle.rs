@@ -5,9 +5,10 @@ use crate::reactor;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use steadfast_core::{BackendProcess, Errno, Error, Exit, OnExit, Pid, Result, Signal, Until, contain};
+use steadfast_core::{BackendLook, BackendProcess, Errno, Error, Exit, OnExit, Pid, Result, Signal, Until, contain};
 use steadfast_linux::{
-    Blocking, Reaping, kill_group, pidfd_is_taken, pidfd_may_signal, pidfd_send_signal, pidfd_send_value, pidfd_signal_group,
+    Blocking, Reaping, kill_group, look_by_number, pidfd_is_taken, pidfd_may_signal, pidfd_send_signal, pidfd_send_value,
+    pidfd_signal_group,
 };
 
 impl PidfdProcess {
@@ -44,6 +45,10 @@ impl BackendProcess for PidfdProcess {
 
     fn may_signal(&self) -> Result<bool> {
         pidfd_may_signal(self.pidfd()).map_err(|errno| Error::on_process("pidfd_send_signal", self.pid, errno))
+    }
+
+    fn look(&self) -> Result<Box<dyn BackendLook>> {
+        look_by_number(self)
     }
 
     fn by_number(&self, act: &mut dyn FnMut(Pid) -> Result<()>) -> Result<()> {

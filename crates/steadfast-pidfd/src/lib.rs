@@ -22,7 +22,7 @@ use steadfast_core::{
     BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Errno, Error, FoundByFd, JobPlan, Pid, Plan, ProcessBackend,
     Result, once_more,
 };
-use steadfast_linux::{Door, SystemClock, WantPidfd, Whose, whose_pidfd};
+use steadfast_linux::{Door, SystemClock, WantPidfd, Whose, all_pids, whose_pidfd};
 
 /// Processes by pidfd: needs `pidfd_open` (Linux 5.3), `waitid(P_PIDFD)` (5.4), `pidfd_send_signal` (5.1) and
 /// `clone(CLONE_PIDFD)` (5.2). The PID is for logs only; no call is made with it after the pidfd is there.
@@ -69,6 +69,10 @@ impl ProcessBackend for PidfdBackend {
             errno => Error::on_process("pidfd_open", pid, errno),
         })?;
         Ok(Arc::new(PidfdProcess::found(pid, pidfd)))
+    }
+
+    fn list(&self) -> Result<Vec<Pid>> {
+        all_pids().map_err(|source| Error::System { call: "read", subject: "/proc".into(), source })
     }
 
     fn find_by_fd(&self, fd: OwnedFd) -> Result<FoundByFd> {

@@ -142,7 +142,7 @@ impl Job {
     ///
     /// # Errors
     /// [`Error::JobOver`] once the job was killed. [`Error::Unsupported`] for a namespace and a group, which nobody can join that has executed its
-    /// program. [`Error::NoChild`] for a process that was found: in the moment in which the kernel takes its number, that could be a
+    /// program. [`Error::NotPinned`] for a process that was found: in the moment in which the kernel takes its number, that could be a
     /// stranger's. [`Error::ProcessDone`] and [`Error::Released`] by the handle's state. [`Error::System`] with `EACCES` for who may not be
     /// moved.
     pub fn adopt(&self, child: &Process) -> Result<()> {

@@ -75,6 +75,7 @@ mod command;
 mod handle;
 mod init;
 mod input;
+mod inspect;
 mod job;
 mod lines;
 mod output;
@@ -122,6 +123,7 @@ pub use command::{Command, CommandArgs, CommandEnvs, Handle, spawn_many};
 pub use handle::Process;
 pub use init::run_under_init;
 pub use input::Input;
+pub use inspect::Inspection;
 pub use job::{Job, JobBuilder};
 pub use lines::Lines;
 pub use output::{Capture, Captured, CapturedStream, Line, LinesEnd, OutputStream};
@@ -131,9 +133,9 @@ pub use receive::{Received, Senders};
 pub use std::process::{ExitStatus, Output};
 pub use steadfast_core::sync;
 pub use steadfast_core::{
-    BackendInfo, ByNumber, Capability, Containment, Disposition, Ended, Errno, Error, ErrorKind, Exit, FdIs, IdMap, JobLimit,
-    JobLimits, JobUsage, Limit, MaxRss, Missing, MountPropagation, Namespaces, Pid, Resource, Result, Rusage, Scheduling, Signal,
-    SignalSet, Stage,
+    BackendInfo, ByNumber, Capability, Containment, Disposition, Ended, Errno, Error, ErrorKind, Exit, Facts, FdIs, IdMap,
+    JobLimit, JobLimits, JobUsage, Limit, MaxRss, Missing, MountPropagation, Namespaces, Pid, Resource, Result, RunState, Rusage,
+    Scheduling, Signal, SignalSet, Stage,
 };
 pub use steadfast_linux::{Answer, Check, CommandExt, Door, Feature, Probe, SpawnWait, Stdio};
 pub use system::{Entered, System};
@@ -147,9 +149,9 @@ pub use wait::{Emptied, Exited, Interrupter, Member, Next, Ready, WaitSet, wait_
 pub mod backend {
     pub use steadfast_core::sync::{Join, Scheduler};
     pub use steadfast_core::{
-        Attributes, BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, FoundByFd, Hook, Job, JobEnd, JobLink, JobPlan,
-        Lent, Membership, OnBirth, OnExit, PipeEnd, PipeRead, PipeWrite, Plan, PlanBuilder, PlanStdio, Process, ProcessBackend,
-        Spawned, Started, Starting, Until, Watcher, and_then,
+        Attributes, BackendInfo, BackendJob, BackendLook, BackendProcess, BackendStart, Clock, FoundByFd, Hook, Job, JobEnd,
+        JobLink, JobPlan, Lent, Membership, OnBirth, OnExit, PipeEnd, PipeRead, PipeWrite, Plan, PlanBuilder, PlanStdio, Process,
+        ProcessBackend, Spawned, Started, Starting, Until, Watcher, and_then,
     };
 }
 

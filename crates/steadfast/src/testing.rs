@@ -127,6 +127,10 @@ impl ProcessBackend for Recorder {
         self.inner.find(pid)
     }
 
+    fn list(&self) -> Result<Vec<Pid>> {
+        self.inner.list()
+    }
+
     fn find_by_fd(&self, fd: OwnedFd) -> Result<FoundByFd> {
         self.inner.find_by_fd(fd)
     }

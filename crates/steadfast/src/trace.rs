@@ -7,8 +7,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::time::Instant;
 use steadfast_core::{
-    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Error, Exit, FoundByFd, JobPlan, OnExit, Pid, Plan,
-    ProcessBackend, Result, Signal, Spawned, Until, and_then,
+    BackendInfo, BackendJob, BackendLook, BackendProcess, BackendStart, Clock, Error, Exit, FoundByFd, JobPlan, OnExit, Pid,
+    Plan, ProcessBackend, Result, Signal, Spawned, Until, and_then,
 };
 use tracing::{Level, Span, debug, debug_span, enabled, field, warn};
 
@@ -60,6 +60,10 @@ impl ProcessBackend for Traced {
 
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
         self.0.find(pid).map(|process| traced(pid, process))
+    }
+
+    fn list(&self) -> Result<Vec<Pid>> {
+        self.0.list()
     }
 
     fn find_by_fd(&self, fd: OwnedFd) -> Result<FoundByFd> {
@@ -138,6 +142,10 @@ impl BackendProcess for TracedProcess {
     /// It sends nothing, and so it is not told.
     fn may_signal(&self) -> Result<bool> {
         self.process.may_signal()
+    }
+
+    fn look(&self) -> Result<Box<dyn BackendLook>> {
+        self.process.look()
     }
 
     fn by_number(&self, act: &mut dyn FnMut(Pid) -> Result<()>) -> Result<()> {

@@ -11,13 +11,13 @@ impl Job {
     /// children which are not its own could take that away.)
     ///
     /// # Errors
-    /// [`Error::JobOver`](crate::Error::JobOver) once the job was killed. [`Error::NoChild`](crate::Error::NoChild) for who was found and not spawned: its number could
+    /// [`Error::JobOver`](crate::Error::JobOver) once the job was killed. [`Error::NotPinned`](crate::Error::NotPinned) for who was found and not spawned: its number could
     /// be a stranger's in the moment in which the kernel takes it. [`Error::Unsupported`](crate::Error::Unsupported) if this containment takes none that
     /// run. [`Error::ProcessDone`](crate::Error::ProcessDone) and [`Error::Released`](crate::Error::Released) by its state. [`Error::System`](crate::Error::System)
     /// if the kernel refuses it.
     pub fn adopt(&self, process: &Process) -> Result<()> {
         let birth = self.inner.begin_birth()?;
-        let adopted = process.pinned(|pid| self.inner.place.adopt(pid));
+        let adopted = process.pinned("write cgroup.procs", |pid| self.inner.place.adopt(pid));
         birth(adopted.is_ok().then_some(process.pid()));
         adopted
     }

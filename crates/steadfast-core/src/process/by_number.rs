@@ -45,6 +45,18 @@ impl Process {
         self.with_number(&mut change)
     }
 
+    /// As [`change_by_number`](Process::change_by_number) of what is pinned, for a call of the backend's own, which in a simulation knows the simulated numbers.
+    ///
+    /// # Errors
+    /// As there, but for a simulation.
+    pub(crate) fn pinned(&self, call: &'static str, act: impl FnMut(Pid) -> Result<()>) -> Result<()> {
+        if self.backend().info().real || !self.is_running() || self.here().origin != Origin::Spawned {
+            return self.change_by_number(call, ByNumber::IfPinned, act);
+        }
+        let mut act = act;
+        act(self.pid())
+    }
+
     fn with_number(&self, act: &mut dyn FnMut(Pid) -> Result<()>) -> Result<()> {
         // While it is in progress, this handle does not reap.
         let call = match self.here().begin() {

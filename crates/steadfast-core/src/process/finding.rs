@@ -1,8 +1,9 @@
 //! Handles of processes that exist: by PID, by pidfd, taken over, or known to be over.
 
 use super::Process;
-use super::state::{Origin, Phase, UNKNOWN};
-use crate::{Exit, FoundByFd, Pid, ProcessBackend, Result};
+use super::signal::is_gone;
+use super::state::{Origin, Phase, Refused, UNKNOWN};
+use crate::{BackendLook, Exit, FoundByFd, Pid, ProcessBackend, Result};
 use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -43,6 +44,22 @@ impl Process {
     pub fn adopt(backend: &Arc<dyn ProcessBackend>, pid: Pid) -> Result<Process> {
         let process = backend.find(pid)?;
         Ok(Process::new(backend, pid, process, Origin::Spawned, UNKNOWN))
+    }
+
+    /// A look at the process that never shows another one, whoever has its number. A zombie can be looked at.
+    ///
+    /// # Errors
+    /// [`Error::ProcessDone`](crate::Error::ProcessDone) if it was waited for or is gone, [`Error::Released`](crate::Error::Released), and what the system says.
+    pub fn inspect(&self) -> Result<Box<dyn BackendLook>> {
+        let call = match self.here().begin() {
+            Ok(call) => call,
+            Err(Refused::Done(_)) => return Err(self.done_error()),
+            Err(Refused::Released) => return Err(self.released_error()),
+        };
+        match call.process().look() {
+            Err(error) if is_gone(&error) => Err(self.done_error()),
+            look => look,
+        }
     }
 
     /// A handle that is Done, for a process that other code has spawned and waited for.

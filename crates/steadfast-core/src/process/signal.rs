@@ -1,8 +1,8 @@
 //! Signals: to one process, and to the group that it leads.
 
 use super::Process;
-use super::state::{Call, Inner, Learnt, Origin, Refused, retry_interrupted};
-use crate::{BackendProcess, Errno, Error, Exit, Pid, Result, Signal};
+use super::state::{Call, Inner, Learnt, Refused, retry_interrupted};
+use crate::{BackendProcess, Errno, Error, Exit, Result, Signal};
 
 impl Process {
     /// Sends a signal. A zombie that has not been waited for still takes it (kill(2)), which says nothing about whether
@@ -78,34 +78,6 @@ impl Process {
                 Err(self.done_error())
             }
             answer => answer,
-        }
-    }
-
-    /// Does something by its number, which cannot be anybody else's meanwhile: it is a child of this process, and is not waited for through this handle
-    /// until that is done. It may have ended.
-    ///
-    /// # Errors
-    /// [`Error::NoChild`] for one that was found, or that another process has spawned; [`Error::ProcessDone`] and [`Error::Released`] by its state; what
-    /// the closure says.
-    pub(crate) fn pinned<T>(&self, act: impl FnOnce(Pid) -> Result<T>) -> Result<T> {
-        let here = self.here();
-        let call = match here.begin() {
-            Ok(call) => call,
-            Err(Refused::Done(_)) => return Err(self.done_error()),
-            Err(Refused::Released) => return Err(self.released_error()),
-        };
-        if here.origin != Origin::Spawned || !self.is_here() {
-            return Err(Error::NoChild { pid: self.pid() });
-        }
-        let past = self.backend().clock().now();
-        match retry_interrupted(|| call.process().wait_exited(Some(past))) {
-            // Other code has waited for it.
-            Err(error) if error.errno() == Some(Errno::CHILD) => {
-                call.end(Learnt::Gone);
-                Err(self.done_error())
-            }
-            Err(error) => Err(error),
-            Ok(_) => act(self.pid()),
         }
     }
 

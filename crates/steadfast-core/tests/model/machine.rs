@@ -9,7 +9,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Instant;
 use steadfast_core::sync::Scheduler;
-use steadfast_core::{BackendInfo, BackendProcess, Clock, Errno, Error, Exit, OnExit, Pid, Result, Signal, Until};
+use steadfast_core::{BackendInfo, BackendLook, BackendProcess, Clock, Errno, Error, Exit, OnExit, Pid, Result, Signal, Until};
 
 /// What a handle holds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -114,6 +114,10 @@ impl BackendProcess for Identity {
             Life::Reaped => Err(self.too_late("signal", Errno::SRCH)),
             _ => Ok(true),
         })
+    }
+
+    fn look(&self) -> Result<Box<dyn BackendLook>> {
+        unreachable!("nobody looks")
     }
 
     fn by_number(&self, act: &mut dyn FnMut(Pid) -> Result<()>) -> Result<()> {

@@ -20,8 +20,8 @@ mod races;
 use machine::Identity;
 use orders::{Act, run};
 use steadfast_core::{
-    BackendProcess, BackendStart, Errno, Error, ErrorKind, Exit, FoundByFd, OnBirth, Pid, PipeEnd, Plan, ProcessBackend, Result,
-    Signal, Until, contain, sync,
+    BackendLook, BackendProcess, BackendStart, Errno, Error, ErrorKind, Exit, FoundByFd, OnBirth, Pid, PipeEnd, Plan,
+    ProcessBackend, Result, Signal, Until, contain, sync,
 };
 
 fn main() {

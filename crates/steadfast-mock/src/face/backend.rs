@@ -1,5 +1,6 @@
 //! The backend traits on top of the simulation, for a program with pidfds and for one with PIDs only.
 
+use super::look::{self, MockLook};
 use super::shared::Kernel;
 use super::sim::Turns;
 use super::start::MockStart;
@@ -16,8 +17,8 @@ use std::sync::Arc;
 use std::time::Instant;
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Errno, Error, Exit, FoundByFd, JobPlan, OnExit, Pid, PipeEnd,
-    Plan, PlanStdio, ProcessBackend, Result, Signal, Spawned,
+    BackendInfo, BackendJob, BackendLook, BackendProcess, BackendStart, Clock, Errno, Error, Exit, FoundByFd, JobPlan, OnExit,
+    Pid, PipeEnd, Plan, PlanStdio, ProcessBackend, Result, Signal, Spawned,
 };
 
 /// What a handle holds.
@@ -168,6 +169,10 @@ impl ProcessBackend for MockBackend {
         Err(Error::Unsupported { backend: self.info().name, what })
     }
 
+    fn list(&self) -> Result<Vec<Pid>> {
+        look::all_pids(&self.kernel)
+    }
+
     fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {
         self.kernel.job(plan, self.info().name)
     }
@@ -285,6 +290,15 @@ impl BackendProcess for MockProcess {
         let backend = if self.identity == Identity::Pidfd { "mock" } else { "mock-pid-legacy" };
         let what = "the number of a simulated process is none of the kernel's, and may be somebody's there".into();
         Err(Error::Unsupported { backend, what })
+    }
+
+    fn look(&self) -> Result<Box<dyn BackendLook>> {
+        let id = self.kernel.call(|world| {
+            let slot = self.target(world)?;
+            (world.table.id(slot) == self.id).then_some(self.id)
+        });
+        let id = id.ok_or_else(|| self.failed("look at it")(Errno::SRCH))?;
+        Ok(Box::new(MockLook { kernel: self.kernel.clone(), id, pid: self.pid }))
     }
 
     fn signal_group(&self, signal: Signal) -> Result<bool> {

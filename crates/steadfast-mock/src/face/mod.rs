@@ -8,6 +8,7 @@ pub(crate) mod builder;
 mod follow;
 mod job;
 pub(crate) mod kernel;
+mod look;
 pub(crate) mod shared;
 pub(crate) mod sim;
 mod start;

@@ -57,6 +57,11 @@ impl Jobs {
         self.get(job).is_some_and(|job| job.is_frozen)
     }
 
+    /// What this process has said that it uses.
+    pub(crate) fn memory_of(&self, slot: Slot) -> u64 {
+        self.memory.get(&slot).copied().unwrap_or_default()
+    }
+
     /// A new one; its number.
     pub(super) fn add(&mut self, kind: Kind, is_to_die: bool, limits: JobLimits) -> Option<JobId> {
         let new = Job {

@@ -96,7 +96,7 @@ impl<H: Host> Machine<H> {
     }
 
     /// Of one process alone, with what it has computed since it was last looked at.
-    fn cpu_time(&self, slot: Slot) -> u64 {
+    pub(crate) fn cpu_time(&self, slot: Slot) -> u64 {
         let process = &self.table[slot];
         let running = match process.frame.waiting {
             Wait::Compute(left) if process.computing != PAUSED => (self.now - process.computing).min(left),
@@ -141,8 +141,8 @@ impl<H: Host> Machine<H> {
             return;
         }
         (job.memory_peak, job.killed_for_memory) = (most, job.killed_for_memory + 1);
-        let of = |slot: &Slot| self.jobs.memory.get(slot).copied().unwrap_or_default();
-        let doomed = self.members(number).into_iter().max_by_key(|member| (of(member), *member == slot)).unwrap_or(slot);
+        let rank = |member: &Slot| (self.jobs.memory_of(*member), *member == slot);
+        let doomed = self.members(number).into_iter().max_by_key(rank).unwrap_or(slot);
         self.note(Actor::Kernel, Seen::KillsForMemory(self.who(doomed)));
         self.send(doomed, Signal::KILL);
     }

@@ -77,6 +77,12 @@ impl RunLog {
         number
     }
 
+    /// With what it was started; nothing, if so many have come after it that it is not kept any more.
+    pub(crate) fn args(&self, run: u64) -> &[OsString] {
+        let index = run.checked_sub(self.first);
+        index.and_then(|index| self.entries.get(index as usize)).map_or(&[], |entry| &entry.args)
+    }
+
     fn entry(&mut self, run: u64) -> Option<&mut Entry> {
         self.entries.get_mut(run.checked_sub(self.first)? as usize)
     }

@@ -37,8 +37,8 @@ use machine::Number;
 use orders::{Act, run};
 use others::{birth, calls, collect, life, orphans, siblings, start_time};
 use steadfast_core::{
-    BackendProcess, BackendStart, Errno, Error, ErrorKind, Exit, FoundByFd, OnBirth, Pid, PipeEnd, Plan, ProcessBackend, Result,
-    Signal, Until, contain, sync,
+    BackendLook, BackendProcess, BackendStart, Errno, Error, ErrorKind, Exit, FoundByFd, OnBirth, Pid, PipeEnd, Plan,
+    ProcessBackend, Result, Signal, Until, contain, sync,
 };
 
 fn main() {

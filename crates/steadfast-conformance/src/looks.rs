@@ -1,0 +1,96 @@
+//! Looks at a process: what it is, and never what another one is.
+
+use crate::contract::{done, kind, released, until_zombie};
+use crate::promise::{Promise, Skip, promise, promise_if};
+use crate::{Act, Kin, Subject};
+use steadfast_core::{BackendLook, ErrorKind, Pid, Process, RunState};
+
+pub(crate) const PROMISES: &[Promise] = &[
+    promise("look: what it is called, what it was told, whose child it is, and whose children are its own", running),
+    promise("look: zombie: it is seen, as one", zombie),
+    promise("look: done: ProcessDone", |s| assert_eq!(kind(done(s).inspect().map(drop)), ErrorKind::ProcessDone)),
+    promise("look: released: Released", |s| assert_eq!(kind(released(s).inspect().map(drop)), ErrorKind::Released)),
+    promise("look: begun before the reap: nothing is seen any more", reaped),
+    promise_if("look: begun before the reap: nobody is seen who has the number", can_recycle, recycled),
+    promise("list: who lives is on it, who was waited for is not", listed),
+];
+
+fn can_recycle(subject: &Subject) -> Skip {
+    Skip::unless(subject.next_pid.is_some(), "no PID can be had again here")
+}
+
+/// Every field fails, for the reason that it is gone.
+fn sees_nothing(look: &dyn BackendLook) {
+    for error in [look.facts().unwrap_err(), look.arguments().unwrap_err(), look.children().unwrap_err()] {
+        let is_gone = error.errno() == Some(steadfast_core::Errno::SRCH) || error.kind() == ErrorKind::ProcessDone;
+        assert!(is_gone, "{error:?}");
+    }
+}
+
+fn running(subject: &Subject) {
+    let actor = subject.act(Act::Beget(Kin::Child));
+    for process in [subject.find(&actor), actor.clone()] {
+        let look = process.inspect().unwrap();
+        let facts = look.facts().unwrap();
+        // 15 bytes of it.
+        let name = facts.name.to_str().unwrap();
+        let program = subject.actor.to_str().and_then(|path| path.rsplit('/').next()).unwrap();
+        assert!(!name.is_empty() && program.starts_with(name), "{name} is not {program}");
+        assert!(matches!(facts.state, RunState::Sleeping | RunState::Running), "{facts:?}");
+        assert_eq!((facts.threads, look.facts().unwrap().started), (1, facts.started));
+        let own = subject.backend.info().real.then(|| Pid::new(std::process::id() as i32).unwrap());
+        assert_eq!(facts.parent, own);
+        let words = look.arguments().unwrap();
+        assert_eq!(words[1..], Act::Beget(Kin::Child).to_args());
+        let children = look.children().unwrap();
+        assert_eq!(children.len(), 1, "{children:?}");
+        let child = Process::find(&subject.backend, children[0]).unwrap().inspect().unwrap();
+        assert_eq!(child.facts().unwrap().parent, Some(actor.pid()));
+        assert_eq!(child.facts().unwrap().group, facts.group);
+        assert_eq!(look.directory().is_some(), subject.backend.info().real);
+    }
+}
+
+fn zombie(subject: &Subject) {
+    let mut actor = subject.act(Act::UntilEof(3));
+    let look = actor.inspect().unwrap();
+    actor.close_stdin();
+    until_zombie(subject, actor.pid());
+    assert_eq!(look.facts().unwrap().state, RunState::Zombie);
+    assert_eq!(look.arguments().unwrap().len(), 0);
+    let later = actor.inspect().unwrap();
+    assert_eq!((later.facts().unwrap().state, later.facts().unwrap().started), (RunState::Zombie, look.facts().unwrap().started));
+    assert_eq!(actor.wait().unwrap().code(), Some(3));
+}
+
+fn reaped(subject: &Subject) {
+    let actor = subject.act(Act::Forever);
+    let found = subject.find(&actor);
+    let looks = [actor.inspect().unwrap(), found.inspect().unwrap()];
+    actor.kill().unwrap();
+    actor.wait().unwrap();
+    looks.iter().for_each(|look| sees_nothing(&**look));
+    assert_eq!(kind(found.inspect().map(drop)), ErrorKind::ProcessDone);
+}
+
+fn recycled(subject: &Subject) {
+    let actor = subject.act(Act::Forever);
+    let look = actor.inspect().unwrap();
+    actor.kill().unwrap();
+    actor.wait().unwrap();
+    let stranger = subject.act_as(actor.pid(), Act::Beget(Kin::Child));
+    sees_nothing(&*look);
+    assert_eq!(stranger.inspect().unwrap().children().unwrap().len(), 1);
+}
+
+fn listed(subject: &Subject) {
+    let actor = subject.act(Act::Beget(Kin::Orphan));
+    let list = subject.backend.list().unwrap();
+    assert!(list.contains(&actor.pid()) && list.is_sorted(), "{list:?}");
+    actor.kill().unwrap();
+    actor.wait().unwrap();
+    // Nobody else takes the number in a simulation, and here hardly.
+    if !subject.backend.info().real {
+        assert!(!subject.backend.list().unwrap().contains(&actor.pid()));
+    }
+}
