@@ -238,6 +238,8 @@ fn collected() -> Outcome {
     assert!(looked.wait_exited(None).unwrap().is_some());
     assert!(child.may_signal().unwrap() && child.is_running());
     assert_eq!(child.rlimit(Resource::NOFILE).unwrap_err().kind(), ErrorKind::ProcessDone);
+    let never = |_| -> steadfast::Result<()> { panic!("no call is made with a number that is nobody's") };
+    assert_eq!(child.read_by_number(never).unwrap_err().kind(), ErrorKind::ProcessDone);
     assert_eq!(child.wait().unwrap().code(), Some(4));
     Outcome::Passed
 }
