@@ -6,17 +6,29 @@ use crate::{Act, Kin, Subject};
 use steadfast_core::{BackendLook, ErrorKind, Pid, Process, RunState};
 
 pub(crate) const PROMISES: &[Promise] = &[
-    promise("look: what it is called, what it was told, whose child it is, and whose children are its own", running),
-    promise("look: zombie: it is seen, as one", zombie),
+    promise_if(
+        "look: what it is called, what it was told, whose child it is, and whose children are its own",
+        has_looks,
+        running,
+    ),
+    promise_if("look: zombie: it is seen, as one", has_looks, zombie),
     promise("look: done: ProcessDone", |s| assert_eq!(kind(done(s).inspect().map(drop)), ErrorKind::ProcessDone)),
     promise("look: released: Released", |s| assert_eq!(kind(released(s).inspect().map(drop)), ErrorKind::Released)),
-    promise("look: begun before the reap: nothing is seen any more", reaped),
+    promise_if("look: begun before the reap: nothing is seen any more", has_looks, reaped),
     promise_if("look: begun before the reap: nobody is seen who has the number", can_recycle, recycled),
-    promise("list: who lives is on it, who was waited for is not", listed),
+    promise_if("list: who lives is on it, who was waited for is not", has_looks, listed),
 ];
 
+fn has_looks(subject: &Subject) -> Skip {
+    let is_supported = !matches!(subject.backend.list(), Err(error) if error.kind() == ErrorKind::Unsupported);
+    Skip::unless(is_supported, "the backend has no looks at processes")
+}
+
 fn can_recycle(subject: &Subject) -> Skip {
-    Skip::unless(subject.next_pid.is_some(), "no PID can be had again here")
+    match has_looks(subject) {
+        Skip::No => Skip::unless(subject.next_pid.is_some(), "no PID can be had again here"),
+        skip => skip,
+    }
 }
 
 /// Every field fails, for the reason that it is gone.

@@ -24,6 +24,8 @@
 //! | [`BackendProcess::handle`] | a pidfd could not be lent, nor polled together with thousands |
 //! | [`BackendProcess::abandon`] | "a dropped child leaves no zombie" |
 //! | [`ProcessBackend::job`] | what a process starts could not be reached once it has ended |
+//! | [`BackendProcess::look`] | facts of a process could be those of a stranger who has its number |
+//! | [`ProcessBackend::list`] | a test of a program that looks through all processes would see the machine's, and not the simulated ones |
 //! | [`BackendJob::containment`] | a user could not see who can leave the job |
 //! | [`BackendJob::lives_on`] | a job that outlives its killed owner would be taken for one that does not |
 //! | [`BackendJob::detach`] | a daemon could not be left behind by a job that dies with its owner |
@@ -99,7 +101,7 @@ pub trait ProcessBackend: Send + Sync {
     /// The PIDs of all processes that this one sees, from the lowest on. Each may be another's by the time that it is used.
     ///
     /// # Errors
-    /// What the system says.
+    /// [`Error::Unsupported`](crate::Error::Unsupported) of a backend that has no [looks](BackendProcess::look) either; what the system says.
     fn list(&self) -> Result<Vec<Pid>>;
 
     /// Makes a job with no process in it, held together by what the plan says and by nothing weaker.
@@ -248,7 +250,7 @@ pub trait BackendProcess: Send + Sync {
     /// A look at the process that is bound to this life of it, whatever its number comes to mean. A zombie can be looked at.
     ///
     /// # Errors
-    /// `ESRCH` once the process has been reaped; what the system says.
+    /// `ESRCH` once the process has been reaped; [`Error::Unsupported`](crate::Error::Unsupported); what the system says.
     fn look(&self) -> Result<Box<dyn BackendLook>>;
 
     /// Blocks until the process has exited, and returns how, without reaping it: it stays a zombie, and its PID stays taken. `Ok(None)` when

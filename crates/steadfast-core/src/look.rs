@@ -34,7 +34,8 @@ pub struct Facts {
     pub address_space: u64,
     /// Memory that is resident, in bytes; the kernel counts it in batches.
     pub resident: u64,
-    /// Which of the programs that it has executed: it changes with each execve(2). `None`: this caller may not know.
+    /// Which of the programs that it has executed: it changes with each execve(2), and is 0 while it has none, as a zombie. `None`: this caller may not
+    /// know.
     pub image: Option<u64>,
 }
 

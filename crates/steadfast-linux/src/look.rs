@@ -4,6 +4,7 @@
 //! `ESRCH`, also when the number is another's (1,000 recycles of 1,000 on Linux 6.18). So what has to be exact is only the moment of opening,
 //! and that is up to the handle.
 
+use crate::clock::SystemClock;
 use crate::file::{errno, open_at, read_bytes_at};
 use crate::stat::behind_name;
 use rustix::fs::{Mode, OFlags, open};
@@ -11,7 +12,7 @@ use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::Duration;
-use steadfast_core::{BackendLook, BackendProcess, Errno, Error, Facts, Pid, Result, RunState};
+use steadfast_core::{BackendLook, BackendProcess, Clock, Errno, Error, Facts, Pid, Result, RunState};
 
 /// One life of one process in `/proc`.
 pub struct ProcDir {
@@ -30,21 +31,49 @@ impl ProcDir {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let dir = open(format!("/proc/{pid}"), flags, Mode::empty()).map_err(errno)?;
         let stat = open_at(&dir, "stat", OFlags::RDONLY)?;
-        Ok(ProcDir { pid, dir, stat })
+        let dir = ProcDir { pid, dir, stat };
+        dir.let_it_execute();
+        Ok(dir)
     }
 
+    /// Waits some moments for who is in the middle of an exec: its memory has no program yet; or it is ours still, for a spawn returns when the child is about
+    /// to leave it (`mm_release` in the kernel), and would be seen as another one of us. A child of a fork(2) that executes nothing looks like that for good.
+    fn let_it_execute(&self) {
+        let deadline = SystemClock.now() + PATIENCE;
+        let mut own = None;
+        loop {
+            let Ok(Some((facts, flags))) = self.read_stat() else { return };
+            let is_between = match facts.image {
+                _ if facts.state == RunState::Zombie || flags & PF_KTHREAD != 0 => false,
+                Some(0) => true,
+                image if flags & PF_FORKNOEXEC != 0 => image.is_some() && image == *own.get_or_insert_with(own_image),
+                _ => false,
+            };
+            if !is_between || SystemClock.now() > deadline {
+                return;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    /// `None`: it has not the fields that it should have.
+    fn read_stat(&self) -> Result<Option<(Facts, u64)>, Errno> {
+        let mut text = [0; 1024];
+        let length = rustix::io::pread(&self.stat, &mut text, 0).map_err(errno)?;
+        Ok(facts(&text[..length]))
+    }
+
+    /// Of a process that is gone, a file is not found, or is there and says so, as the kernel's cache has it.
     fn failed(&self, call: &'static str) -> impl Fn(Errno) -> Error {
-        let pid = self.pid;
-        move |errno| Error::on_process(call, pid, errno)
+        let is_gone = || self.read_stat().is_err_and(|errno| errno == Errno::SRCH);
+        move |errno| Error::on_process(call, self.pid, if errno == Errno::NOENT && is_gone() { Errno::SRCH } else { errno })
     }
 }
 
 impl BackendLook for ProcDir {
     fn facts(&self) -> Result<Facts> {
-        let mut text = [0; 1024];
-        let length =
-            rustix::io::pread(&self.stat, &mut text, 0).map_err(|error| self.failed("read /proc/PID/stat")(errno(error)))?;
-        facts(&text[..length]).ok_or_else(|| self.failed("read /proc/PID/stat")(Errno::IO))
+        let failed = self.failed("read /proc/PID/stat");
+        self.read_stat().and_then(|read| read.ok_or(Errno::IO)).map(|(facts, _)| facts).map_err(failed)
     }
 
     fn arguments(&self) -> Result<Vec<OsString>> {
@@ -122,8 +151,20 @@ pub fn all_pids() -> Result<Vec<Pid>, Errno> {
     Ok(pids)
 }
 
-/// From the text of `stat`. (The crate `procfs-core` makes a string of the name, which may have any bytes.)
-fn facts(text: &[u8]) -> Option<Facts> {
+/// An exec takes some 100 us from there on.
+const PATIENCE: Duration = Duration::from_millis(10);
+
+/// (linux/sched.h; a field of `stat` shows them.)
+const PF_FORKNOEXEC: u64 = 0x40;
+const PF_KTHREAD: u64 = 0x0020_0000;
+
+/// Of this process.
+fn own_image() -> Option<u64> {
+    facts(&std::fs::read("/proc/self/stat").ok()?)?.0.image
+}
+
+/// From the text of `stat`, with the kernel's flags. (The crate `procfs-core` makes a string of the name, which may have any bytes.)
+fn facts(text: &[u8]) -> Option<(Facts, u64)> {
     let begin = text.iter().position(|byte| *byte == b'(')? + 1;
     let end = text.iter().rposition(|byte| *byte == b')')?;
     let fields: Vec<&str> = behind_name(text)?.collect();
@@ -132,9 +173,14 @@ fn facts(text: &[u8]) -> Option<Facts> {
     let unsigned = |number: usize| field(number)?.parse::<u64>().ok();
     let signed = |number: usize| field(number)?.parse::<i64>().ok();
     let ticks = |number: usize| Some(Duration::from_millis(unsigned(number)? * 10));
-    // Where its code begins and ends, and where its stack begins, are others after each exec. Of who may not be looked into they are 0.
-    let image = [26, 27, 28].into_iter().filter_map(unsigned).fold(0_u64, |mark, at| mark.rotate_left(21) ^ at);
-    Some(Facts {
+    // Where its code and its stack begin are others after each exec. Where its code begins is what an exec says last of all, when there are arguments; it is
+    // 0 without a program. Of who may not be looked into these are 1 and 0.
+    let image = match (unsigned(26)?, unsigned(28)?) {
+        (1, 0) => None,
+        (0, _) => Some(0),
+        (code, stack) => Some(code.rotate_left(21) ^ stack),
+    };
+    let facts = Facts {
         name: std::ffi::OsStr::from_bytes(text.get(begin..end)?).to_owned(),
         state: RunState::from_letter(field(3)?.chars().next()?),
         parent: Pid::new(signed(4)? as i32).ok(),
@@ -147,9 +193,9 @@ fn facts(text: &[u8]) -> Option<Facts> {
         started: ticks(22)?,
         address_space: unsigned(23)?,
         resident: unsigned(24)? * rustix::param::page_size() as u64,
-        // 1 and 1: all that another user, or a zombie, shows.
-        image: Some(image).filter(|_| unsigned(28) > Some(0)),
-    })
+        image,
+    };
+    Some((facts, unsigned(9)?))
 }
 
 #[cfg(test)]
@@ -160,7 +206,8 @@ mod tests {
     fn a_program_may_be_named_like_fields() {
         let text =
             b"42 (a) R 7 (\xff) S 1 42 41 0 -1 4194304 98 0 1 0 150 25 0 0 20 -5 3 0 7166080 2990080 411 1844 94 95 140 0 0 0";
-        let facts = facts(text).unwrap();
+        let (facts, flags) = facts(text).unwrap();
+        assert_eq!(flags, 4_194_304);
         assert_eq!(facts.name.as_bytes(), b"a) R 7 (\xff");
         assert_eq!(
             (facts.state, facts.parent.map(Pid::as_raw), facts.group, facts.session),

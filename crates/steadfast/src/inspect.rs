@@ -228,9 +228,12 @@ impl Inspection {
         }
     }
 
+    /// Of a process that is gone, a file is not found, or is there and says so, as the kernel's cache has it.
     fn failed(&self, call: &'static str) -> impl Fn(Errno) -> Error {
-        let pid = self.pid;
-        move |errno| done(pid, Error::on_process(call, pid, errno))
+        move |errno| match (errno, self.facts()) {
+            (Errno::NOENT, Err(gone @ Error::ProcessDone { .. })) => gone,
+            _ => done(self.pid, Error::on_process(call, self.pid, errno)),
+        }
     }
 
     fn directory(&self, name: &str) -> Result<BorrowedFd<'_>> {

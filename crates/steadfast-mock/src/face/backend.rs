@@ -1,4 +1,6 @@
 //! The backend traits on top of the simulation, for a program with pidfds and for one with PIDs only.
+//!
+//! Longer than other files: two traits, each method of which is some lines, and which are read side by side.
 
 use super::look::{self, MockLook};
 use super::shared::Kernel;
