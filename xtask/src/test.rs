@@ -28,7 +28,7 @@ pub fn run(args: &Args) -> ExitCode {
     let filter = args.filter.as_deref();
     let all = [&["test"], &all[..], &["--no-fail-fast"]].concat();
     let tested = built && cargo(&mut tally, &all, filter);
-    summary(&tally);
+    summary(&tally, filter);
     if built && tested && tally.failed.is_empty() && tally.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -54,6 +54,10 @@ fn cargo(tally: &mut Tally, args: &[&str], filter: Option<&str>) -> bool {
 }
 
 impl Tally {
+    fn is_empty(&self) -> bool {
+        self.passed + self.failed.len() + self.skipped.len() == 0
+    }
+
     /// Reads a line such as `test NAME ... ok`, of std's runner or of libtest-mimic's.
     fn count(&mut self, line: &str) {
         let Some((name, outcome)) = line.strip_prefix("test ").and_then(|rest| rest.rsplit_once(" ... ")) else {
@@ -73,7 +77,7 @@ impl Tally {
     }
 }
 
-fn summary(tally: &Tally) {
+fn summary(tally: &Tally, filter: Option<&str>) {
     println!("\n────────────────────────────────────────");
     for skipped in &tally.skipped {
         println!("skipped: {skipped}");
@@ -82,6 +86,9 @@ fn summary(tally: &Tally) {
         println!("FAILED: {failed}");
     }
     println!("{} passed, {} failed, {} skipped", tally.passed, tally.failed.len(), tally.skipped.len());
+    if let (Some(filter), true) = (filter, tally.is_empty()) {
+        println!("no test has a name that contains `{filter}`: the names are those behind `test ` when all are run");
+    }
 }
 
 #[cfg(test)]

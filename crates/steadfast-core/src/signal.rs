@@ -18,8 +18,15 @@ use std::str::FromStr;
 /// assert_eq!(Signal::new(37)?.to_string(), "SIGRTMIN+3");
 /// # Ok::<(), steadfast_core::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Signal(u8);
+
+/// Its name, as `Display`.
+impl fmt::Debug for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
 
 macro_rules! signals {
     ($($name:ident = $number:literal, $meaning:literal;)*) => {

@@ -2,6 +2,7 @@
 //! socket are in `receive.rs`.
 
 use crate::System;
+use std::fmt;
 use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use steadfast_core::{Error, Exit, Pid, PipeEnd, Result};
@@ -20,8 +21,14 @@ use steadfast_core::{Error, Exit, Pid, PipeEnd, Result};
 /// assert_eq!(found.kill().unwrap_err().kind(), ErrorKind::ProcessDone);
 /// # Ok::<(), steadfast::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Process(steadfast_core::Process);
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 impl Process {
     /// Takes hold of a process that exists, on the current system.
