@@ -21,10 +21,10 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use steadfast::backend::{
-    Attributes, BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, FoundByFd, JobPlan, Plan, ProcessBackend, Until,
-    Watcher,
+    Attributes, BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, FoundByFd, JobPlan, Plan, ProcessBackend, Reopened,
+    Until, Watcher,
 };
-use steadfast::{Command, ErrorKind, Pid, Result, Signal, Stdio, System};
+use steadfast::{Command, ErrorKind, Identity, Pid, Result, Signal, Stdio, System};
 use steadfast_conformance::{Outcome, Subject, promises};
 use steadfast_linux::bare;
 use steadfast_tests::robbery::{Thieves, Trade, USER};
@@ -168,6 +168,9 @@ impl ProcessBackend for AsUser {
         self.backend.find_by_fd(fd)
     }
 
+    fn reopen(&self, identity: &Identity) -> Reopened<Arc<dyn BackendProcess>> {
+        self.backend.reopen(identity)
+    }
     fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {
         self.backend.job(plan)
     }

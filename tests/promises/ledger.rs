@@ -22,9 +22,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 use steadfast::backend::{
     Attributes, BackendInfo, BackendJob, BackendLook, BackendProcess, BackendStart, Clock, FoundByFd, JobPlan, OnExit, Plan,
-    ProcessBackend, Spawned, Until, and_then,
+    ProcessBackend, Reopened, Spawned, Until, and_then,
 };
-use steadfast::{Containment, Errno, Exit, JobUsage, Pid, Result, Signal};
+use steadfast::{Containment, Errno, Exit, Identity, JobUsage, Pid, Result, Signal};
 use steadfast_conformance::{Act, Outcome};
 
 /// A backend whose answers are held against what is known of each child.
@@ -270,6 +270,9 @@ impl ProcessBackend for Ledger {
             gone @ FoundByFd::Gone { .. } => gone,
         })
     }
+    fn reopen(&self, identity: &Identity) -> Reopened<Arc<dyn BackendProcess>> {
+        self.backend.reopen(identity).map(|process| self.entry(identity.pid(), process))
+    }
     fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {
         Ok(Arc::new(Whole { job: self.backend.job(plan)?, book: Arc::clone(&self.book) }))
     }
@@ -346,6 +349,9 @@ impl BackendProcess for Entry {
     }
     fn on_exit(self: Arc<Self>, end: Until, tell: OnExit) -> Result<()> {
         Arc::clone(&self.process).on_exit(end, tell)
+    }
+    fn identity(&self) -> Result<Identity> {
+        self.process.identity()
     }
     fn handle(&self) -> Option<BorrowedFd<'_>> {
         self.process.handle()

@@ -34,6 +34,7 @@ mod ledger;
 mod like_std;
 mod limits;
 mod lines;
+mod names;
 mod pipelines;
 mod plays;
 mod pretence;
@@ -138,6 +139,7 @@ fn main() {
         limits::tests(),
         lines::tests(),
         like_std::tests(),
+        names::tests(),
         plays::tests(),
         pipelines::tests(),
         pretence::tests(),

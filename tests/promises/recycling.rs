@@ -280,7 +280,12 @@ fn stolen(system: &System) -> Outcome {
 /// A program that reads stdin to its end and exits with 0, as small as can be: 200,000 of them shall take seconds. With a dynamic
 /// linker to be loaded, cat(1) takes six times as long; it will do on other architectures.
 fn reader(path: &Path) -> PathBuf {
-    let Some(program) = noop::reader(std::env::consts::ARCH) else { return "/bin/cat".into() };
+    small(path, noop::reader, "/bin/cat")
+}
+
+/// A program as small as can be, written there; or another one, where there is none for this architecture.
+pub(crate) fn small(path: &Path, program: fn(&str) -> Option<Vec<u8>>, instead: &str) -> PathBuf {
+    let Some(program) = program(std::env::consts::ARCH) else { return instead.into() };
     noop::write(path, Some(program)).unwrap();
     path.to_owned()
 }

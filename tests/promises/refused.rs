@@ -17,10 +17,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 use steadfast::backend::{
     BackendInfo, BackendJob, BackendLook, BackendProcess, BackendStart, Clock, FoundByFd, JobPlan, OnExit, Plan, ProcessBackend,
-    Spawned, Until, and_then,
+    Reopened, Spawned, Until, and_then,
 };
 use steadfast::tokio::AsyncProcess;
-use steadfast::{Child, Command, Errno, Error, ErrorKind, Exit, Pid, Process, Result, Signal, Stdio, System, WaitSet, wait_any};
+use steadfast::{
+    Child, Command, Errno, Error, ErrorKind, Exit, Identity, Pid, Process, Result, Signal, Stdio, System, WaitSet, wait_any,
+};
 
 const PROMISES: &[Promise] = &[
     ("set: who cannot be looked at for a while stays in it", set_looks_again),
@@ -144,6 +146,10 @@ impl ProcessBackend for Refusing {
         })
     }
 
+    fn reopen(&self, identity: &Identity) -> Reopened<Arc<dyn BackendProcess>> {
+        self.backend.reopen(identity).map(|process| Held::new(process, &self.will) as Arc<dyn BackendProcess>)
+    }
+
     fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {
         self.backend.job(plan)
     }
@@ -193,6 +199,10 @@ impl BackendProcess for Held {
             return Err(error);
         }
         Arc::clone(&self.process).on_exit(end, tell)
+    }
+
+    fn identity(&self) -> Result<Identity> {
+        self.process.identity()
     }
 
     fn handle(&self) -> Option<BorrowedFd<'_>> {

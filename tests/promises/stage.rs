@@ -48,7 +48,7 @@ pub(crate) enum Place {
 
 /// A test that takes longer hangs. The longest takes some ten seconds, unless more rounds are asked for.
 fn patience() -> Duration {
-    let asks_for_more = ["STEADFAST_JOBS", "STEADFAST_RACES", "STEADFAST_RECYCLES", "STEADFAST_STORM"]
+    let asks_for_more = ["STEADFAST_JOBS", "STEADFAST_NAMES", "STEADFAST_RACES", "STEADFAST_RECYCLES", "STEADFAST_STORM"]
         .iter()
         .any(|name| std::env::var_os(name).is_some());
     Duration::from_secs(if asks_for_more { 2 * 3600 } else { 240 })
@@ -139,7 +139,8 @@ pub(crate) fn perform_if_asked(tests: &[Test]) -> Option<i32> {
         .chain(crate::jobs_elsewhere::ROLES)
         .chain(crate::init::ROLES)
         .chain(crate::jobs_limits::ROLES)
-        .chain(crate::jobs_owner::ROLES);
+        .chain(crate::jobs_owner::ROLES)
+        .chain(crate::names::ROLES);
     if let Some((_, play)) = roles.into_iter().find(|(role, _)| *role == name) {
         play();
         return Some(PASSED);

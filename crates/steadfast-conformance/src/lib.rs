@@ -27,6 +27,7 @@
 //! | `races.rs` | threads, recycled PIDs, and what drops and releases leave behind |
 //! | `jobs.rs` | jobs: who is a member, what ends with it |
 //! | `through.rs` | what a handle is made from, and what is done through it |
+//! | `names.rs` | identities: what a stored name means later |
 //! | `watching.rs` | being told of an exit |
 //! | `sequences.rs` | random sequences of operations, against a model and against another backend |
 //! | `play/` | random scripts of process trees, on a real kernel and in a simulation at once |
@@ -38,6 +39,7 @@ mod contract;
 mod jobs;
 mod limits;
 mod looks;
+mod names;
 mod play;
 mod promise;
 mod races;

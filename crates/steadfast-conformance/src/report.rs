@@ -1,7 +1,7 @@
 //! Running the promises, and the [`Report`].
 
 use crate::promise::{Outcome, Promise};
-use crate::{Subject, contract, jobs, limits, looks, races, sequences, starts, through, watching};
+use crate::{Subject, contract, jobs, limits, looks, names, races, sequences, starts, through, watching};
 use std::fmt;
 
 /// The whole list, in the order of the contract.
@@ -16,6 +16,7 @@ pub fn promises() -> Vec<Promise> {
         jobs::PROMISES,
         limits::PROMISES,
         looks::PROMISES,
+        names::PROMISES,
     ]
     .concat()
 }

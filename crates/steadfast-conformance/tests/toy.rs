@@ -14,9 +14,14 @@ use std::time::Instant;
 use steadfast_conformance::{Act, Outcome, Subject, run};
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    BackendInfo, BackendJob, BackendLook, BackendProcess, BackendStart, Clock, Errno, Error, Exit, FoundByFd, JobPlan, OnExit,
-    Pid, PipeEnd, PipeRead, PipeWrite, Plan, ProcessBackend, Result, Signal, Spawned, Stage, Until,
+    BackendInfo, BackendJob, BackendLook, BackendProcess, BackendStart, BootId, Clock, Errno, Error, Evidence, Exit, FoundByFd,
+    Identity, JobPlan, OnExit, Pid, PipeEnd, PipeRead, PipeWrite, Plan, ProcessBackend, Reopened, Result, Signal, Spawned, Stage,
+    Until,
 };
+
+/// It has one boot and one PID namespace.
+const BOOT: BootId = BootId::from_bytes([7; 16]);
+const NAMESPACE: u64 = 1;
 
 /// What a careless author might get wrong.
 #[derive(Clone, Copy, PartialEq)]
@@ -30,6 +35,8 @@ enum Bug {
     ClaimsHandle,
     /// It calls before the exit.
     TellsTooEarly,
+    /// Who has exited is taken for one who is gone.
+    ZombieIsGone,
 }
 
 /// What each of them says at once.
@@ -155,6 +162,22 @@ impl ProcessBackend for Toy {
         Err(Error::Unsupported { backend: self.info().name, what: "no descriptors".into() })
     }
 
+    /// A number is given once.
+    fn reopen(&self, identity: &Identity) -> Reopened<Arc<dyn BackendProcess>> {
+        if let Some(elsewhere) = identity.elsewhere(BOOT, NAMESPACE) {
+            return elsewhere;
+        }
+        let exit = self.table.with(|(_, processes)| processes.get(&identity.pid()).map(|entry| entry.exit));
+        match exit {
+            Some(Some(_)) if self.bug == Bug::ZombieIsGone => Reopened::Gone,
+            Some(exit) => Reopened::Same {
+                process: Arc::new(ToyProcess { table: Arc::clone(&self.table), pid: identity.pid(), bug: self.bug }),
+                has_exited: exit.is_some(),
+            },
+            None => Reopened::Gone,
+        }
+    }
+
     fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {
         Err(Error::no_jobs(self.info().name, plan.containment))
     }
@@ -274,6 +297,13 @@ impl BackendProcess for ToyProcess {
         Ok(())
     }
 
+    fn identity(&self) -> Result<Identity> {
+        match self.table.with(|(_, processes)| processes.contains_key(&self.pid)) {
+            true => Ok(Identity::new(BOOT, NAMESPACE, self.pid, Evidence::Pidfs(self.pid.as_raw() as u64))),
+            false => Err(Error::on_process("identity", self.pid, Errno::SRCH)),
+        }
+    }
+
     fn handle(&self) -> Option<BorrowedFd<'_>> {
         None
     }
@@ -332,6 +362,7 @@ fn each_planted_bug_is_caught_by_its_promise() {
         (Bug::LookReaps, "backend: a second reap gives ECHILD"),
         (Bug::LostIsSuccess, "wait: somebody else reaped it: NoChild, and it stays so"),
         (Bug::ClaimsHandle, "with_handle: running: lends the pidfd"),
+        (Bug::ZombieIsGone, "reopen: a zombie: Same, and it has exited"),
         (Bug::TellsTooEarly, "watch_end: told when it can be waited for, and not before"),
     ] {
         let promises = steadfast_conformance::promises();

@@ -10,6 +10,7 @@
 //! | [`ProcessBackend::generation`] | the child of a fork(2) would reap and signal its parent's children |
 //! | [`ProcessBackend::start`], [`ProcessBackend::find`] | there would be no processes |
 //! | [`ProcessBackend::find_by_fd`] | a pidfd that somebody has sent would be a number again: who reads its PID finds whoever has that by then |
+//! | [`ProcessBackend::reopen`] | "what was named is never somebody else": a stored PID means whoever has it by then |
 //! | [`BackendStart::pid`] | of a start that hangs nobody could say which process it is |
 //! | [`BackendStart::wait`] | a program that cannot be opened at once would hold up its spawner, beyond any limit |
 //! | [`BackendStart::on_ready`] | a task would block its executor while a program is being executed |
@@ -21,6 +22,7 @@
 //! | [`BackendProcess::wait_exited`] | "N threads get the same status": it sees the exit, and leaves the number taken |
 //! | [`BackendProcess::reap`] | "no signal goes out after the reap": it is the last call, and never blocks |
 //! | [`BackendProcess::on_exit`] | each process in a set or awaited in a task, and each that is not a child, would need a thread |
+//! | [`BackendProcess::identity`] | a process could not be named beyond the life of its handle |
 //! | [`BackendProcess::handle`] | a pidfd could not be lent, nor polled together with thousands |
 //! | [`BackendProcess::abandon`] | "a dropped child leaves no zombie" |
 //! | [`ProcessBackend::job`] | what a process starts could not be reached once it has ended |
@@ -47,7 +49,9 @@
 //! Removed: a call that waits and reaps at once, for a child with a single handle. It saved one system call of six.
 
 use crate::sync::Scheduler;
-use crate::{Attributes, BackendLook, Containment, Error, Exit, JobPlan, JobUsage, Pid, Plan, Result, Signal};
+use crate::{
+    Attributes, BackendLook, Containment, Error, Exit, Identity, JobPlan, JobUsage, Pid, Plan, Reopened, Result, Signal,
+};
 use std::any::Any;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::process::ExitStatus;
@@ -103,6 +107,14 @@ pub trait ProcessBackend: Send + Sync {
     /// # Errors
     /// [`Error::Unsupported`](crate::Error::Unsupported) of a backend that has no [looks](BackendProcess::look) either; what the system says.
     fn list(&self) -> Result<Vec<Pid>>;
+
+    /// Takes hold of the process that was named, if it still is there: as [`find`](Self::find), but of this life of the number or of none. Nothing is
+    /// sent to it. What is opened is compared after it was opened, and is the handle.
+    ///
+    /// # For authors
+    /// Begin with [`Identity::elsewhere`]. *Gone* is said only of what is known to be gone: what is hidden, refused or filtered is
+    /// [`Reopened::Unknown`], with the call's error; so is a start time that is not exact ([`StartTime::is_same`](crate::StartTime::is_same)).
+    fn reopen(&self, identity: &Identity) -> Reopened<Arc<dyn BackendProcess>>;
 
     /// Makes a job with no process in it, held together by what the plan says and by nothing weaker.
     ///
@@ -279,6 +291,14 @@ pub trait BackendProcess: Send + Sync {
     /// # Errors
     /// `EMFILE`, `EAGAIN` and similar, if this needs a descriptor or a thread and there is none.
     fn on_exit(self: Arc<Self>, end: Until, tell: OnExit) -> Result<()>;
+
+    /// Names it, so that [`ProcessBackend::reopen`] finds this life of it and no other, with all evidence that can be had. It is looked at last whether
+    /// it has been reaped meanwhile, so that all was read of this process.
+    ///
+    /// # Errors
+    /// `ESRCH` once the process has been reaped; [`Error::UnknownIdentity`](crate::Error::UnknownIdentity) if there is no evidence; what the
+    /// system says to a call that fails for the moment, rather than less evidence.
+    fn identity(&self) -> Result<Identity>;
 
     /// Lends the descriptor that stands for the process, if this backend has one.
     fn handle(&self) -> Option<BorrowedFd<'_>>;

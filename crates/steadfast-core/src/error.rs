@@ -78,6 +78,24 @@ pub enum Error {
         /// What was given.
         given: String,
     },
+    /// A text that is no [`Identity`](crate::Identity).
+    #[error("{given} names no process: at byte {at}: {why}")]
+    InvalidIdentity {
+        /// The text, its first 120 characters at the most.
+        given: String,
+        /// Where in the text, in bytes from its beginning.
+        at: usize,
+        /// What is wrong there.
+        why: &'static str,
+    },
+    /// A process cannot be named, or it cannot be known whether it is the one that an [`Identity`](crate::Identity) names.
+    #[error("identity of process {pid}: {why}")]
+    UnknownIdentity {
+        /// The PID that it has or had.
+        pid: Pid,
+        /// Why not, and what to do about it.
+        why: String,
+    },
     /// The number is the ID of a thread that does not lead its process.
     #[error("find {tid}: it is the ID of a thread, not of a process; the process is the `Tgid:` in /proc/{tid}/status")]
     ThreadId {
@@ -234,6 +252,10 @@ impl fmt::Debug for Error {
             Error::KeyInUse { pid } => f.debug_struct("KeyInUse").field("pid", pid).finish(),
             Error::InvalidPid { given } => f.debug_struct("InvalidPid").field("given", given).finish(),
             Error::InvalidSignal { given } => f.debug_struct("InvalidSignal").field("given", given).finish(),
+            Error::InvalidIdentity { given, at, why } => {
+                f.debug_struct("InvalidIdentity").field("given", given).field("at", at).field("why", why).finish()
+            }
+            Error::UnknownIdentity { pid, why } => f.debug_struct("UnknownIdentity").field("pid", pid).field("why", why).finish(),
             Error::ThreadId { tid } => f.debug_struct("ThreadId").field("tid", tid).finish(),
             Error::NotAProcess { fd, found } => f.debug_struct("NotAProcess").field("fd", fd).field("found", found).finish(),
             Error::NotPinned { call, pid } => f.debug_struct("NotPinned").field("call", call).field("pid", pid).finish(),
@@ -300,7 +322,7 @@ pub enum ErrorKind {
     NoHandle,
     /// [`Error::NoGroup`]
     NoGroup,
-    /// The caller's mistake, found before any system call: a PID, a signal, a plan, a backend's name, a key.
+    /// The caller's mistake, found before any system call: a PID, a signal, a plan, a backend's name, a key, an identity's text.
     InvalidInput,
     /// [`Error::ThreadId`]
     ThreadId,
@@ -310,6 +332,8 @@ pub enum ErrorKind {
     NotPinned,
     /// [`Error::Changed`]
     Changed,
+    /// [`Error::UnknownIdentity`]
+    UnknownIdentity,
     /// [`Error::Spawn`]
     Spawn,
     /// [`Error::SpawnTimedOut`]
@@ -376,6 +400,7 @@ impl Error {
             Error::NotAProcess { .. } => ErrorKind::NotAProcess,
             Error::NotPinned { .. } => ErrorKind::NotPinned,
             Error::Changed { .. } => ErrorKind::Changed,
+            Error::UnknownIdentity { .. } => ErrorKind::UnknownIdentity,
             Error::Spawn { .. } => ErrorKind::Spawn,
             Error::SpawnTimedOut { .. } => ErrorKind::SpawnTimedOut,
             Error::JobOver { .. } => ErrorKind::JobOver,
@@ -388,6 +413,7 @@ impl Error {
             Error::System { .. } => ErrorKind::System,
             Error::InvalidPid { .. }
             | Error::InvalidSignal { .. }
+            | Error::InvalidIdentity { .. }
             | Error::InvalidPlan { .. }
             | Error::UnknownBackend { .. }
             | Error::KeyInUse { .. } => ErrorKind::InvalidInput,
@@ -423,7 +449,7 @@ impl From<Error> for io::Error {
     fn from(error: Error) -> io::Error {
         let kind = match (error.kind(), error.raw_os_error()) {
             (ErrorKind::ProcessDone, _) => io::ErrorKind::NotFound,
-            (ErrorKind::Unsuccessful | ErrorKind::JobOver, _) => io::ErrorKind::Other,
+            (ErrorKind::Unsuccessful | ErrorKind::JobOver | ErrorKind::UnknownIdentity, _) => io::ErrorKind::Other,
             (ErrorKind::SpawnTimedOut, _) => io::ErrorKind::TimedOut,
             (ErrorKind::NoHandle | ErrorKind::Unsupported, _) => io::ErrorKind::Unsupported,
             (_, Some(raw)) => io::Error::from_raw_os_error(raw).kind(),

@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `backend` | the five traits of a backend |
 //! | `process` | [`Process`]: Running, Done, Released, and who reaps; being told of an exit; waiting for those that are no children |
+//! | `identity` | [`Identity`]: the name of one life of a process, which can be stored; [`Reopened`]: what it means now |
 //! | `job` | [`Job`]: Open, Killed, Empty; who is a member; what holds a job together |
 //! | `plan` | [`Plan`]: what is to be spawned, and how, checked; [`Attributes`] and their values |
 //! | [`sync`] | locks that a simulation can see |
@@ -24,6 +25,7 @@ mod contain;
 mod errno;
 mod error;
 mod exit;
+mod identity;
 mod job;
 mod lock;
 mod look;
@@ -44,6 +46,7 @@ pub use contain::contain;
 pub use errno::Errno;
 pub use error::{Error, ErrorKind, FdIs, Missing, Stage};
 pub use exit::{Exit, MaxRss, Rusage};
+pub use identity::{BootId, Evidence, Identity, Reopened, StartTime};
 pub use job::{Containment, Job, JobEnd, JobLimit, JobLimits, JobLink, JobPlan, JobUsage};
 pub use look::{BackendLook, Facts, RunState};
 pub use pauses::Pauses;

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    BackendInfo, BackendJob, BackendLook, BackendProcess, BackendStart, Clock, Errno, Error, ErrorKind, Exit, FoundByFd, JobPlan,
-    OnExit, Pid, Plan, Process, ProcessBackend, Result, Signal, Spawned, Until, Watcher,
+    BackendInfo, BackendJob, BackendLook, BackendProcess, BackendStart, Clock, Errno, Error, ErrorKind, Exit, FoundByFd,
+    Identity, JobPlan, OnExit, Pid, Plan, Process, ProcessBackend, Reopened, Result, Signal, Spawned, Until, Watcher,
 };
 
 /// How it answers. `None`: with what is usual, and an exit with code 7.
@@ -91,6 +91,10 @@ impl BackendProcess for Answering {
         self.0.calls.lock().unwrap().push("on_exit");
         Ok(())
     }
+    fn identity(&self) -> Result<Identity> {
+        Err(Error::UnknownIdentity { pid: Pid::MAX, why: "nobody is named here".into() })
+    }
+
     fn handle(&self) -> Option<BorrowedFd<'_>> {
         None
     }
@@ -135,6 +139,10 @@ impl ProcessBackend for Answering {
 
     fn find_by_fd(&self, _: OwnedFd) -> Result<FoundByFd> {
         Err(Error::Unsupported { backend: self.info().name, what: "no descriptors".into() })
+    }
+
+    fn reopen(&self, identity: &Identity) -> Reopened<Arc<dyn BackendProcess>> {
+        identity.unknown("nobody is named here")
     }
 
     fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {

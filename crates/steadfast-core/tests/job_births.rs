@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    Attributes, BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Containment, Error, FoundByFd, Job, JobPlan,
-    JobUsage, OnBirth, OnExit, Pid, Plan, ProcessBackend, Result, Signal,
+    Attributes, BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Containment, Error, FoundByFd, Identity, Job,
+    JobPlan, JobUsage, OnBirth, OnExit, Pid, Plan, ProcessBackend, Reopened, Result, Signal,
 };
 
 /// Who is just being born is so behind each look, at the worst moment.
@@ -111,6 +111,9 @@ impl ProcessBackend for Backend {
         Err(Error::Unsupported { backend: self.info().name, what: "no descriptors".into() })
     }
 
+    fn reopen(&self, identity: &Identity) -> Reopened<Arc<dyn BackendProcess>> {
+        identity.unknown("nobody is named here")
+    }
     fn job(&self, _: &JobPlan) -> Result<Arc<dyn BackendJob>> {
         Ok(Arc::clone(&self.0) as Arc<dyn BackendJob>)
     }

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    BackendInfo, BackendJob, BackendLook, BackendProcess, BackendStart, Clock, Errno, Error, ErrorKind, Exit, FoundByFd, JobPlan,
-    OnExit, Pid, Plan, Process, ProcessBackend, Result, Signal, Spawned, Until, Watcher,
+    BackendInfo, BackendJob, BackendLook, BackendProcess, BackendStart, Clock, Errno, Error, ErrorKind, Exit, FoundByFd,
+    Identity, JobPlan, OnExit, Pid, Plan, Process, ProcessBackend, Reopened, Result, Signal, Spawned, Until, Watcher,
 };
 
 /// What was called, in order, and what holds the next call of a kind back.
@@ -118,6 +118,10 @@ impl BackendProcess for Scripted {
         Ok(())
     }
 
+    fn identity(&self) -> Result<Identity> {
+        Err(Error::UnknownIdentity { pid: Pid::MAX, why: "nobody is named here".into() })
+    }
+
     fn handle(&self) -> Option<BorrowedFd<'_>> {
         None
     }
@@ -168,6 +172,10 @@ impl ProcessBackend for Scripted {
 
     fn find_by_fd(&self, _: OwnedFd) -> Result<FoundByFd> {
         Err(Error::Unsupported { backend: self.info().name, what: "no descriptors".into() })
+    }
+
+    fn reopen(&self, identity: &Identity) -> Reopened<Arc<dyn BackendProcess>> {
+        identity.unknown("nobody is named here")
     }
 
     fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {

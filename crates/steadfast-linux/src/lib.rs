@@ -14,6 +14,7 @@
 //! | `kill`, `disposition` | `kill(2)`; signals that are ignored, or not |
 //! | `job` | what holds a job together: a cgroup, a process group |
 //! | `init` | the program as the child of an init of its own |
+//! | `naming` | what names a process beyond the life of a handle: the boot, the PID namespace, its number in pidfs, its start time |
 //! | `quiet` | a child that nobody else hears of |
 //! | `pipe` | a write into a pipe that raises no `SIGPIPE` |
 //! | `room` | how many descriptors may still be opened |
@@ -39,6 +40,7 @@ mod job;
 mod kill;
 mod limits;
 mod look;
+mod naming;
 mod peer;
 mod pidfd;
 mod pipe;
@@ -63,6 +65,7 @@ pub use job::job;
 pub use kill::{kill, kill_group, kill_with_value, may_signal};
 pub use limits::{affinity, prlimit, set_affinity};
 pub use look::{ProcDir, all_pids, look_by_number, words};
+pub use naming::{Here, here, pidfs_number, start_time, start_times_are_not_told, tick_now};
 pub use peer::{Message, Sender, peer_pidfd, receive_message, tell_senders};
 pub use pidfd::{
     pidfd_exit_status, pidfd_getfd, pidfd_is_taken, pidfd_may_signal, pidfd_open, pidfd_send_signal, pidfd_send_value,

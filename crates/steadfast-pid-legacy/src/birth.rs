@@ -50,6 +50,11 @@ impl Birth {
         Birth { loan: Some(loan), ..self }
     }
 
+    /// The file by which it is held, if it is.
+    pub(crate) fn life(&self) -> Option<&Life> {
+        self.life.as_ref()
+    }
+
     /// Whether the process of this number, which is no child of ours any more, can be the one. A number that is given away again is a later
     /// process's.
     pub(crate) fn is_still_of(&self, pid: Pid) -> Result<bool> {

@@ -23,6 +23,7 @@
 //! | `collect.rs`, `siblings.rs` | waiting where `waitid` is filtered; what handles of one process share there |
 //! | `life.rs` | one life of a number, as `/proc` holds it |
 //! | `start_time.rs`, `birth.rs` | what `/proc` says of a number; whether it can be the child that was born |
+//! | `naming.rs` | its name, and coming back to it |
 //! | `orphans.rs` | children whose handles were dropped |
 //! | `calls.rs` | which calls it waits and signals by |
 //! | `os.rs` | what a model of the system can be put in place of |
@@ -32,6 +33,7 @@ mod birth;
 mod calls;
 mod collect;
 mod life;
+mod naming;
 mod orphans;
 mod os;
 mod process;
@@ -43,13 +45,14 @@ mod watch;
 pub use calls::{SignalCall, WaitCall};
 
 use life::Life;
-use process::{Identity, LegacyProcess};
+use process::{LegacyProcess, Mark};
+use siblings::Sibling;
 use start::LegacyStart;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use steadfast_core::{
-    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Errno, Error, FoundByFd, JobPlan, Pid, Plan, ProcessBackend,
-    Result, once_more,
+    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Errno, Error, FoundByFd, Identity, JobPlan, Pid, Plan,
+    ProcessBackend, Reopened, Result, once_more,
 };
 use steadfast_linux::{Door, SystemClock, WantPidfd, all_pids};
 
@@ -65,6 +68,20 @@ impl PidLegacyBackend {
     /// A backend that makes children through `door`, waits by `wait_call` and signals by `signal_call`; the probe knows which of them work.
     pub fn new(door: Door, wait_call: WaitCall, signal_call: SignalCall) -> PidLegacyBackend {
         PidLegacyBackend { door, wait_call, signal_call }
+    }
+}
+
+impl PidLegacyBackend {
+    /// Whom a handle is known of, where all handles of one process share what one has seen.
+    fn known(&self, pid: Pid) -> Option<Arc<dyn Sibling>> {
+        match self.wait_call {
+            WaitCall::Waitid => None,
+            WaitCall::Wait4 => siblings::find(pid),
+        }
+    }
+
+    fn found(&self, pid: Pid, life: Life) -> Arc<dyn BackendProcess> {
+        LegacyProcess::held(pid, Mark::Found(life), self.wait_call)
     }
 }
 
@@ -93,13 +110,9 @@ impl ProcessBackend for PidLegacyBackend {
     }
 
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
-        let known = match self.wait_call {
-            WaitCall::Waitid => None,
-            WaitCall::Wait4 => siblings::find(pid),
-        };
-        match known {
+        match self.known(pid) {
             Some(known) => Ok(known.into_backend()),
-            None => Ok(LegacyProcess::held(pid, Identity::Found(Life::of(pid, self.signal_call)?), self.wait_call)),
+            None => Ok(self.found(pid, Life::of(pid, self.signal_call)?)),
         }
     }
 
@@ -110,6 +123,15 @@ impl ProcessBackend for PidLegacyBackend {
     fn find_by_fd(&self, _: OwnedFd) -> Result<FoundByFd> {
         let what = "it has no pidfds, and what it would find by the PID of one may be another process: take the pidfd backend";
         Err(Error::Unsupported { backend: self.info().name, what: what.into() })
+    }
+
+    fn reopen(&self, identity: &Identity) -> Reopened<Arc<dyn BackendProcess>> {
+        let pid = identity.pid();
+        naming::reopen(identity, self.signal_call).map(|life| match self.known(pid) {
+            // If the number is still its own, whoever was known by it is the same one.
+            Some(known) if matches!(life.goes_on(pid), Ok(true)) => known.into_backend(),
+            _ => self.found(pid, life),
+        })
     }
 
     fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {

@@ -5,7 +5,7 @@
 //! So it tells two lives of a number apart for certain, which start times, of 10 ms, do not.
 
 use crate::os::{SignalCall, pidfd_may_signal, pidfd_send_signal, pidfd_send_value, pidfd_signal_group};
-use crate::start_time;
+use crate::start_time::{self, StartTime};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -49,6 +49,11 @@ impl Life {
     /// What it says of itself, if it is there.
     pub(crate) fn stat(&self, pid: Pid) -> Option<ProcStat> {
         self.read(pid).ok().flatten()
+    }
+
+    /// When it was started; `None` once it has been reaped.
+    pub(crate) fn start_time(&self, pid: Pid) -> Result<Option<StartTime>> {
+        self.read(pid).map(|stat| stat.map(StartTime::of))
     }
 
     /// Whether this program is its parent, and not just its tracer (ptrace(2)), to whom it counts as a child as well. In doubt not.

@@ -4,6 +4,7 @@ use crate::birth::Birth;
 use crate::calls::WaitCall;
 use crate::collect::{Collector, Found, State};
 use crate::life::Life;
+use crate::naming;
 use crate::orphans;
 use crate::os::{
     Blocking, Mutex, Reaping, SystemClock, Target, generation, kill, kill_group, kill_with_value, may_signal, spawn_quiet_thread,
@@ -16,20 +17,20 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use steadfast_core::{
-    BackendLook, BackendProcess, Clock, Errno, Error, Exit, OnExit, Pauses, Pid, Result, Signal, Until, contain,
+    BackendLook, BackendProcess, Clock, Errno, Error, Exit, Identity, OnExit, Pauses, Pid, Result, Signal, Until, contain,
 };
 use steadfast_linux::look_by_number;
 
 pub(crate) struct LegacyProcess {
     pid: Pid,
-    identity: Identity,
+    mark: Mark,
     waiting: Waiting,
     /// Where it was made: in the child of a fork(2) it is nobody's child, its threads are not there, and its locks may be held for ever.
     generation: u32,
 }
 
 /// What tells it from a later process of its number.
-pub(crate) enum Identity {
+pub(crate) enum Mark {
     Found(Life),
     /// Its number is its own until it is reaped: by us, unless other code does it.
     Child(Birth),
@@ -43,20 +44,20 @@ enum Waiting {
 
 impl LegacyProcess {
     /// One of which nobody holds a handle.
-    pub(crate) fn held(pid: Pid, identity: Identity, wait_call: WaitCall) -> Arc<LegacyProcess> {
-        let process = Arc::new(LegacyProcess::new(pid, identity, wait_call));
+    pub(crate) fn held(pid: Pid, mark: Mark, wait_call: WaitCall) -> Arc<LegacyProcess> {
+        let process = Arc::new(LegacyProcess::new(pid, mark, wait_call));
         if wait_call == WaitCall::Wait4 {
             siblings::add(pid, Arc::<LegacyProcess>::clone(&process));
         }
         process
     }
 
-    pub(crate) fn new(pid: Pid, identity: Identity, wait_call: WaitCall) -> LegacyProcess {
+    pub(crate) fn new(pid: Pid, mark: Mark, wait_call: WaitCall) -> LegacyProcess {
         let waiting = match wait_call {
             WaitCall::Waitid => Waiting::Waitid(Mutex::new(None)),
             WaitCall::Wait4 => Waiting::Wait4(Collector::new(pid)),
         };
-        LegacyProcess { pid, identity, waiting, generation: generation() }
+        LegacyProcess { pid, mark, waiting, generation: generation() }
     }
 
     /// Whether the number still is our process's. See the crate's page for the window behind this check.
@@ -80,23 +81,23 @@ impl LegacyProcess {
 
     /// Whether whoever has the number can be our process.
     fn looks_the_same(&self) -> Result<bool> {
-        match &self.identity {
-            Identity::Found(life) => life.goes_on(self.pid),
-            Identity::Child(birth) if self.has_crossed() => birth.is_still_of(self.pid),
-            Identity::Child(birth) => Ok(birth.may_be_of(self.pid)),
+        match &self.mark {
+            Mark::Found(life) => life.goes_on(self.pid),
+            Mark::Child(birth) if self.has_crossed() => birth.is_still_of(self.pid),
+            Mark::Child(birth) => Ok(birth.may_be_of(self.pid)),
         }
     }
 
     fn is_child(&self) -> bool {
-        matches!(self.identity, Identity::Child(_)) && !self.has_crossed()
+        matches!(self.mark, Mark::Child(_)) && !self.has_crossed()
     }
 
     /// Whether it can be waited for in the kernel, to its end. Found, it may be a stranger that counts as a child while this program traces it:
     /// once that lets it go, who sleeps in `waitid(2)` for it is never woken, not by its exit either.
     fn stays_a_child(&self) -> bool {
-        match &self.identity {
-            Identity::Found(life) => life.is_child_of_ours(self.pid),
-            Identity::Child(_) => true,
+        match &self.mark {
+            Mark::Found(life) => life.is_child_of_ours(self.pid),
+            Mark::Child(_) => true,
         }
     }
 
@@ -207,18 +208,18 @@ impl LegacyProcess {
 
     /// Whether a process that was found has run to its end; what cannot be read now can later.
     fn has_exited(&self) -> bool {
-        match &self.identity {
-            Identity::Found(life) => matches!(life.has_exited(self.pid), Ok(true)),
+        match &self.mark {
+            Mark::Found(life) => matches!(life.has_exited(self.pid), Ok(true)),
             // In the child of a fork(2) it is no child, and only its number is known there.
-            Identity::Child(_) => self.has_crossed() && start_time::has_exited(self.pid),
+            Mark::Child(_) => self.has_crossed() && start_time::has_exited(self.pid),
         }
     }
 
     /// The process as `/proc` holds it, if its signals can go that way.
     fn life(&self) -> Option<&Life> {
-        match &self.identity {
-            Identity::Found(life) => Some(life),
-            Identity::Child(_) => None,
+        match &self.mark {
+            Mark::Found(life) => Some(life),
+            Mark::Child(_) => None,
         }
     }
 
@@ -364,6 +365,20 @@ impl BackendProcess for LegacyProcess {
             Waiting::Wait4(_) => self.tell_by_looking(end, tell).map_err(failed)?,
         }
         Ok(())
+    }
+
+    fn identity(&self) -> Result<Identity> {
+        let life = match &self.mark {
+            Mark::Found(life) => Some(life),
+            Mark::Child(birth) => birth.life(),
+        };
+        naming::name(self.pid, life, || self.is_ours()).map_err(|error| match &self.waiting {
+            // It is a zombie to whoever has its handle, and its status is not lost.
+            Waiting::Wait4(collector) if collector.with_state(|state| matches!(state, State::Collected(_))) => {
+                naming::too_late(self.pid)
+            }
+            _ => error,
+        })
     }
 
     fn handle(&self) -> Option<BorrowedFd<'_>> {

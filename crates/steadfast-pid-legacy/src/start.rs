@@ -2,7 +2,7 @@
 
 use crate::birth::Birth;
 use crate::calls::WaitCall;
-use crate::process::{Identity, LegacyProcess};
+use crate::process::{LegacyProcess, Mark};
 use crate::start_time::StartTime;
 use std::time::Instant;
 use steadfast_core::{BackendProcess, BackendStart, OnExit, Pid, PipeEnd, Result, Signal, Spawned};
@@ -30,7 +30,7 @@ impl BackendStart for LegacyStart {
     fn wait(&mut self, deadline: Option<Instant>) -> Result<Option<Spawned>> {
         let Some(answer) = self.start.wait(deadline) else { return Ok(None) };
         let (child, Some(birth)) = (answer?, self.birth.take()) else { return Ok(None) };
-        let process = LegacyProcess::held(child.pid, Identity::Child(birth), self.wait_call);
+        let process = LegacyProcess::held(child.pid, Mark::Child(birth), self.wait_call);
         let pipes = child.pipes.map(|end| end.map(PipeEnd::Fd));
         Ok(Some(Spawned { pid: child.pid, process, spawner_peak: child.spawner_peak, pipes, pidfd: None }))
     }
@@ -43,7 +43,7 @@ impl BackendStart for LegacyStart {
 impl Drop for LegacyStart {
     fn drop(&mut self) {
         if let (Some(GivenUp { loan, .. }), Some(birth)) = (self.start.give_up(), self.birth.take()) {
-            let process = LegacyProcess::held(self.start.pid(), Identity::Child(birth.given_up(loan)), self.wait_call);
+            let process = LegacyProcess::held(self.start.pid(), Mark::Child(birth.given_up(loan)), self.wait_call);
             // Fails if it is gone, which is what was wanted; or if it has changed its user (EPERM), and then nothing can be done.
             drop(process.signal(Signal::KILL));
             // In the background: it may be held up where no signal ends it.

@@ -15,6 +15,10 @@ impl StartTime {
         StartTime(ticks)
     }
 
+    pub(crate) fn ticks(self) -> u64 {
+        self.0
+    }
+
     pub(crate) fn read(pid: Pid) -> Result<StartTime> {
         parse(&read(pid, "stat")?, pid).map(StartTime::of)
     }
@@ -75,7 +79,7 @@ pub(crate) fn unreadable(pid: Pid, file: &str, error: &io::Error) -> Error {
 }
 
 /// Whether anybody has this number. Without `/proc`, or with one that hides processes (`hidepid`), a missing entry does not say.
-fn is_taken(pid: Pid) -> bool {
+pub(crate) fn is_taken(pid: Pid) -> bool {
     let pid = rustix::process::Pid::from_raw(pid.as_raw());
     pid.is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH))
 }

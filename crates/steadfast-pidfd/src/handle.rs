@@ -5,7 +5,7 @@ use crate::reactor;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use steadfast_core::{BackendLook, BackendProcess, Errno, Error, Exit, OnExit, Pid, Result, Signal, Until, contain};
+use steadfast_core::{BackendLook, BackendProcess, Errno, Error, Exit, Identity, OnExit, Pid, Result, Signal, Until, contain};
 use steadfast_linux::{
     Blocking, Reaping, kill_group, look_by_number, pidfd_is_taken, pidfd_may_signal, pidfd_send_signal, pidfd_send_value,
     pidfd_signal_group,
@@ -85,6 +85,10 @@ impl BackendProcess for PidfdProcess {
             let errno = Errno::from_raw(error.raw_os_error().unwrap_or(Errno::AGAIN.as_raw()));
             Error::on_process("epoll_ctl", self.pid, errno)
         })
+    }
+
+    fn identity(&self) -> Result<Identity> {
+        self.name()
     }
 
     fn handle(&self) -> Option<BorrowedFd<'_>> {

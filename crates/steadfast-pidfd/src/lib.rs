@@ -5,10 +5,13 @@
 //! | `lib.rs` | [`PidfdBackend`]: spawn and find |
 //! | `start.rs` | one on its way to its program |
 //! | `process.rs` | one process: signal, wait, reap, all through its pidfd |
+//! | `handle.rs` | the same as a backend's process |
+//! | `naming.rs` | its name, and coming back to it |
 //! | `reactor.rs` | exits that nobody waits for: children whose handles were dropped, and whoever wants to be called |
 #![forbid(unsafe_code)]
 
 mod handle;
+mod naming;
 mod process;
 mod reactor;
 mod start;
@@ -19,8 +22,8 @@ use start::PidfdStart;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use steadfast_core::{
-    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Errno, Error, FoundByFd, JobPlan, Pid, Plan, ProcessBackend,
-    Result, once_more,
+    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Errno, Error, FoundByFd, Identity, JobPlan, Pid, Plan,
+    ProcessBackend, Reopened, Result, once_more,
 };
 use steadfast_linux::{Door, SystemClock, WantPidfd, Whose, all_pids, whose_pidfd};
 
@@ -58,17 +61,11 @@ impl ProcessBackend for PidfdBackend {
     }
 
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {
-        let pidfd: OwnedFd = steadfast_linux::pidfd_open(pid).map_err(|errno| match errno {
-            Errno::SRCH => Error::ProcessDone { pid },
-            // Since Linux 6.16.
-            Errno::NOENT => Error::ThreadId { tid: pid },
-            // Before that, both a thread and a process that is just being reaped (systemd#36982). The PID itself is valid, so
-            // it can be nothing else.
-            Errno::INVAL if leads_no_process(pid) => Error::ThreadId { tid: pid },
-            Errno::INVAL => Error::ProcessDone { pid },
-            errno => Error::on_process("pidfd_open", pid, errno),
-        })?;
-        Ok(Arc::new(PidfdProcess::found(pid, pidfd)))
+        Ok(Arc::new(open(pid)?))
+    }
+
+    fn reopen(&self, identity: &Identity) -> Reopened<Arc<dyn BackendProcess>> {
+        PidfdProcess::named(identity, open).map(|process| Arc::new(process) as Arc<dyn BackendProcess>)
     }
 
     fn list(&self) -> Result<Vec<Pid>> {
@@ -91,6 +88,21 @@ impl ProcessBackend for PidfdBackend {
     fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {
         steadfast_linux::job(plan, WantPidfd::Yes)
     }
+}
+
+/// Takes hold of whoever has this number now.
+fn open(pid: Pid) -> Result<PidfdProcess> {
+    let pidfd: OwnedFd = steadfast_linux::pidfd_open(pid).map_err(|errno| match errno {
+        Errno::SRCH => Error::ProcessDone { pid },
+        // Since Linux 6.16.
+        Errno::NOENT => Error::ThreadId { tid: pid },
+        // Before that, both a thread and a process that is just being reaped (systemd#36982). The PID itself is valid, so
+        // it can be nothing else.
+        Errno::INVAL if leads_no_process(pid) => Error::ThreadId { tid: pid },
+        Errno::INVAL => Error::ProcessDone { pid },
+        errno => Error::on_process("pidfd_open", pid, errno),
+    })?;
+    Ok(PidfdProcess::found(pid, pidfd))
 }
 
 /// Whether `/proc` shows `tid` as a thread of another process (proc_pid_status(5), `Tgid`).

@@ -5,10 +5,13 @@ use crate::System;
 use std::fmt;
 use std::ops::Deref;
 use std::os::fd::OwnedFd;
-use steadfast_core::{Error, Exit, Pid, PipeEnd, Result};
+use steadfast_core::{Error, Exit, Identity, Pid, PipeEnd, Result};
+
+/// What a stored [`Identity`] means now; see [`System::reopen`].
+pub type Reopened = steadfast_core::Reopened<Process>;
 
 /// A process, held so that no operation can reach another one: `signal`, `kill`, `wait`, `try_wait`, `wait_timeout`,
-/// `wait_deadline`, `with_handle`, `release`, `status`, `exit` and `pid` are [`backend::Process`](crate::backend::Process)'s, with
+/// `wait_deadline`, `with_handle`, `release`, `identity`, `status`, `exit` and `pid` are [`backend::Process`](crate::backend::Process)'s, with
 /// the table of what each answers in each state.
 ///
 /// ```
@@ -53,6 +56,14 @@ impl Process {
     /// As [`System::find_child`].
     pub fn of_child(child: &mut std::process::Child) -> Result<Process> {
         System::current()?.find_child(child)
+    }
+
+    /// Takes hold of the process that was named, if it still is there, on the current system.
+    ///
+    /// # Errors
+    /// As [`System::current`]. What keeps it from being known whether it is there is no error, but [`Reopened::Unknown`].
+    pub fn reopen(identity: &Identity) -> Result<Reopened> {
+        Ok(System::current()?.reopen(identity))
     }
 }
 
@@ -158,6 +169,47 @@ impl System {
             Err(_) => return Err(Error::NoChild { pid }),
         };
         Ok(process.into())
+    }
+
+    /// Takes hold of the process that was named by [`Process::identity`](steadfast_core::Process::identity), by this program or another one, if it
+    /// still is there. The answer is one of five ([`Reopened`]); a stranger that has its PID by now is *Gone*, and *Unknown* is neither *Gone* nor *Same*.
+    ///
+    /// | answer | when |
+    /// | --- | --- |
+    /// | `Same` | it is there, which another process cannot be taken for; a zombie too, of which it says so |
+    /// | `Gone` | it was reaped, whoever has its PID now |
+    /// | `OtherBoot` | it was named before the last boot, or on another machine |
+    /// | `OtherNamespace` | it was named in another PID namespace, where its PID is a different one or another process's |
+    /// | `Unknown` | what would tell is hidden, refused or missing; the error says what. Ask again if it [is of the moment](Error::is_of_the_moment) |
+    ///
+    /// A process of another user can be reopened; a signal to it may still be refused (`EPERM`).
+    ///
+    /// With pidfds, since Linux 6.9, the process's number in pidfs is compared; `/proc` need not show the process (`hidepid`), but must be mounted
+    /// for the boot ID. Before, and on `pid-legacy`, its start time is, for which `/proc` has to show it and to be this PID namespace's, and which
+    /// is not read in a time namespace. [`StartTime`](crate::StartTime) says why that is exact all the same.
+    ///
+    /// A process that was restored from a checkpoint (CRIU) has the PID of before, and is another life: *Gone*.
+    ///
+    /// ```
+    /// use steadfast::{Command, Identity, Reopened, System};
+    /// let system = System::detect()?;
+    /// let daemon = system.spawn(Command::new("sleep").arg("60"))?;
+    /// let stored = daemon.identity()?.to_string();            // to a file, a database, a variable
+    ///
+    /// // Later, in another program as a rule:
+    /// let identity: Identity = stored.parse()?;
+    /// match system.reopen(&identity) {
+    ///     Reopened::Same { process, .. } => process.kill()?,
+    ///     Reopened::Gone | Reopened::OtherBoot => println!("it does not run any more"),
+    ///     Reopened::OtherNamespace => println!("ask in the container where it was started"),
+    ///     Reopened::Unknown(why) => return Err(why),
+    /// }
+    /// # daemon.wait()?;
+    /// # assert!(matches!(system.reopen(&identity), Reopened::Gone));
+    /// # Ok::<(), steadfast::Error>(())
+    /// ```
+    pub fn reopen(&self, identity: &Identity) -> Reopened {
+        steadfast_core::Process::reopen(self.backend(), identity).map(Process::from)
     }
 
     /// The number of a child that std has spawned, which no simulation knows.

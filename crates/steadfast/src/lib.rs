@@ -30,6 +30,7 @@
 //! | take hold of one that exists | [`Process::find`], [`Process::try_from`] a `std::process::Child` |
 //! | take hold of one that somebody has sent, that a socket is connected to, that has sent a message | [`Process::from_fd`], [`Process::peer_of`], [`Senders`] |
 //! | take a descriptor out of one, change its limits while it runs | [`Process::take_fd`], [`Process::set_rlimit`], [`Process::set_cpu_affinity`] |
+//! | name it for later, in a file or a database, and come back to it | [`Process::identity`](backend::Process::identity), [`System::reopen`] |
 //! | signal it, wait for it | [`Process`], which `Child` derefs to |
 //! | wait for several, or thousands | [`wait_any`], [`WaitSet`] |
 //! | choose the backend, or enter a simulated one | [`System`] |
@@ -120,7 +121,7 @@ pub mod tokio;
 
 pub use child::Child;
 pub use command::{Command, CommandArgs, CommandEnvs, Handle, spawn_many};
-pub use handle::Process;
+pub use handle::{Process, Reopened};
 pub use init::run_under_init;
 pub use input::Input;
 pub use inspect::Inspection;
@@ -133,9 +134,9 @@ pub use receive::{Received, Senders};
 pub use std::process::{ExitStatus, Output};
 pub use steadfast_core::sync;
 pub use steadfast_core::{
-    BackendInfo, ByNumber, Capability, Containment, Disposition, Ended, Errno, Error, ErrorKind, Exit, Facts, FdIs, IdMap,
-    JobLimit, JobLimits, JobUsage, Limit, MaxRss, Missing, MountPropagation, Namespaces, Pid, Resource, Result, RunState, Rusage,
-    Scheduling, Signal, SignalSet, Stage,
+    BackendInfo, BootId, ByNumber, Capability, Containment, Disposition, Ended, Errno, Error, ErrorKind, Evidence, Exit, Facts,
+    FdIs, IdMap, Identity, JobLimit, JobLimits, JobUsage, Limit, MaxRss, Missing, MountPropagation, Namespaces, Pid, Resource,
+    Result, RunState, Rusage, Scheduling, Signal, SignalSet, Stage, StartTime,
 };
 pub use steadfast_linux::{Answer, Check, CommandExt, Door, Feature, Probe, SpawnWait, Stdio};
 pub use system::{Entered, System};
@@ -151,7 +152,7 @@ pub mod backend {
     pub use steadfast_core::{
         Attributes, BackendInfo, BackendJob, BackendLook, BackendProcess, BackendStart, Clock, FoundByFd, Hook, Job, JobEnd,
         JobLink, JobPlan, Lent, Membership, OnBirth, OnExit, PipeEnd, PipeRead, PipeWrite, Plan, PlanBuilder, PlanStdio, Process,
-        ProcessBackend, Spawned, Started, Starting, Until, Watcher, and_then,
+        ProcessBackend, Reopened, Spawned, Started, Starting, Until, Watcher, and_then,
     };
 }
 

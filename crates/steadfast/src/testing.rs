@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use steadfast_core::{
-    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Error, FoundByFd, JobPlan, Pauses, Pid, PipeEnd, Plan,
-    ProcessBackend, Result, Signal, Spawned, and_then,
+    BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, Error, FoundByFd, Identity, JobPlan, Pauses, Pid, PipeEnd,
+    Plan, ProcessBackend, Reopened, Result, Signal, Spawned, and_then,
 };
 use steadfast_linux::{Blocking, Reaping, Target, waitid};
 
@@ -133,6 +133,10 @@ impl ProcessBackend for Recorder {
 
     fn find_by_fd(&self, fd: OwnedFd) -> Result<FoundByFd> {
         self.inner.find_by_fd(fd)
+    }
+
+    fn reopen(&self, identity: &Identity) -> Reopened<Arc<dyn BackendProcess>> {
+        self.inner.reopen(identity)
     }
 
     fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {

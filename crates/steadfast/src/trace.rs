@@ -7,8 +7,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::time::Instant;
 use steadfast_core::{
-    BackendInfo, BackendJob, BackendLook, BackendProcess, BackendStart, Clock, Error, Exit, FoundByFd, JobPlan, OnExit, Pid,
-    Plan, ProcessBackend, Result, Signal, Spawned, Until, and_then,
+    BackendInfo, BackendJob, BackendLook, BackendProcess, BackendStart, Clock, Error, Exit, FoundByFd, Identity, JobPlan, OnExit,
+    Pid, Plan, ProcessBackend, Reopened, Result, Signal, Spawned, Until, and_then,
 };
 use tracing::{Level, Span, debug, debug_span, enabled, field, warn};
 
@@ -71,6 +71,10 @@ impl ProcessBackend for Traced {
             FoundByFd::There { pid, process } => FoundByFd::There { pid, process: traced(pid, process) },
             gone @ FoundByFd::Gone { .. } => gone,
         })
+    }
+
+    fn reopen(&self, identity: &Identity) -> Reopened<Arc<dyn BackendProcess>> {
+        self.0.reopen(identity).map(|process| traced(identity.pid(), process))
     }
 
     fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {
@@ -167,6 +171,10 @@ impl BackendProcess for TracedProcess {
 
     fn on_exit(self: Arc<Self>, end: Until, tell: OnExit) -> Result<()> {
         Arc::clone(&self.process).on_exit(end, tell)
+    }
+
+    fn identity(&self) -> Result<Identity> {
+        self.process.identity()
     }
 
     fn handle(&self) -> Option<BorrowedFd<'_>> {

@@ -22,6 +22,7 @@ mod by_number;
 mod ended;
 mod finding;
 mod forked;
+mod naming;
 mod signal;
 mod starting;
 mod state;
@@ -38,7 +39,7 @@ use state::{Inner, Learnt, Look, Origin, Phase, Refused, State, retry_interrupte
 use watchers::Watchers;
 
 use crate::lock::Mutex;
-use crate::{BackendProcess, Errno, Error, Exit, Pid, Plan, ProcessBackend, Result};
+use crate::{BackendProcess, Errno, Error, Exit, Identity, Pid, Plan, ProcessBackend, Reopened, Result};
 use once_cell::race::OnceBox;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -60,6 +61,7 @@ use std::time::{Duration, Instant};
 /// | `wait`, the status being lost | `NoChild` | `NoChild` | `Released` |
 /// | [`try_wait`](Process::try_wait) | `Ok(None)` | as `wait` | `Released` |
 /// | [`with_handle`](Process::with_handle) | lends the pidfd, or `NoHandle` | `ProcessDone` | `Released` |
+/// | [`identity`](Process::identity) | its name | `ProcessDone` | `Released` |
 /// | [`release`](Process::release) | Released | stays Done, `Ok` | `Ok` |
 ///
 /// When the last clone of a child's handle is dropped, the child is neither killed nor waited for: the backend reaps it in the background once

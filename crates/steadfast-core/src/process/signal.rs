@@ -65,7 +65,7 @@ impl Process {
         self.signal_group(Signal::KILL)
     }
 
-    fn send<T>(&self, send: impl Fn(&dyn BackendProcess) -> Result<T>) -> Result<T> {
+    pub(super) fn send<T>(&self, send: impl Fn(&dyn BackendProcess) -> Result<T>) -> Result<T> {
         let call = match self.here().begin() {
             Ok(call) => call,
             Err(Refused::Done(_)) => return Err(self.done_error()),

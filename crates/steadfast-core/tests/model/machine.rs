@@ -13,7 +13,7 @@ use steadfast_core::{BackendInfo, BackendLook, BackendProcess, Clock, Errno, Err
 
 /// What a handle holds.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Identity {
+pub(crate) enum Holds {
     Pidfd,
     Number,
 }
@@ -39,10 +39,10 @@ enum Life {
     Reaped,
 }
 
-impl Machine for Identity {
+impl Machine for Holds {
     fn info(self) -> BackendInfo {
         let info = BackendInfo::new("model");
-        if self == Identity::Pidfd { info.find_is_exact() } else { info }
+        if self == Holds::Pidfd { info.find_is_exact() } else { info }
     }
 
     fn clock(&self) -> &dyn Clock {
@@ -70,10 +70,10 @@ impl Machine for Identity {
     }
 }
 
-impl Identity {
+impl Holds {
     /// What a call finds that comes too late.
     fn too_late(self, what: &str, errno: Errno) -> Error {
-        assert!(self == Identity::Pidfd, "{what}: a stranger was hit, who has the number now");
+        assert!(self == Holds::Pidfd, "{what}: a stranger was hit, who has the number now");
         Error::on_process("a call", Pid::MAX, errno)
     }
 }
@@ -90,7 +90,7 @@ fn exit(status: i32) -> Exit {
     Exit::new(Pid::MAX, ExitStatus::from_raw(status))
 }
 
-impl BackendProcess for Identity {
+impl BackendProcess for Holds {
     fn signal(&self, signal: Signal) -> Result<()> {
         share(&WORLD, |world| match world.life {
             Life::Reaped => Err(self.too_late("signal", Errno::SRCH)),
@@ -164,6 +164,10 @@ impl BackendProcess for Identity {
         unreachable!("nobody watches here")
     }
 
+    fn identity(&self) -> Result<steadfast_core::Identity> {
+        unreachable!("nobody is named here")
+    }
+
     fn handle(&self) -> Option<BorrowedFd<'_>> {
         None
     }
@@ -177,7 +181,7 @@ impl BackendProcess for Identity {
     }
 }
 
-impl Clock for Identity {
+impl Clock for Holds {
     /// It stands still: a short timeout passes at once, a long one never.
     fn now(&self) -> Instant {
         #[allow(clippy::disallowed_methods, reason = "some instant, from which on it stands still")]

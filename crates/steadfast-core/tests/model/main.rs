@@ -17,14 +17,14 @@ mod machine;
 mod orders;
 mod races;
 
-use machine::Identity;
+use machine::Holds;
 use orders::{Act, run};
 use steadfast_core::{
-    BackendLook, BackendProcess, BackendStart, Errno, Error, ErrorKind, Exit, FoundByFd, OnBirth, Pid, PipeEnd, Plan,
-    ProcessBackend, Result, Signal, Until, contain, sync,
+    BackendLook, BackendProcess, BackendStart, Errno, Error, ErrorKind, Exit, FoundByFd, Identity, OnBirth, Pid, PipeEnd, Plan,
+    ProcessBackend, Reopened, Result, Signal, Until, contain, sync,
 };
 
 fn main() {
     let acts = [Act::Signal, Act::ByNumber, Act::Wait, Act::WaitShort, Act::TryWait, Act::Release, Act::Drop];
-    run(&[Identity::Pidfd, Identity::Number], &acts, races::trials());
+    run(&[Holds::Pidfd, Holds::Number], &acts, races::trials());
 }

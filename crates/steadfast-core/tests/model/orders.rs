@@ -69,6 +69,10 @@ impl<M: Machine> ProcessBackend for Backend<M> {
         Err(Error::Unsupported { backend: self.info().name, what: "no descriptors".into() })
     }
 
+    fn reopen(&self, _: &steadfast_core::Identity) -> steadfast_core::Reopened<Arc<dyn BackendProcess>> {
+        unreachable!("nobody is named here")
+    }
+
     fn job(&self, plan: &JobPlan) -> Result<Arc<dyn BackendJob>> {
         Err(Error::no_jobs(self.info().name, plan.containment))
     }

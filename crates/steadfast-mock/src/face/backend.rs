@@ -19,13 +19,13 @@ use std::sync::Arc;
 use std::time::Instant;
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    BackendInfo, BackendJob, BackendLook, BackendProcess, BackendStart, Clock, Errno, Error, Exit, FoundByFd, JobPlan, OnExit,
-    Pid, PipeEnd, Plan, PlanStdio, ProcessBackend, Result, Signal, Spawned,
+    BackendInfo, BackendJob, BackendLook, BackendProcess, BackendStart, Clock, Errno, Error, Exit, FoundByFd, Identity, JobPlan,
+    OnExit, Pid, PipeEnd, Plan, PlanStdio, ProcessBackend, Reopened, Result, Signal, Spawned,
 };
 
 /// What a handle holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Identity {
+pub(crate) enum Holds {
     /// The process itself.
     Pidfd,
     /// Its number and, for a process that was found, the tick it was started in.
@@ -33,39 +33,34 @@ pub(crate) enum Identity {
 }
 
 pub(crate) struct MockBackend {
-    kernel: Kernel,
-    identity: Identity,
+    pub(super) kernel: Kernel,
+    pub(super) holds: Holds,
     clock: MockClock,
 }
 
 struct MockClock(Kernel);
 
-struct MockProcess {
-    kernel: Kernel,
-    identity: Identity,
-    pid: Pid,
+pub(super) struct MockProcess {
+    pub(super) kernel: Kernel,
+    pub(super) holds: Holds,
+    pub(super) pid: Pid,
     /// Whom the handle was made for: what a pidfd goes by, and how a stranger is recognised.
-    id: Id,
-    who: Who,
+    pub(super) id: Id,
+    pub(super) who: Who,
     /// The tick in which it was started, if it was found by its number.
     start: Option<u64>,
-}
-
-/// A start time in `/proc` is this coarse: 10 ms.
-fn ticks(started: u64) -> u64 {
-    started / 10_000_000
 }
 
 impl Kernel {
     /// This kernel with pidfds: a handle means its process for ever.
     pub fn backend(&self) -> Arc<dyn ProcessBackend> {
-        Arc::new(MockBackend::new(self.clone(), Identity::Pidfd))
+        Arc::new(MockBackend::new(self.clone(), Holds::Pidfd))
     }
 
     /// The same kernel and the same processes for a program without pidfds: a handle is a number, and where the program lets
     /// somebody else reap its children, the number may come to mean a stranger. A signal that reaches one ends the test.
     pub fn backend_pid_legacy(&self) -> Arc<dyn ProcessBackend> {
-        Arc::new(MockBackend::new(self.clone(), Identity::Number))
+        Arc::new(MockBackend::new(self.clone(), Holds::Number))
     }
 
     /// A deadline in the simulation's time.
@@ -75,22 +70,37 @@ impl Kernel {
 }
 
 impl MockBackend {
-    pub(crate) fn new(kernel: Kernel, identity: Identity) -> MockBackend {
-        MockBackend { clock: MockClock(kernel.clone()), kernel, identity }
+    pub(crate) fn new(kernel: Kernel, holds: Holds) -> MockBackend {
+        MockBackend { clock: MockClock(kernel.clone()), kernel, holds }
     }
 
     /// A handle, which is one more descriptor if it is a pidfd.
-    fn process(&self, pid: Pid, id: Id, who: Who, start: Option<u64>) -> Arc<MockProcess> {
+    pub(super) fn process(&self, pid: Pid, id: Id, who: Who, start: Option<u64>) -> MockProcess {
         // The descriptor was counted in the call that has opened it.
-        Arc::new(MockProcess { kernel: self.kernel.clone(), identity: self.identity, pid, id, who, start })
+        MockProcess { kernel: self.kernel.clone(), holds: self.holds, pid, id, who, start }
+    }
+
+    /// Opens a handle of a process that was there before.
+    pub(super) fn open(&self, world: &mut World, slot: Slot) -> Result<Id, Errno> {
+        if world.open_files + self.descriptors() > world.limits.max_open_files {
+            return Err(Errno::MFILE);
+        }
+        let id = world.table.id(slot);
+        self.open_handle(world, id);
+        Ok(id)
+    }
+
+    /// What such a handle goes by beside the number, if it is one.
+    pub(super) fn start_of(&self, world: &World, slot: Slot) -> Option<u64> {
+        (self.holds == Holds::Number).then(|| world.boot.ticks(world.table[slot].started))
     }
 
     fn descriptors(&self) -> u32 {
-        u32::from(self.identity == Identity::Pidfd)
+        u32::from(self.holds == Holds::Pidfd)
     }
 
     fn open_handle(&self, world: &mut World, id: Id) {
-        if self.identity == Identity::Pidfd {
+        if self.holds == Holds::Pidfd {
             world.open_handle(id);
         }
     }
@@ -98,9 +108,9 @@ impl MockBackend {
 
 impl ProcessBackend for MockBackend {
     fn info(&self) -> BackendInfo {
-        match self.identity {
-            Identity::Pidfd => BackendInfo::new("mock").find_is_exact(),
-            Identity::Number => BackendInfo::new("mock-pid-legacy"),
+        match self.holds {
+            Holds::Pidfd => BackendInfo::new("mock").find_is_exact(),
+            Holds::Number => BackendInfo::new("mock-pid-legacy"),
         }
     }
 
@@ -134,7 +144,7 @@ impl ProcessBackend for MockBackend {
             stderr.map(read),
         ];
         let pid = Pid::new(born.who.pid)?;
-        let process = self.process(pid, born.id, born.who, None);
+        let process = Arc::new(self.process(pid, born.id, born.who, None));
         let spawned = Spawned { pid, spawner_peak: 0, process, pipes, pidfd: None };
         if !born.is_starting {
             // No call of the program's: it has returned.
@@ -150,20 +160,19 @@ impl ProcessBackend for MockBackend {
             // What happened just before the call may have changed whose it is.
             let slot = world.table.by_pid(pid.as_raw()).ok_or(Errno::SRCH)?;
             let who = world.who(slot);
-            if world.open_files + self.descriptors() > world.limits.max_open_files {
-                return Err(Errno::MFILE);
-            }
-            let id = world.table.id(slot);
-            self.open_handle(world, id);
+            let id = self.open(world, slot)?;
             world.note_call(What::Finds(who));
-            Ok((id, who, world.table[slot].started))
+            Ok((id, who, self.start_of(world, slot)))
         });
-        let (id, who, started) = found.map_err(|errno| match errno {
+        let (id, who, start) = found.map_err(|errno| match errno {
             Errno::SRCH => Error::ProcessDone { pid },
             errno => Error::on_process("find", pid, errno),
         })?;
-        let start = (self.identity == Identity::Number).then(|| ticks(started));
-        Ok(self.process(pid, id, who, start))
+        Ok(Arc::new(self.process(pid, id, who, start)))
+    }
+
+    fn reopen(&self, identity: &Identity) -> Reopened<Arc<dyn BackendProcess>> {
+        self.named(identity).map(|process| Arc::new(process) as Arc<dyn BackendProcess>)
     }
 
     fn find_by_fd(&self, _: OwnedFd) -> Result<FoundByFd> {
@@ -215,12 +224,12 @@ fn lacking(plan: &Plan) -> Option<&'static str> {
 
 impl MockProcess {
     /// Where the handle leads: to its process or, for a number, to whoever has it and looks the same.
-    fn target(&self, world: &World) -> Option<Slot> {
-        match self.identity {
-            Identity::Pidfd => world.table.by_id(self.id),
-            Identity::Number => {
+    pub(super) fn target(&self, world: &World) -> Option<Slot> {
+        match self.holds {
+            Holds::Pidfd => world.table.by_id(self.id),
+            Holds::Number => {
                 let slot = world.table.by_pid(self.pid.as_raw())?;
-                let looks_the_same = self.start.is_none_or(|start| ticks(world.table[slot].started) == start);
+                let looks_the_same = self.start.is_none_or(|start| world.boot.ticks(world.table[slot].started) == start);
                 looks_the_same.then_some(slot)
             }
         }
@@ -233,9 +242,9 @@ impl MockProcess {
 
     /// The end of a process that is gone: told to a pidfd by a kernel of 6.15 or later.
     fn lost_exit(&self, world: &World) -> Result<Exit, Errno> {
-        match self.identity {
-            Identity::Pidfd => world.lost_exit(self.id).ok_or(Errno::CHILD),
-            Identity::Number => Err(Errno::CHILD),
+        match self.holds {
+            Holds::Pidfd => world.lost_exit(self.id).ok_or(Errno::CHILD),
+            Holds::Number => Err(Errno::CHILD),
         }
     }
 
@@ -289,7 +298,7 @@ impl BackendProcess for MockProcess {
     }
 
     fn by_number(&self, _: &mut dyn FnMut(Pid) -> Result<()>) -> Result<()> {
-        let backend = if self.identity == Identity::Pidfd { "mock" } else { "mock-pid-legacy" };
+        let backend = if self.holds == Holds::Pidfd { "mock" } else { "mock-pid-legacy" };
         let what = "the number of a simulated process is none of the kernel's, and may be somebody's there".into();
         Err(Error::Unsupported { backend, what })
     }
@@ -371,6 +380,10 @@ impl BackendProcess for MockProcess {
         Ok(())
     }
 
+    fn identity(&self) -> Result<Identity> {
+        self.name()
+    }
+
     fn handle(&self) -> Option<BorrowedFd<'_>> {
         None
     }
@@ -386,7 +399,7 @@ impl BackendProcess for MockProcess {
 
 impl Drop for MockProcess {
     fn drop(&mut self) {
-        if self.identity == Identity::Pidfd {
+        if self.holds == Holds::Pidfd {
             // Closing a descriptor is nobody's turn.
             self.kernel.lock().close_handle(self.id);
         }

@@ -193,6 +193,31 @@ impl Kernel {
         self.settle();
     }
 
+    /// Boots the machine anew: all processes are gone at once, the program under test too, and PIDs are given from the beginning. Identities of
+    /// before come to [`OtherBoot`](steadfast_core::Reopened::OtherBoot). The test goes on as the program that is started after the boot: drop the
+    /// handles of before, and those that have a number only before anything is spawned.
+    ///
+    /// Time goes on, and boot IDs come from the seed: two kernels with one seed are one machine, so give them different ones where both are asked
+    /// for the same identity.
+    ///
+    /// ```
+    /// # use steadfast_core::{Plan, Process, Reopened};
+    /// # use steadfast_mock::{Kernel, Script};
+    /// let kernel = Kernel::builder().program("server", Script::new().run_forever()).build();
+    /// let (server, ..) = Process::spawn(&kernel.backend(), &Plan::builder("server").build()?)?;
+    /// let name = server.identity()?.to_string();
+    /// drop(server);
+    /// kernel.kill_owner();                                    // the program under test is started again
+    /// assert!(matches!(kernel.backend().reopen(&name.parse()?), Reopened::Same { .. }));
+    /// kernel.reboot();
+    /// assert!(matches!(kernel.backend().reopen(&name.parse()?), Reopened::OtherBoot));
+    /// # Ok::<(), steadfast_core::Error>(())
+    /// ```
+    pub fn reboot(&self) {
+        self.call(World::reboot);
+        self.settle();
+    }
+
     /// Sets whether the program under test ignores a signal from now on. Its children then ignore it too (execve(2)), except `SIGPIPE`, unless their
     /// command says otherwise. If it ignores `SIGCHLD`, its children leave no zombies (sigaction(2)). This must be set here, because the simulation
     /// does not look at the process that runs the test, and never sends it a signal.

@@ -9,6 +9,7 @@ mod follow;
 mod job;
 pub(crate) mod kernel;
 mod look;
+mod naming;
 pub(crate) mod shared;
 pub(crate) mod sim;
 mod start;

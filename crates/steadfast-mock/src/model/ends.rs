@@ -46,6 +46,24 @@ impl<H: Host> Machine<H> {
         self.tell_parent(slot);
     }
 
+    /// All processes end at once, whatever they wait for, and the next boot gives the numbers from the beginning.
+    pub(crate) fn reboot(&mut self) {
+        self.note(Actor::Kernel, Seen::Reboots);
+        self.part_from_children(CALLER);
+        while let Some(slot) = self.any_alive() {
+            self.table[slot].pause(self.now);
+            self.table[slot].status = Signal::KILL.as_raw();
+            self.finish(slot);
+        }
+        self.boot = self.boot.next(self.now);
+        self.table.last_pid = 1;
+    }
+
+    fn any_alive(&self) -> Option<Slot> {
+        let is_alive = |slot: &Slot| !matches!(self.table[*slot].life, Life::Zombie | Life::Gone);
+        self.table.all().find(is_alive)
+    }
+
     /// Its children become those of the nearest subreaper above it, or of init.
     pub(super) fn part_from_children(&mut self, slot: Slot) {
         let children: Vec<Slot> = self.table.children(slot).collect();

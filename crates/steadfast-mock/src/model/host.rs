@@ -13,8 +13,10 @@ use steadfast_core::{Errno, Plan, Signal};
 pub enum Call {
     /// Making a process; a script's `spawn` too.
     Spawn,
-    /// Taking hold of one.
+    /// Taking hold of one, by its number or by its name.
     Find,
+    /// Asking for its name, to be stored.
+    Name,
     /// Sending a signal.
     Signal,
     /// Waiting for an exit, or looking for one.

@@ -16,6 +16,13 @@ pub(crate) struct Id {
     pub(super) generation: u32,
 }
 
+impl Id {
+    /// As pidfs numbers it.
+    pub(crate) fn number(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.slot)
+    }
+}
+
 /// Which pipe; numbers are used again when nobody has either end.
 pub(crate) type PipeId = u32;
 

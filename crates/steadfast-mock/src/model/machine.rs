@@ -1,5 +1,6 @@
 //! [`Machine`]: the state of the model, and its time.
 
+use super::boot::Boot;
 use super::host::Host;
 use super::ids::{CALLER, INIT, Slot};
 use super::jobs::Jobs;
@@ -23,6 +24,7 @@ pub(crate) struct Machine<H> {
     pub(crate) limits: Limits,
     /// Descriptors that the program under test has open: pidfds, and its ends of pipes.
     pub(crate) open_files: u32,
+    pub(crate) boot: Boot,
     events: Queue,
     pub(crate) host: H,
 }
@@ -40,7 +42,17 @@ impl<H: Host> Machine<H> {
     /// With process 1 and the program under test.
     pub(crate) fn new(limits: Limits, host: H) -> Machine<H> {
         let (table, pipes) = (Table::new(limits.pid_max), Pipes::new(limits.pipe_capacity));
-        Machine { now: 0, table, pipes, jobs: Jobs::default(), limits, open_files: 0, events: Queue::new(), host }
+        Machine {
+            now: 0,
+            table,
+            pipes,
+            jobs: Jobs::default(),
+            limits,
+            open_files: 0,
+            boot: Boot::default(),
+            events: Queue::new(),
+            host,
+        }
     }
 
     pub(crate) fn note(&mut self, actor: Actor, seen: Seen) {

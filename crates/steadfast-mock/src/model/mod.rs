@@ -11,10 +11,11 @@
 //! | `seen.rs` | what happened, in records |
 //! | `ids.rs` | what goes by a number |
 //! | `jobs.rs`, `members.rs` | what holds processes together; who lives in it |
-//! | `process.rs`, `table.rs`, `queue.rs`, `pipe.rs`, `bits.rs` | the parts of the state |
+//! | `process.rs`, `table.rs`, `queue.rs`, `pipe.rs`, `bits.rs`, `boot.rs` | the parts of the state |
 //! | `steps.rs`, `plumbing.rs`, `signals.rs`, `ends.rs`, `spawn.rs` | how it changes |
 
 pub(crate) mod bits;
+mod boot;
 mod ends;
 pub(crate) mod host;
 pub(crate) mod ids;

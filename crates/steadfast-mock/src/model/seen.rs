@@ -31,6 +31,8 @@ pub(crate) enum Seen {
     Continues,
     /// By a wait status.
     Ends(i32),
+    /// All processes end at once.
+    Reboots,
     HangsInExit,
     Reaps(Who),
     /// Reaped without anybody's wait, for the reason.

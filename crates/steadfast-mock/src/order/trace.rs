@@ -25,6 +25,7 @@ pub(crate) enum What {
     /// What happened in the model.
     Seen(Seen),
     Finds(Who),
+    Names(Who),
     Waits(Who),
     Sees(Who, i32),
     TimesOut(Who),
@@ -117,6 +118,7 @@ impl What {
         match self {
             What::Seen(seen) => describe(seen, f, who, program),
             What::Finds(process) => write!(f, "finds {}", who(process)),
+            What::Names(process) => write!(f, "asks for the name of {}", who(process)),
             What::Waits(process) => write!(f, "waits for {}", who(process)),
             What::Sees(process, status) => write!(f, "sees that {} has ended, {}", who(process), ExitStatus::from_raw(status)),
             What::TimesOut(process) => write!(f, "has waited for {} long enough", who(process)),
@@ -152,6 +154,7 @@ fn describe(seen: Seen, f: &mut String, who: &impl Fn(Who) -> String, program: &
         Seen::Handles(signal) => write!(f, "handles {signal}"),
         Seen::Stops(signal) => write!(f, "stops, by {signal}"),
         Seen::Continues => write!(f, "continues"),
+        Seen::Reboots => f.write_str("boots the machine anew"),
         Seen::Ends(status) => write!(f, "ends, {}", ExitStatus::from_raw(status)),
         Seen::HangsInExit => write!(f, "hangs in its exit"),
         Seen::Reaps(process) => write!(f, "reaps {}", who(process)),

@@ -4,7 +4,7 @@ use crate::background::join_background;
 use crate::birth::Birth;
 use crate::calls::WaitCall;
 use crate::checker::share;
-use crate::held::{Identity, LegacyProcess};
+use crate::held::{LegacyProcess, Mark};
 use crate::orders::{Act, Machine};
 use crate::orphans;
 use crate::os::{self, Life, SystemClock, WORLD};
@@ -20,7 +20,7 @@ impl Machine for Number {
     }
 
     fn process(self) -> Arc<dyn BackendProcess> {
-        Arc::new(LegacyProcess::new(Pid::MAX, Identity::Child(Birth), WaitCall::Waitid))
+        Arc::new(LegacyProcess::new(Pid::MAX, Mark::Child(Birth), WaitCall::Waitid))
     }
 
     fn begin(self) {

@@ -35,10 +35,10 @@ mod others;
 
 use machine::Number;
 use orders::{Act, run};
-use others::{birth, calls, collect, life, orphans, siblings, start_time};
+use others::{birth, calls, collect, life, naming, orphans, siblings, start_time};
 use steadfast_core::{
-    BackendLook, BackendProcess, BackendStart, Errno, Error, ErrorKind, Exit, FoundByFd, OnBirth, Pid, PipeEnd, Plan,
-    ProcessBackend, Result, Signal, Until, contain, sync,
+    BackendLook, BackendProcess, BackendStart, Errno, Error, ErrorKind, Exit, FoundByFd, Identity, OnBirth, Pid, PipeEnd, Plan,
+    ProcessBackend, Reopened, Result, Signal, Until, contain, sync,
 };
 
 fn main() {

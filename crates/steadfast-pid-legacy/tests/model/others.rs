@@ -19,6 +19,10 @@ pub(crate) mod birth {
             true
         }
 
+        pub(crate) fn life(&self) -> Option<&crate::life::Life> {
+            None
+        }
+
         pub(crate) fn is_still_of(&self, _: Pid) -> Result<bool> {
             unreachable!("nobody forks here")
         }
@@ -74,6 +78,19 @@ pub(crate) mod life {
         pub(crate) fn signal_group(&self, _: Signal) -> Option<Result<(), Errno>> {
             unreachable!("nobody was found here")
         }
+    }
+}
+
+pub(crate) mod naming {
+    use crate::life::Life;
+    use steadfast_core::{Identity, Pid, Result};
+
+    pub(crate) fn name(_: Pid, _: Option<&Life>, _: impl Fn() -> Result<bool>) -> Result<Identity> {
+        unreachable!("nobody is named here")
+    }
+
+    pub(crate) fn too_late(_: Pid) -> steadfast_core::Error {
+        unreachable!("waitid works here")
     }
 }
 
