@@ -283,7 +283,7 @@ fn hold(subject: &Subject, words: &str) {
             Outcome::Skipped(reason) => say(&line("skipped", reason)),
             Outcome::Failed(seen) => say(&line("broken", &seen)),
         }
-        if promise.name.starts_with("job:") && std::process::id() == 1 {
+        if ["job:", "look:", "list:"].iter().any(|head| promise.name.starts_with(head)) && std::process::id() == 1 {
             // Orphans of those that it has killed are process 1's, which is this one.
             reap_orphans(|| false);
         }

@@ -5,8 +5,8 @@
 //! and that is up to the handle.
 
 use crate::clock::SystemClock;
-use crate::file::{errno, open_at, read_bytes_at};
-use crate::stat::behind_name;
+use crate::file::{errno, open_at, read_at, read_bytes_at};
+use crate::stat::{ProcStat, behind_name};
 use rustix::fs::{Mode, OFlags, open};
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -56,11 +56,35 @@ impl ProcDir {
         }
     }
 
+    /// By each thread's own list; `None`: there are no such lists.
+    fn listed_children(&self) -> Result<Option<Vec<Pid>>, Errno> {
+        let tasks = open_at(&self.dir, "task", OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let (mut children, mut has_list) = (Vec::new(), false);
+        for entry in rustix::fs::Dir::new(tasks).map_err(errno)? {
+            let entry = entry.map_err(errno)?;
+            let Some(tid) = entry.file_name().to_str().ok().filter(|name| name.parse::<u32>().is_ok()) else { continue };
+            match read_at(&self.dir, &format!("task/{tid}/children")) {
+                Ok(text) => {
+                    has_list = true;
+                    children.extend(text.split_ascii_whitespace().filter_map(|word| Pid::new(word.parse().ok()?).ok()));
+                }
+                // A thread that has ended; its children are on another one's list by now.
+                Err(Errno::SRCH | Errno::NOENT) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(has_list.then_some(children))
+    }
+
     /// `None`: it has not the fields that it should have.
     fn read_stat(&self) -> Result<Option<(Facts, u64)>, Errno> {
         let mut text = [0; 1024];
         let length = rustix::io::pread(&self.stat, &mut text, 0).map_err(errno)?;
-        Ok(facts(&text[..length]))
+        match facts(&text[..length]) {
+            // In the middle of its reap; in gVisor, for ever after it.
+            Some((facts, _)) if facts.state == RunState::Dead => Err(Errno::SRCH),
+            facts => Ok(facts),
+        }
     }
 
     /// Of a process that is gone, a file is not found, or is there and says so, as the kernel's cache has it.
@@ -82,23 +106,16 @@ impl BackendLook for ProcDir {
     }
 
     fn children(&self) -> Result<Vec<Pid>> {
-        let failed = self.failed("read /proc/PID/task/TID/children");
-        let tasks = open_at(&self.dir, "task", OFlags::RDONLY | OFlags::DIRECTORY).map_err(&failed)?;
-        let mut children = Vec::new();
-        for entry in rustix::fs::Dir::new(tasks).map_err(|error| failed(errno(error)))? {
-            let entry = entry.map_err(|error| failed(errno(error)))?;
-            let Some(tid) = entry.file_name().to_str().ok().filter(|name| name.parse::<u32>().is_ok()) else { continue };
-            match read_bytes_at(&self.dir, &format!("task/{tid}/children")) {
-                Ok(text) => {
-                    let text = String::from_utf8_lossy(&text);
-                    children.extend(text.split_ascii_whitespace().filter_map(|word| Pid::new(word.parse().ok()?).ok()));
-                }
-                // A thread that has ended; its children are on another one's list by now.
-                Err(Errno::SRCH | Errno::NOENT) => {}
-                Err(errno) => return Err(failed(errno)),
+        let mut children = match self.listed_children().map_err(self.failed("read /proc/PID/task/TID/children"))? {
+            Some(listed) => listed,
+            // A kernel without that file (`CONFIG_PROC_CHILDREN`; gVisor of 2022): whoever says that this is its parent.
+            None => {
+                let is_child =
+                    |pid: &Pid| ProcStat::of(*pid).is_ok_and(|stat| i64::from(stat.parent()) == self.pid.as_raw().into());
+                all_pids().map_err(self.failed("read /proc for the children of"))?.into_iter().filter(is_child).collect()
             }
-        }
-        // If it was the process that has, this says so.
+        };
+        // If it was the process that has ended and not some of its threads, this says so.
         self.facts()?;
         children.sort_unstable();
         children.dedup();
@@ -163,6 +180,12 @@ fn own_image() -> Option<u64> {
     facts(&std::fs::read("/proc/self/stat").ok()?)?.0.image
 }
 
+/// (rustix reads it in a way that valgrind reports.)
+fn page_size() -> u64 {
+    // SAFETY: no pointer.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) }.try_into().unwrap_or(4096)
+}
+
 /// From the text of `stat`, with the kernel's flags. (The crate `procfs-core` makes a string of the name, which may have any bytes.)
 fn facts(text: &[u8]) -> Option<(Facts, u64)> {
     let begin = text.iter().position(|byte| *byte == b'(')? + 1;
@@ -192,7 +215,7 @@ fn facts(text: &[u8]) -> Option<(Facts, u64)> {
         threads: unsigned(20)?,
         started: ticks(22)?,
         address_space: unsigned(23)?,
-        resident: unsigned(24)? * rustix::param::page_size() as u64,
+        resident: unsigned(24)? * page_size(),
         image,
     };
     Some((facts, unsigned(9)?))
