@@ -3,9 +3,9 @@
 //! The limit of a spawn is the plain one that `bench spawn` has; of a job's life and of a kill, the same calls with nothing around them.
 
 use crate::program::Noop;
+use crate::rows::{self, Row, measure, rows};
 use crate::subject::Subject;
-use crate::{Format, Result, cell, table};
-use serde::Serialize;
+use crate::{Format, Result, cell};
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
@@ -22,14 +22,6 @@ pub(crate) struct Args {
     /// How many rounds of each subject, at the most
     #[arg(long, default_value_t = 1000, value_name = "N")]
     rounds: usize,
-}
-
-#[derive(Serialize)]
-struct Row {
-    case: &'static str,
-    subject: String,
-    median_us: f64,
-    ratio_to_limit: f64,
 }
 
 /// Between two spawns that are some time apart.
@@ -53,20 +45,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         // Their limits are a cgroup's.
         eprintln!("skipped: life, kill_1000: because no cgroup can be made here");
     }
-    match args.format {
-        Format::Text => {
-            let cells = |row: &Row| {
-                [
-                    row.case.to_owned(),
-                    row.subject.clone(),
-                    format!("{:.1} µs", row.median_us),
-                    format!("{:.2}", row.ratio_to_limit),
-                ]
-            };
-            print!("{}", table::render(["case", "subject", "median", "to the limit"], &[2, 3], rows.iter().map(cells)));
-        }
-        Format::Json => println!("{}", serde_json::json!({ "bench": "job", "rows": rows })),
-    }
+    rows::print("job", args.format, &rows);
     Ok(())
 }
 
@@ -82,38 +61,6 @@ fn name(containment: Containment) -> &'static str {
         Containment::Group => "steadfast, group",
         _ => "steadfast, another",
     }
-}
-
-/// The subjects take turns, with a pause before each if there is to be one.
-fn measure(case: &'static str, subjects: &[Subject<'_>], rounds: usize, apart: Option<Duration>) -> Result<Vec<Row>> {
-    let system = System::pid_legacy();
-    let mut samples = vec![Vec::new(); subjects.len()];
-    let mut order: Vec<usize> = (0..subjects.len()).collect();
-    for round in 0..=rounds {
-        fastrand::shuffle(&mut order);
-        for index in &order {
-            apart.into_iter().for_each(|apart| system.sleep(apart));
-            let begun = system.now();
-            (subjects[*index].run)()?;
-            // The first time is no measure.
-            if round > 0 {
-                samples[*index].push((system.now() - begun).as_secs_f64() * 1e6);
-            }
-        }
-    }
-    let medians: Vec<f64> = samples.into_iter().map(cell::median).collect();
-    Ok(rows(case, subjects.iter().map(|subject| subject.name), &medians))
-}
-
-/// The first is the limit.
-fn rows(case: &'static str, names: impl Iterator<Item = &'static str>, medians: &[f64]) -> Vec<Row> {
-    let row = |(name, median): (&str, &f64)| Row {
-        case,
-        subject: name.to_owned(),
-        median_us: *median,
-        ratio_to_limit: median / medians[0],
-    };
-    names.zip(medians).map(row).collect()
 }
 
 /// A spawn and its wait: plain, and in a job that stays.

@@ -5,10 +5,12 @@
 #![forbid(unsafe_code)]
 
 mod cell;
+mod identity;
 mod job;
 mod mock;
 mod picture;
 mod program;
+mod rows;
 #[path = "../../crates/steadfast/examples/supervisor/scenario.rs"]
 mod scenario;
 mod subject;
@@ -37,6 +39,8 @@ enum Bench {
     Wait(wait::Wait),
     /// What it takes to start a process in a job, to have a job, and to kill a large one
     Job(job::Args),
+    /// What it takes to find a process, to reopen it by its identity, and to look at it
+    Identity(identity::Args),
     /// What the simulated kernel costs
     Mock(mock::Mock),
     /// (One cell of a benchmark, in a process of its own)
@@ -95,6 +99,7 @@ fn main() -> ExitCode {
         Bench::Wait(args) => wait::run(&args),
         Bench::WaitCell(cell) => wait::run_cell(&cell),
         Bench::Job(args) => job::run(&args),
+        Bench::Identity(args) => identity::run(&args),
         Bench::Mock(args) => mock::run(&args),
         Bench::Cell(cell) => cell::run(&cell),
         Bench::Write { bytes } => program::write(bytes),

@@ -3,6 +3,7 @@
 //! Longer than other files: one list of promises, each with a function that is read by itself.
 
 use crate::contract::kind;
+use crate::looks::end_children;
 use crate::promise::{Promise, Skip, promise, promise_if};
 use crate::subject::Actor;
 use crate::{Act, Kin, Subject};
@@ -305,14 +306,14 @@ fn owner(subject: &Subject) {
 
 fn adopted(subject: &Subject) {
     each(subject, |job| {
-        let actor = subject.act(Act::Beget(Kin::Child));
+        let mut actor = subject.act(Act::Beget(Kin::Child));
         let outside = subject.act(Act::Forever);
         match job.adopt(&actor) {
             Ok(()) => assert_eq!(job.containment(), Containment::Cgroup),
             Err(error) => {
                 assert!(matches!(error, Error::Unsupported { .. }) && job.containment() != Containment::Cgroup, "{error:#?}");
                 assert!(is_empty(subject, &job));
-                return;
+                return end_children(subject, &mut actor);
             }
         }
         let members: Vec<_> = job.members().unwrap().iter().map(Process::pid).collect();
@@ -326,6 +327,7 @@ fn adopted(subject: &Subject) {
         assert_eq!((is_empty(subject, &job), other.members().unwrap().len()), (true, 1));
         job.adopt(&actor).unwrap();
 
+        end_children(subject, &mut actor);
         let ended = subject.act(Act::Exit(3));
         job.kill().unwrap();
         until_empty(subject, &job);

@@ -2,7 +2,9 @@
 
 use crate::contract::{done, kind, released, until_zombie};
 use crate::promise::{Promise, Skip, promise, promise_if};
+use crate::subject::Actor;
 use crate::{Act, Kin, Subject};
+use std::time::Duration;
 use steadfast_core::{BackendLook, ErrorKind, Pid, Process, RunState};
 
 pub(crate) const PROMISES: &[Promise] = &[
@@ -42,8 +44,21 @@ fn sees_nothing(look: &dyn BackendLook) {
     }
 }
 
+/// Its child ends with its input, and is seen to have ended: so it is no orphan that lives when the actor is gone.
+pub(crate) fn end_children(subject: &Subject, actor: &mut Actor) {
+    let children = actor.inspect().unwrap().children().unwrap();
+    actor.close_stdin();
+    let clock = subject.backend.clock();
+    for child in children {
+        let look = Process::find(&subject.backend, child).and_then(|child| child.inspect());
+        while look.as_ref().is_ok_and(|look| look.facts().is_ok_and(|facts| facts.state != RunState::Zombie)) {
+            clock.sleep_until(clock.now() + Duration::from_micros(100));
+        }
+    }
+}
+
 fn running(subject: &Subject) {
-    let actor = subject.act(Act::Beget(Kin::Child));
+    let mut actor = subject.act(Act::Beget(Kin::Child));
     for process in [subject.find(&actor), actor.clone()] {
         let look = process.inspect().unwrap();
         let facts = look.facts().unwrap();
@@ -64,6 +79,7 @@ fn running(subject: &Subject) {
         assert_eq!(child.facts().unwrap().group, facts.group);
         assert_eq!(look.directory().is_some(), subject.backend.info().real);
     }
+    end_children(subject, &mut actor);
 }
 
 fn zombie(subject: &Subject) {
@@ -104,13 +120,14 @@ fn recycled(subject: &Subject) {
     let look = actor.inspect().unwrap();
     actor.kill().unwrap();
     actor.wait().unwrap();
-    let stranger = subject.act_as(actor.pid(), Act::Beget(Kin::Child));
+    let mut stranger = subject.act_as(actor.pid(), Act::Beget(Kin::Child));
     sees_nothing(&*look);
     assert_eq!(stranger.inspect().unwrap().children().unwrap().len(), 1);
+    end_children(subject, &mut stranger);
 }
 
 fn listed(subject: &Subject) {
-    let actor = subject.act(Act::Beget(Kin::Orphan));
+    let actor = subject.act(Act::Forever);
     let list = subject.backend.list().unwrap();
     assert!(list.contains(&actor.pid()) && list.is_sorted(), "{list:?}");
     actor.kill().unwrap();

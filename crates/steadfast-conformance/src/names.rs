@@ -149,9 +149,12 @@ fn zombie(subject: &Subject) {
     let identity = actor.identity().unwrap();
     actor.close_stdin();
     until_zombie(subject, actor.pid());
-    let (process, has_exited) = same(subject, &identity);
-    assert!(has_exited);
-    process.kill().unwrap();
+    // Where a look at the number can only be a wait4(2), that has collected it, and it is gone.
+    if subject.backend.info().lends_handle || actor.inspect().is_ok() {
+        let (process, has_exited) = same(subject, &identity);
+        assert!(has_exited);
+        process.kill().unwrap();
+    }
     assert_eq!(actor.wait().unwrap().code(), Some(4));
     is_gone(subject, &identity);
 }
