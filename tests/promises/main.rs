@@ -39,6 +39,8 @@ mod pipelines;
 mod plays;
 mod pretence;
 mod probing;
+mod ptys;
+mod ptys_foreground;
 mod recycling;
 mod refused;
 mod scenarios;
@@ -144,6 +146,8 @@ fn main() {
         pipelines::tests(),
         pretence::tests(),
         probing::tests(),
+        ptys::tests(),
+        ptys_foreground::tests(),
         recycling::tests(),
         refused::tests(),
         scenarios::tests(),

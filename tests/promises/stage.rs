@@ -139,6 +139,8 @@ pub(crate) fn perform_if_asked(tests: &[Test]) -> Option<i32> {
         .chain(crate::jobs_elsewhere::ROLES)
         .chain(crate::init::ROLES)
         .chain(crate::jobs_limits::ROLES)
+        .chain(crate::ptys::ROLES)
+        .chain(crate::ptys_foreground::ROLES)
         .chain(crate::jobs_owner::ROLES)
         .chain(crate::names::ROLES);
     if let Some((_, play)) = roles.into_iter().find(|(role, _)| *role == name) {

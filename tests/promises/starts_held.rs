@@ -55,19 +55,19 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 /// Holds whoever executes a file, until it is opened (fanotify(7)).
-struct Gate {
+pub(crate) struct Gate {
     fanotify: Fanotify,
 }
 
 impl Gate {
-    fn check() -> Result<(), String> {
+    pub(crate) fn check() -> Result<(), String> {
         match Fanotify::init(InitFlags::FAN_CLASS_CONTENT | InitFlags::FAN_CLOEXEC, EventFFlags::O_RDONLY) {
             Ok(_) => Ok(()),
             Err(errno) => Err(format!("fanotify_init: {errno}: nobody can be held at an exec")),
         }
     }
 
-    fn on(path: &Path) -> Gate {
+    pub(crate) fn on(path: &Path) -> Gate {
         let fanotify =
             Fanotify::init(InitFlags::FAN_CLASS_CONTENT | InitFlags::FAN_CLOEXEC, EventFFlags::O_RDONLY | EventFFlags::O_CLOEXEC)
                 .unwrap();

@@ -9,6 +9,9 @@ pub(crate) fn advice_on(call: &str, errno: Errno) -> &'static str {
             ": it takes the access of a debugger (ptrace(2)): CAP_SYS_PTRACE, or the same user and a process that may dump core; and with \
              Yama's kernel.yama.ptrace_scope at 1, being its ancestor"
         }
+        ("posix_openpt", Errno::AGAIN) => {
+            ": there are as many terminals as there may be: close some, or raise the sysctl kernel.pty.max"
+        }
         ("pidfd_getfd", Errno::BADF) => ": it has no such descriptor, or has exited",
         ("getsockopt(SO_PEERPIDFD)", Errno::NODATA) => ": it is not connected, or no Unix socket",
         ("recvmsg with SCM_PIDFD", Errno::NODATA) => {

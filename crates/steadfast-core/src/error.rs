@@ -493,9 +493,9 @@ impl fmt::Display for FdIs {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stage {
-    /// Making a pipe for one of the standard streams, or opening `/dev/null` for it.
+    /// Making a pipe for one of the standard streams, or opening `/dev/null` for it; or opening the child's end of its terminal.
     Open {
-        /// `stdin`, `stdout` or `stderr`.
+        /// `stdin`, `stdout`, `stderr` or `its terminal`.
         stream: &'static str,
     },
     /// Making the process: `clone` or `clone3`.

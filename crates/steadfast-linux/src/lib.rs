@@ -24,6 +24,7 @@
 //! | `look` | the directory of one process in `/proc` |
 //! | `stat` | what `/proc/PID/stat` says |
 //! | `stdio` | what a standard stream is made of, by its raw number too |
+//! | `terminal` | the foreground of a terminal, and how it is taken back |
 //! | `thread`, `clock` | threads that take none of the program's signals, the monotonic clock |
 //! | `stack`, `arch`, `raw` | the stack of a child that shares our memory; `clone3` in assembly; system calls |
 
@@ -53,6 +54,7 @@ mod spawn;
 mod stack;
 mod stat;
 mod stdio;
+mod terminal;
 mod thread;
 mod wait;
 mod whose;
@@ -80,6 +82,7 @@ pub use spawn::{
 };
 pub use stat::ProcStat;
 pub use stdio::Stdio;
+pub use terminal::{own_foreground, take_foreground};
 pub use thread::spawn_quiet_thread;
 pub use wait::{Blocking, Reaping, Target, wait4_now, waitid};
 pub use whose::{Whose, whose_pidfd};

@@ -5,6 +5,7 @@ use crate::job::{ChildJob, Job};
 use crate::output::{self, Capture, Captured, CapturedStream, Feeding, Outcome, Readers, Reading, Stop, Together};
 use crate::pipe::{ChildStderr, ChildStdin, ChildStdout};
 use crate::teardown::{Refusal, Stopped, Targets, Teardown};
+use crate::terminal::Lent;
 use crate::within::Within;
 use crate::{ExitStatus, Output, Process, System};
 use std::ops::Deref;
@@ -43,6 +44,8 @@ pub struct Child {
     on_drop: OnDrop,
     /// In a box, for most have none.
     job: Option<Box<ChildJob>>,
+    /// What it has of us, and we have again when it has ended.
+    terminal: Option<Box<Lent>>,
 }
 
 /// What becomes of a child that is dropped before it was waited for.
@@ -87,7 +90,17 @@ impl Child {
             pidfd,
             on_drop,
             job: job.map(Box::new),
+            terminal: None,
         }
+    }
+
+    pub(crate) fn with_terminal(mut self, terminal: Option<Lent>) -> Child {
+        self.terminal = terminal.map(Box::new);
+        self
+    }
+
+    pub(crate) fn terminal(&self) -> Option<&Lent> {
+        self.terminal.as_deref()
     }
 
     /// Takes its stdin, where the child is shared between threads: it is closed when the value is dropped, and no more by
@@ -108,7 +121,7 @@ impl Child {
     /// [`Error::NoChild`] if the status is lost, [`Error::Released`] after `release`.
     pub fn wait(&self) -> Result<ExitStatus> {
         self.close_stdin();
-        self.process.wait()
+        self.over(self.process.wait(), |_| true)
     }
 
     /// Closes its stdin as [`wait`](Child::wait), then waits for at most `timeout`: `None` if it is still running.
@@ -117,7 +130,7 @@ impl Child {
     /// As [`wait`](Child::wait).
     pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<ExitStatus>> {
         self.close_stdin();
-        self.process.wait_timeout(timeout)
+        self.over(self.process.wait_timeout(timeout), Option::is_some)
     }
 
     /// Closes its stdin as [`wait`](Child::wait), then waits until `deadline` on the system's clock: `None` if it is still running.
@@ -126,7 +139,7 @@ impl Child {
     /// As [`wait`](Child::wait).
     pub fn wait_deadline(&self, deadline: Instant) -> Result<Option<ExitStatus>> {
         self.close_stdin();
-        self.process.wait_deadline(deadline)
+        self.over(self.process.wait_deadline(deadline), Option::is_some)
     }
 
     /// Closes its stdin, reads its stdout and stderr to the end, both at once, if they are piped, and waits. A stream ends when no process has it
@@ -198,6 +211,7 @@ impl Child {
                 true => output::kill(&together)?,
                 false => self.process.try_wait()?,
             };
+            self.note(status);
             return Ok(Captured::new(Outcome::new(status, Stop::TimeIsUp, stopped), Default::default()));
         };
         let [stdout, stderr] = &mut **captured.get_or_insert_default();
@@ -206,6 +220,7 @@ impl Child {
             Reading::new("stderr", self.stderr.as_ref().map(ChildStderr::end), stderr),
         ];
         let outcome = output::capture(self.together(&[&self.process]), &system, &mut streams, feeding, options, deadline)?;
+        self.note(outcome.status);
         // It stays, for the next call.
         let all = if whose == Whose::OneCall && outcome.status.is_some() { captured.take() } else { captured.clone() };
         Ok(Captured::new(outcome, *all.unwrap_or_default()))
@@ -264,7 +279,7 @@ impl Child {
     /// As [`signal`](crate::backend::Process::signal) (`EPERM`) and [`wait`](Self::wait).
     pub fn stop(&self, how: &Teardown) -> Result<Stopped> {
         let stopped = self.targets().stop(how, || self.system().now())?;
-        Ok(stopped.with(self.process.try_wait()?))
+        Ok(stopped.with(self.try_wait()?))
     }
 
     /// Itself, and its own job.
@@ -335,8 +350,13 @@ impl Drop for Child {
         // In the child of a fork(2) it is the parent's, who still wants it.
         if self.on_drop.kill && self.process.is_here() {
             // Fails if it is gone, which is what was wanted; or if it has changed its user (EPERM), and then nothing can be done.
-            drop(self.process.kill());
+            match self.process.kill() {
+                // No signal is as certain: what it still does, it does not do in the foreground.
+                Ok(()) | Err(Error::ProcessDone { .. }) => self.bring_back(),
+                Err(_) => {}
+            }
         }
+        self.bring_back_if_over(self.on_drop.reap);
         if !self.on_drop.reap {
             self.process.leave();
         }

@@ -25,6 +25,7 @@
 //! | start a process | [`Command`], which has std's methods, and [`Child`] |
 //! | keep a program as it is, and change its `use` lines | [`mod@process`], std's names with std's signatures |
 //! | run a command to its end: give it input, read its output or its lines, insist on success | [`Command::input`], [`capture`](Command::capture), [`lines`](Command::lines), [`checked`](Command::checked); [`Pipeline`] |
+//! | run it in a terminal of its own | [`Pty`], [`Command::pty`] |
 //! | start one in time, or many at once | [`Command::spawn_timeout`], [`spawn_many`] |
 //! | end all that a process has started, and know that it has ended | [`Job`], [`Command::own_job`], [`Teardown`] |
 //! | take hold of one that exists | [`Process::find`], [`Process::try_from`] a `std::process::Child` |
@@ -73,6 +74,7 @@
 
 mod child;
 mod command;
+mod ending;
 mod handle;
 mod init;
 mod input;
@@ -83,10 +85,12 @@ mod output;
 mod pipe;
 mod pipeline;
 mod places;
+mod pty;
 mod receive;
 mod remains;
 mod system;
 mod teardown;
+mod terminal;
 mod through;
 #[cfg(feature = "tracing")]
 mod trace;
@@ -130,6 +134,7 @@ pub use lines::Lines;
 pub use output::{Capture, Captured, CapturedStream, Line, LinesEnd, OutputStream};
 pub use pipe::{ChildStderr, ChildStdin, ChildStdout};
 pub use pipeline::{Pipeline, PipelineCaptured, PipelineOutput, RunningPipeline};
+pub use pty::{Pty, PtySize};
 pub use receive::{Received, Senders};
 pub use std::process::{ExitStatus, Output};
 pub use steadfast_core::sync;

@@ -149,6 +149,7 @@ impl Lines {
         };
         let process = [self.child.process()];
         let outcome = course.end(stop, self.child.together(&process), &self.system, &mut streams, &self.options)?;
+        self.child.note(outcome.status);
         self.ending.note(outcome);
         self.cutter.cut(&mut self.kept);
         self.cutter.finish();

@@ -21,6 +21,8 @@ pub(crate) enum End {
     File(File),
     Writer(Box<dyn PipeWrite>),
     Reader(Box<dyn PipeRead>),
+    /// Our end of a terminal, where `EIO` is the end of the file.
+    Terminal(Arc<File>),
     /// Of a kind that this version does not know.
     Unknown,
 }
@@ -41,6 +43,7 @@ impl End {
         match self {
             End::File(file) => (&*file).read(buffer),
             End::Reader(reader) => reader.read_deadline(buffer, None).map(Option::unwrap_or_default),
+            End::Terminal(file) => at_the_end((&**file).read(buffer), 0),
             End::Writer(_) | End::Unknown => Err(io::ErrorKind::Unsupported.into()),
         }
     }
@@ -49,6 +52,7 @@ impl End {
         match self {
             End::File(file) => (&*file).write(bytes),
             End::Writer(writer) => writer.write_deadline(bytes, None).map(Option::unwrap_or_default),
+            End::Terminal(file) => (&**file).write(bytes),
             End::Reader(_) | End::Unknown => Err(io::ErrorKind::Unsupported.into()),
         }
     }
@@ -74,7 +78,8 @@ impl End {
             End::File(file) => Some(PlanStdio::Fd(Arc::new(file.into()))),
             End::Writer(writer) => Some(PlanStdio::End(writer.into_end())),
             End::Reader(reader) => Some(PlanStdio::End(reader.into_end())),
-            End::Unknown => None,
+            // A child gets the other end.
+            End::Terminal(_) | End::Unknown => None,
         }
     }
 
@@ -267,6 +272,7 @@ impl End {
     pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
         match self {
             End::File(file) => Some(file.as_fd()),
+            End::Terminal(file) => Some(file.as_fd()),
             _ => None,
         }
     }
@@ -304,7 +310,7 @@ impl End {
             End::Writer(writer) => writer
                 .write_deadline(bytes, Some(deadline))
                 .map_err(|error| if error.kind() == io::ErrorKind::BrokenPipe { Errno::PIPE } else { errno(&error) }),
-            End::Reader(_) | End::Unknown => Err(Errno::BADF),
+            End::Reader(_) | End::Terminal(_) | End::Unknown => Err(Errno::BADF),
         }
     }
 
@@ -312,15 +318,8 @@ impl End {
     /// which only a simulated pipe keeps, or if nothing is there and the descriptor does not block.
     pub(crate) fn read_some(&self, into: &mut Vec<u8>, deadline: Option<Instant>) -> io::Result<Option<usize>> {
         match self {
-            End::File(file) => loop {
-                into.reserve(ROOM);
-                match rustix::io::read(file, spare_capacity(into)) {
-                    Ok(read) => return Ok(Some(read)),
-                    Err(rustix::io::Errno::INTR) => {}
-                    Err(rustix::io::Errno::AGAIN) => return Ok(None),
-                    Err(errno) => return Err(errno.into()),
-                }
-            },
+            End::File(file) => read_file(file, into),
+            End::Terminal(file) => at_the_end(read_file(file, into), Some(0)),
             End::Reader(reader) => {
                 let filled = into.len();
                 into.resize(filled + ROOM, 0);
@@ -330,6 +329,27 @@ impl End {
             }
             End::Writer(_) | End::Unknown => Err(io::ErrorKind::Unsupported.into()),
         }
+    }
+}
+
+/// `None` if nothing is there, and the descriptor does not block.
+fn read_file(file: &File, into: &mut Vec<u8>) -> io::Result<Option<usize>> {
+    loop {
+        into.reserve(ROOM);
+        match rustix::io::read(file, spare_capacity(into)) {
+            Ok(read) => return Ok(Some(read)),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::AGAIN) => return Ok(None),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// `EIO` of a terminal is the end of the file: nobody has the other end open.
+fn at_the_end<T>(answer: io::Result<T>, end: T) -> io::Result<T> {
+    match answer {
+        Err(error) if error.raw_os_error() == Some(Errno::IO.as_raw()) => Ok(end),
+        answer => answer,
     }
 }
 

@@ -60,6 +60,7 @@ pub(super) async fn capture<R: Runtime>(
     let mut readings = readings(&ends, &mut kept.streams);
     let stop = poll_fn(|cx| course.poll(cx, &mut pipes, &mut readings, options)).await?;
     let outcome = course.end(stop, child, &mut pipes, &mut readings, options).await?;
+    child.note(outcome.status);
     // What is finished is handed out; what goes on stays, for the next call.
     let is_finished = whose == Whose::OneCall && outcome.status.is_some();
     let streams = if is_finished { std::mem::take(&mut kept.streams) } else { kept.streams.clone() };

@@ -151,7 +151,7 @@ impl<R: Runtime> Child<R> {
         if let Some(stdin) = &self.stdin {
             stdin.close();
         }
-        Over::<R>::new(self.process()).await
+        self.child.over(Over::<R>::new(self.process()).await, |_| true)
     }
 
     /// As [`wait`](Child::wait), for at most `timeout` by the runtime's clock: `None` if it is still running.
@@ -162,7 +162,8 @@ impl<R: Runtime> Child<R> {
         if let Some(stdin) = &self.stdin {
             stdin.close();
         }
-        capture::over_by::<R>(self.process(), Until::Gone, alarm::after::<R>(Some(timeout))).await
+        let status = capture::over_by::<R>(self.process(), Until::Gone, alarm::after::<R>(Some(timeout))).await;
+        self.child.over(status, Option::is_some)
     }
 
     /// As [`wait`](Child::wait), until `deadline` on its system's clock ([`System::now`](crate::System::now)): `None` if it is still running. The
@@ -212,7 +213,7 @@ impl<R: Runtime> Child<R> {
     /// [`Error::Released`] after `release`, also by another task meanwhile; [`Error::System`] or [`Error::Unsupported`] if there is no
     /// runtime here, or it has no room for the pidfd.
     pub async fn exited(&self) -> Result<Ended> {
-        over::<R>(self.process(), Until::Exited).await
+        self.child.over(over::<R>(self.process(), Until::Exited).await, |_| true)
     }
 
     /// As [`exited`](Child::exited), until its parent has waited for it as well. That is the same for a child, which this reaps. After a fork(2), in the
@@ -221,7 +222,7 @@ impl<R: Runtime> Child<R> {
     /// # Errors
     /// As [`exited`](Child::exited).
     pub async fn gone(&self) -> Result<Ended> {
-        over::<R>(self.process(), Until::Gone).await
+        self.child.over(over::<R>(self.process(), Until::Gone).await, |_| true)
     }
 
     /// Closes its stdin, reads its stdout and stderr to the end, both at once, if they are piped, and waits.

@@ -86,6 +86,7 @@ impl<R: Runtime> Lines<R> {
         let ends = ends(&pipes);
         let mut readings = readings(&ends, &mut self.kept);
         let outcome = course.end(stop, child, &mut pipes, &mut readings, &self.options).await?;
+        child.note(outcome.status);
         self.ending.note(outcome);
         self.course = None;
         self.cutter.cut(&mut self.kept);

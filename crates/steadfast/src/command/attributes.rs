@@ -85,6 +85,7 @@ impl Command {
     /// leader of a session is also the leader of a new group.
     pub fn setsid(&mut self, setsid: bool) -> &mut Command {
         self.changed().setsid = setsid;
+        self.declines_session = !setsid;
         self
     }
 
@@ -104,6 +105,24 @@ impl Command {
     /// Brings its process group to the foreground of this terminal (`TIOCSPGRP`, tcsetpgrp(3)); without
     /// [`process_group`](Self::process_group) it gets a new group. It is an error if the descriptor is not a terminal. `ENOTTY` if it is not the
     /// terminal of this session.
+    ///
+    /// If this process has the foreground now, it has it again when that child has ended, and can go on using the terminal: after each way to wait
+    /// through its [`Child`](crate::Child), in tasks too, when a `Child` is dropped whose child has ended or is [killed](Self::kill_on_drop), and when the start fails.
+    /// That is done only if the group that got the terminal still has it, and changes no signal disposition. Errors of it are not told: then the
+    /// terminal is lost to this session.
+    ///
+    /// ```no_run
+    /// use std::fs::File;
+    /// use steadfast::Command;
+    /// let terminal = File::options().read(true).write(true).open("/dev/tty")?;
+    /// Command::new("vi").foreground(terminal).status()?;
+    /// // And this program can read its keyboard again.
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// Not covered: a child that stops (Ctrl-Z), since a wait does not hear of that; a wait by a [`Process`](crate::Process) or a
+    /// [`WaitSet`](crate::WaitSet) alone, until the `Child` is dropped; a `Child` that is dropped while the child runs, or whose time to start was up in
+    /// the very moment in which it took the terminal. What the program has set on the terminal (tcsetattr(3)) is not undone.
     pub fn foreground(&mut self, terminal: impl Into<OwnedFd>) -> &mut Command {
         self.changed().foreground = Some(Arc::new(terminal.into()));
         self

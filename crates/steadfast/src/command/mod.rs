@@ -7,6 +7,7 @@ mod handle;
 mod input;
 mod job;
 mod many;
+mod pty;
 mod shown;
 mod start;
 
@@ -21,6 +22,7 @@ use crate::child::{OnDrop, Whose};
 use crate::input::Input;
 use crate::job::JobWish;
 use crate::output::{self, Capture, Captured};
+use crate::pty::PtyLink;
 use crate::{Child, ExitStatus, Output, Stdio, System};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -110,6 +112,10 @@ pub struct Command {
     job: Option<JobWish>,
     /// Shared with its clones and plans.
     attributes: Option<Arc<Attributes>>,
+    /// The terminal that it is to have.
+    pty: Option<PtyLink>,
+    /// It was said that it is to have no session of its own.
+    declines_session: bool,
 }
 
 impl Command {
@@ -134,6 +140,8 @@ impl Command {
             handle: Handle::default(),
             job: None,
             attributes: None,
+            pty: None,
+            declines_session: false,
         }
     }
 
@@ -239,7 +247,8 @@ impl Command {
         // What is piped all the same is nobody's here.
         drop((child.stdout.take(), child.stderr.take()));
         let feeding = child.feeding(self.own_input());
-        self.check_status(output::feed(child.process(), &system, feeding)?)
+        let status = child.over(output::feed(child.process(), &system, feeding), |_| true)?;
+        self.check_status(status)
     }
 
     /// Starts it, reads its stdout and stderr to the end, and waits for it. The streams end when no process has them open any more. If a grandchild may
@@ -299,6 +308,11 @@ impl Command {
                 let why = "a job and exec: this process stays where it is: drop one, or spawn it".into();
                 return Err(Error::InvalidPlan { program: self.program.clone(), why });
             }
+            if self.pty.is_some() {
+                let why =
+                    "pty and exec: whoever reads the terminal would be gone with this program: drop one, or spawn it".into();
+                return Err(Error::InvalidPlan { program: self.program.clone(), why });
+            }
             if !system.info().real {
                 let what = "exec would replace the process that runs the simulation".into();
                 return Err(Error::Unsupported { backend: system.backend_name(), what });
@@ -328,8 +342,9 @@ impl Command {
     }
 
     fn plan(&self, system: &System, defaults: [PlanStdio; 3]) -> Result<Plan> {
-        let [stdin, stdout, stderr] = defaults;
-        self.check_input(&stdin)?;
+        self.check_input(&defaults[0])?;
+        let terminal = self.open_terminal(system)?;
+        let [stdin, stdout, stderr] = defaults.map(|stdio| Command::or_terminal(stdio, terminal.as_ref()));
         let stream = |number: i32, name: &'static str, stdio: &Option<Stdio>, default| match stdio.as_ref().map(Stdio::plan) {
             // What was given by its number is no default's to take.
             None if self.attributes.as_ref().is_some_and(|a| a.fds.iter().any(|(to, _)| *to == number)) => Ok(PlanStdio::Inherit),
@@ -349,8 +364,8 @@ impl Command {
             .stdout(stream(1, "stdout", &self.stdout, stdout)?)
             .stderr(stream(2, "stderr", &self.stderr, stderr)?)
             .create_pidfd(self.create_pidfd);
-        if let Some(attributes) = &self.attributes {
-            plan = plan.attributes(Arc::clone(attributes));
+        if let Some(attributes) = self.attributes_with(terminal) {
+            plan = plan.attributes(attributes);
         }
         if let Some(arg0) = &self.arg0 {
             plan = plan.arg0(arg0);

@@ -4,23 +4,26 @@ use super::Command;
 use crate::child::OnDrop;
 use crate::job::ChildJob;
 use crate::remains::with_room;
+use crate::terminal::{Lent, LentAtStart};
 use crate::within::Within;
 use crate::{Child, Process, System};
 use std::time::{Duration, Instant};
-use steadfast_core::{PlanStdio, Result, Started};
+use steadfast_core::{Plan, PlanStdio, Result, Started};
 
 /// A child that was made, and may not have come to its program. Dropped before that, it is killed, and reaped in the background.
 pub(crate) struct Starting {
+    // Before the terminal: it is killed first.
     starting: steadfast_core::Starting,
     on_drop: OnDrop,
     job: Option<ChildJob>,
+    terminal: LentAtStart,
 }
 
 impl Starting {
     /// The child, once it runs its program; `None` if the deadline passes first.
     pub(crate) fn wait(&mut self, deadline: Instant) -> Result<Option<Child>> {
         let started = self.starting.wait(Some(deadline))?;
-        Ok(started.map(|started| child(started, self.on_drop, self.job.take())))
+        Ok(started.map(|started| child(started, self.on_drop, self.job.take()).with_terminal(self.terminal.take())))
     }
 
     /// The child, if it runs its program by now.
@@ -32,8 +35,9 @@ impl Starting {
 
     /// Waits for it, however long that takes.
     pub(crate) fn finish(self) -> Result<Child> {
-        let Starting { starting, on_drop, job } = self;
-        starting.finish().map(|started| child(started, on_drop, job))
+        let Starting { starting, on_drop, job, mut terminal } = self;
+        let started = starting.finish()?;
+        Ok(child(started, on_drop, job).with_terminal(terminal.take()))
     }
 
     #[cfg(any(feature = "tokio", feature = "async-io"))]
@@ -99,6 +103,7 @@ impl Command {
         if let Some(job) = &job {
             plan = plan.in_job(job.membership());
         }
+        let lent = lend(system, &plan);
         let by_number = || steadfast_core::Process::start(system.by_number().backend(), &plan);
         let starting = match self.is_short(system) {
             true => with_room(by_number),
@@ -111,6 +116,21 @@ impl Command {
             }
             starting => starting?,
         };
-        Ok(Starting { starting, on_drop: self.on_drop, job })
+        let terminal = LentAtStart::to(starting.pid(), lent);
+        Ok(Starting { starting, on_drop: self.on_drop, job, terminal })
     }
+}
+
+/// The foreground of a terminal, if the child is to have it of us. Its job may say in which group.
+fn lend(system: &System, plan: &Plan) -> Option<Lent> {
+    if !system.info().real || plan.attributes().foreground.is_none() {
+        return None;
+    }
+    let admitted = plan.job().and_then(|job| job.admit(plan).ok());
+    let joined = admitted.map(|(joined, on_birth)| {
+        // Nobody is born of this.
+        on_birth(None);
+        joined
+    });
+    Lent::before(joined.as_ref().unwrap_or(plan).attributes())
 }

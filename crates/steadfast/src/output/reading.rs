@@ -17,6 +17,9 @@ pub(crate) struct Reading<'a> {
     pub(crate) enlarged: bool,
 }
 
+/// More than a terminal holds that nobody reads: 4 KiB in its line discipline, and 8 KiB on their way there (pty.c, n_tty.c).
+const IN_A_TERMINAL: u64 = 64 * 1024;
+
 impl<'a> Reading<'a> {
     pub(crate) fn new(name: &'static str, end: Option<&'a End>, kept: &'a mut CapturedStream) -> Reading<'a> {
         kept.complete |= end.is_none();
@@ -44,6 +47,9 @@ impl<'a> Reading<'a> {
 
     /// Reads what is in the pipe at this moment, and no more: a grandchild might fill it for ever.
     pub(crate) fn drain(&mut self) -> Result<()> {
+        if matches!(self.end, Some(End::Terminal(_))) {
+            return self.drain_terminal();
+        }
         let Some(fd) = self.open_end().and_then(End::fd) else { return Ok(()) };
         let there = rustix::io::ioctl_fionread(fd).map_err(|errno| failed("ioctl(FIONREAD)", self.name, errno_of(errno)))?;
         let mut left = there as usize;
@@ -57,6 +63,22 @@ impl<'a> Reading<'a> {
         // At its end already? A pipe that hung up with nothing in it is.
         if self.hung_up(fd)? {
             self.kept.complete = true;
+        }
+        Ok(())
+    }
+
+    /// As [`drain`](Self::drain). `FIONREAD` does not count what is on its way to the line discipline; a poll waits for that.
+    fn drain_terminal(&mut self) -> Result<()> {
+        let before = self.kept.total;
+        while self.kept.total - before < IN_A_TERMINAL
+            && let Some(fd) = self.open_end().and_then(End::fd)
+        {
+            let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+            poll_until(&mut fds, Some(Duration::ZERO))?;
+            if fds[0].revents().is_empty() {
+                break;
+            }
+            self.read_some(None)?;
         }
         Ok(())
     }

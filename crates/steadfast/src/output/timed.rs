@@ -45,7 +45,7 @@ fn read(end: &End, backend: Option<&dyn ProcessBackend>, buffer: &mut [u8], time
     let file = match end {
         End::Reader(reader) => return reader.read_deadline(buffer, deadline),
         End::File(file) => file,
-        End::Writer(_) | End::Unknown => return Err(io::ErrorKind::Unsupported.into()),
+        End::Writer(_) | End::Terminal(_) | End::Unknown => return Err(io::ErrorKind::Unsupported.into()),
     };
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(now()));
