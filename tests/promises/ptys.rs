@@ -8,6 +8,7 @@ use crate::leaks::{children, descriptors, until};
 use crate::stage::{Outcome, row};
 use crate::surroundings::role;
 use nix::sys::signal::{SigSet, Signal as RawSignal};
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer};
 use seccompiler::{SeccompAction, SeccompCmpOp};
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -219,6 +220,18 @@ fn kept_open(system: &System) {
         // Now nobody has it open.
         assert_eq!((&pty).read(&mut [0]).unwrap(), 0);
     }
+    // All that was on its way, of one that is gone, and not only what has arrived.
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let keeper = ioctl_tiocgptpeer(&pty, flags).unwrap();
+    let mut some = Command::new("head");
+    some.args(["-c", "8000", "/dev/zero"]).pty(&pty);
+    for _ in 0..rounds(100) {
+        let child = system.spawn(&some).unwrap();
+        child.wait().unwrap();
+        let captured = pty.capture(&child, &Capture::new().wait_delay(Duration::ZERO)).unwrap();
+        assert_eq!(captured.stdout.total(), 8000);
+    }
+    drop(keeper);
     // With a limit of time, what was said by then; and later the rest.
     let child = system.spawn(sh("echo one; read x; echo $x").pty(&pty)).unwrap();
     let some = pty.capture(&child, &Capture::new().timeout(Duration::from_millis(300))).unwrap();
@@ -293,7 +306,7 @@ fn by_path(system: &System) {
     if !IS_FILTERED.swap(true, Ordering::Relaxed) {
         let call = Call { name: "TIOCGPTPEER", number: nix::libc::SYS_ioctl, only: Some((1, SeccompCmpOp::Eq, TIOCGPTPEER)) };
         call.answer(SeccompAction::Errno(25));
-        let refused = rustix::pty::ioctl_tiocgptpeer(Pty::open().unwrap(), rustix::pty::OpenptFlags::NOCTTY);
+        let refused = ioctl_tiocgptpeer(Pty::open().unwrap(), OpenptFlags::NOCTTY);
         assert_eq!(refused.unwrap_err(), rustix::io::Errno::NOTTY);
     }
     let pty = Pty::open().unwrap();

@@ -125,6 +125,6 @@ impl Command {
         shown.field("stdin", &self.stdin).field("stdout", &self.stdout).field("stderr", &self.stderr);
         shown.field("input", &self.input).field("checked", &self.checked);
         shown.field("on_drop", &self.on_drop).field("create_pidfd", &self.create_pidfd).field("handle", &self.handle);
-        shown.field("attributes", &self.attributes).finish()
+        shown.field("pty", &self.pty.is_some()).field("attributes", &self.attributes).finish()
     }
 }
