@@ -206,7 +206,9 @@ pub(crate) fn has_thread(name: &str) -> bool {
 
 fn nothing_is_left(system: &System) {
     each_job(system, drop);
-    until("the first are removed", || own_cgroups().is_empty() && !["steadfast-reap", "steadfast-jobs"].into_iter().any(has_thread));
+    until("the first are removed", || {
+        own_cgroups().is_empty() && !["steadfast-reap", "steadfast-jobs"].into_iter().any(has_thread)
+    });
     let before = descriptors();
     for round in 0..rounds(60) {
         each_job(system, |job| {
@@ -399,7 +401,9 @@ fn out_of_descriptors(system: &System) {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     // The directory in which they are made stays open.
     each_job(system, drop);
-    until("the first are removed", || own_cgroups().is_empty() && !["steadfast-reap", "steadfast-jobs"].into_iter().any(has_thread));
+    until("the first are removed", || {
+        own_cgroups().is_empty() && !["steadfast-reap", "steadfast-jobs"].into_iter().any(has_thread)
+    });
     let before = descriptors();
     for room in 0..8 {
         each_job(system, |job| {

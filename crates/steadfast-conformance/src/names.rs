@@ -73,6 +73,12 @@ fn same(subject: &Subject, identity: &Identity) -> (Process, bool) {
     }
 }
 
+/// Where a look at the number can only be a wait4(2), that has collected a zombie, and it is gone.
+fn is_collected(subject: &Subject, zombie: &Process) -> bool {
+    let is_gone = || zombie.inspect().is_err_and(|error| error.kind() == ErrorKind::ProcessDone);
+    !subject.backend.info().lends_handle && is_gone()
+}
+
 fn is_gone(subject: &Subject, identity: &Identity) {
     let answer = reopen(subject, identity);
     assert!(matches!(answer, Reopened::Gone), "{identity}: {answer:?}");
@@ -115,8 +121,7 @@ fn identity_of_zombie(subject: &Subject) {
         Ok(identity) => assert_eq!(identity.pid(), actor.pid()),
         // Where a look at the number can only be a wait4(2), that has collected it, and its start time with it.
         Err(error) => {
-            let is_collected = !subject.backend.info().lends_handle && actor.inspect().is_err();
-            assert!(error.kind() == ErrorKind::UnknownIdentity && is_collected, "{error:?}");
+            assert!(error.kind() == ErrorKind::UnknownIdentity && is_collected(subject, &actor), "{error:?}");
         }
     }
     assert_eq!(actor.wait().unwrap().code(), Some(5));
@@ -155,8 +160,7 @@ fn zombie(subject: &Subject) {
     let identity = actor.identity().unwrap();
     actor.close_stdin();
     until_zombie(subject, actor.pid());
-    // Where a look at the number can only be a wait4(2), that has collected it, and it is gone.
-    if subject.backend.info().lends_handle || actor.inspect().is_ok() {
+    if !is_collected(subject, &actor) {
         let (process, has_exited) = same(subject, &identity);
         assert!(has_exited);
         process.kill().unwrap();
