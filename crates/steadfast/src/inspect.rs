@@ -211,11 +211,12 @@ impl Inspection {
         Ok(path.map(|path| PathBuf::from(OsString::from_vec(path.to_vec()))))
     }
 
-    /// Users, groups, memory and more, as the crate `procfs-core` has them (proc_pid_status(5)); its name is there without bytes that are no UTF-8.
+    /// With the feature `procfs`: users, groups, memory and more, as the crate `procfs-core` has them (proc_pid_status(5)); its name is there without bytes that are no UTF-8.
     ///
     /// # Errors
     /// [`Error::ProcessDone`] once it was waited for; [`Error::Unsupported`] in a simulation; [`Error::System`] with `EIO` for a text that the crate does
     /// not take.
+    #[cfg(feature = "procfs")]
     pub fn status(&self) -> Result<procfs_core::process::Status> {
         let text = self.read("status")?;
         procfs_core::FromRead::from_read(&text[..]).map_err(|_| self.failed("parse /proc/PID/status")(Errno::IO))

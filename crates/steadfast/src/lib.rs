@@ -40,6 +40,7 @@
 //! | wait in tasks, read and write in tasks | features `tokio` and `async-io`, modules of these names |
 //! | test without processes | feature `mock`, module `mock` |
 //! | test that nothing is left behind | [`testing::no_process_left`] |
+//! | the users and groups of another process, and more of its status | feature `procfs`: [`Inspection`] |
 //! | have spawns, signals and exits in the program's log | feature `tracing`: [what is told](#tracing) |
 //! | write a backend | [`backend`] |
 //!
