@@ -35,6 +35,9 @@ mod like_std;
 mod limits;
 mod lines;
 mod names;
+mod pidfiles;
+mod pidfiles_races;
+mod pidfiles_simulated;
 mod pipelines;
 mod plays;
 mod pretence;
@@ -143,6 +146,9 @@ fn main() {
         like_std::tests(),
         names::tests(),
         plays::tests(),
+        pidfiles::tests(),
+        pidfiles_races::tests(),
+        pidfiles_simulated::tests(),
         pipelines::tests(),
         pretence::tests(),
         probing::tests(),

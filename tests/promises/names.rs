@@ -76,7 +76,7 @@ fn reopens() {
 }
 
 /// A group of root's would see all that is hidden (proc(5), `gid`).
-fn become_nobody() {
+pub(crate) fn become_nobody() {
     nix::unistd::setgroups(&[]).unwrap();
     nix::unistd::setresgid(NOBODY.into(), NOBODY.into(), NOBODY.into()).unwrap();
     nix::unistd::setresuid(NOBODY.into(), NOBODY.into(), NOBODY.into()).unwrap();

@@ -142,7 +142,8 @@ pub(crate) fn perform_if_asked(tests: &[Test]) -> Option<i32> {
         .chain(crate::ptys::ROLES)
         .chain(crate::ptys_foreground::ROLES)
         .chain(crate::jobs_owner::ROLES)
-        .chain(crate::names::ROLES);
+        .chain(crate::names::ROLES)
+        .chain(crate::pidfiles_races::ROLES);
     if let Some((_, play)) = roles.into_iter().find(|(role, _)| *role == name) {
         play();
         return Some(PASSED);

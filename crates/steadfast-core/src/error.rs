@@ -3,7 +3,7 @@
 //! Longer than other files: one type, with the sentence of each of its variants.
 
 use crate::advice::{advice, advice_on};
-use crate::{Containment, Errno, JobLimit, Pid};
+use crate::{Containment, Errno, JobLimit, Pid, PidfileIs};
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
@@ -95,6 +95,14 @@ pub enum Error {
         pid: Pid,
         /// Why not, and what to do about it.
         why: String,
+    },
+    /// A pidfile cannot be had.
+    #[error("pidfile `{}`: {is}", .path.display())]
+    Pidfile {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        is: PidfileIs,
     },
     /// The number is the ID of a thread that does not lead its process.
     #[error("find {tid}: it is the ID of a thread, not of a process; the process is the `Tgid:` in /proc/{tid}/status")]
@@ -256,6 +264,7 @@ impl fmt::Debug for Error {
                 f.debug_struct("InvalidIdentity").field("given", given).field("at", at).field("why", why).finish()
             }
             Error::UnknownIdentity { pid, why } => f.debug_struct("UnknownIdentity").field("pid", pid).field("why", why).finish(),
+            Error::Pidfile { path, is } => f.debug_struct("Pidfile").field("path", path).field("is", is).finish(),
             Error::ThreadId { tid } => f.debug_struct("ThreadId").field("tid", tid).finish(),
             Error::NotAProcess { fd, found } => f.debug_struct("NotAProcess").field("fd", fd).field("found", found).finish(),
             Error::NotPinned { call, pid } => f.debug_struct("NotPinned").field("call", call).field("pid", pid).finish(),
@@ -334,6 +343,10 @@ pub enum ErrorKind {
     Changed,
     /// [`Error::UnknownIdentity`]
     UnknownIdentity,
+    /// [`Error::Pidfile`] of a process that runs.
+    PidfileTaken,
+    /// [`Error::Pidfile`] for any other reason.
+    Pidfile,
     /// [`Error::Spawn`]
     Spawn,
     /// [`Error::SpawnTimedOut`]
@@ -401,6 +414,8 @@ impl Error {
             Error::NotPinned { .. } => ErrorKind::NotPinned,
             Error::Changed { .. } => ErrorKind::Changed,
             Error::UnknownIdentity { .. } => ErrorKind::UnknownIdentity,
+            Error::Pidfile { is: PidfileIs::Taken { .. }, .. } => ErrorKind::PidfileTaken,
+            Error::Pidfile { .. } => ErrorKind::Pidfile,
             Error::Spawn { .. } => ErrorKind::Spawn,
             Error::SpawnTimedOut { .. } => ErrorKind::SpawnTimedOut,
             Error::JobOver { .. } => ErrorKind::JobOver,
@@ -428,7 +443,8 @@ impl Error {
             Error::Unavailable { errno, .. }
             | Error::NoContainment { errno, .. }
             | Error::JobLivesOn { errno, .. }
-            | Error::NoLimit { errno, .. } => *errno,
+            | Error::NoLimit { errno, .. }
+            | Error::Pidfile { is: PidfileIs::Unknown { errno, .. }, .. } => *errno,
             _ => None,
         }
     }
@@ -450,42 +466,14 @@ impl From<Error> for io::Error {
         let kind = match (error.kind(), error.raw_os_error()) {
             (ErrorKind::ProcessDone, _) => io::ErrorKind::NotFound,
             (ErrorKind::Unsuccessful | ErrorKind::JobOver | ErrorKind::UnknownIdentity, _) => io::ErrorKind::Other,
+            (ErrorKind::PidfileTaken, _) => io::ErrorKind::AlreadyExists,
+            (ErrorKind::Pidfile, None) => io::ErrorKind::Other,
             (ErrorKind::SpawnTimedOut, _) => io::ErrorKind::TimedOut,
             (ErrorKind::NoHandle | ErrorKind::Unsupported, _) => io::ErrorKind::Unsupported,
             (_, Some(raw)) => io::Error::from_raw_os_error(raw).kind(),
             (_, None) => io::ErrorKind::InvalidInput,
         };
         io::Error::new(kind, error)
-    }
-}
-
-/// What a descriptor is from which no handle can be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum FdIs {
-    /// No pidfd.
-    Other {
-        /// What it is, such as `socket:[1234]`: its link in `/proc/self/fd`, or else its file type.
-        what: String,
-    },
-    /// A pidfd of one thread (`PIDFD_THREAD`, since Linux 6.9), be it the first one of its process. A signal through it goes to that thread, and
-    /// it is readable when that thread has ended.
-    Thread,
-    /// A pidfd of a process in a PID namespace that is neither ours nor below it. It has no PID here, and cannot be signalled from here.
-    Elsewhere,
-}
-
-impl fmt::Display for FdIs {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            FdIs::Other { what } => write!(f, "it is {what}, and no pidfd"),
-            FdIs::Thread => f.write_str(
-                "it is the pidfd of a thread (PIDFD_THREAD), and a handle is of a process: open one of its process, without that flag",
-            ),
-            FdIs::Elsewhere => f.write_str(
-                "it is the pidfd of a process that has no PID here: it is in a PID namespace that is neither ours nor below it",
-            ),
-        }
     }
 }
 
@@ -579,5 +567,8 @@ impl fmt::Display for Stage {
     }
 }
 
+mod fd_is;
 #[cfg(test)]
 mod tests;
+
+pub use fd_is::FdIs;

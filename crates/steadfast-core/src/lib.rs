@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `backend` | the five traits of a backend |
 //! | `process` | [`Process`]: Running, Done, Released, and who reaps; being told of an exit; waiting for those that are no children |
+//! | `pidfile` | [`PidfileIs`]: why a pidfile cannot be had; the files are the facade's |
 //! | `identity` | [`Identity`]: the name of one life of a process, which can be stored; [`Reopened`]: what it means now |
 //! | `job` | [`Job`]: Open, Killed, Empty; who is a member; what holds a job together |
 //! | `plan` | [`Plan`]: what is to be spawned, and how, checked; [`Attributes`] and their values |
@@ -32,6 +33,7 @@ mod look;
 mod outside;
 mod pauses;
 mod pid;
+mod pidfile;
 mod plan;
 mod process;
 mod signal;
@@ -51,6 +53,7 @@ pub use job::{Containment, Job, JobEnd, JobLimit, JobLimits, JobLink, JobPlan, J
 pub use look::{BackendLook, Facts, RunState};
 pub use pauses::Pauses;
 pub use pid::Pid;
+pub use pidfile::PidfileIs;
 pub use plan::{
     Attributes, Capability, Disposition, EnterNamespaces, Hook, IdMap, Limit, Membership, MountPropagation, Namespaces, OnBirth,
     Plan, PlanBuilder, PlanStdio, Resource, Scheduling, SignalSet,

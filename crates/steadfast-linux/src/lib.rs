@@ -21,6 +21,7 @@
 //! | `secure` | whether this program has more rights than whoever started it |
 //! | `fork` | which process this is, after a fork(2) of the program; statics that begin afresh then |
 //! | `file` | small files of the kernel |
+//! | `lock` | locks of files that belong to who has opened them |
 //! | `look` | the directory of one process in `/proc` |
 //! | `stat` | what `/proc/PID/stat` says |
 //! | `stdio` | what a standard stream is made of, by its raw number too |
@@ -40,6 +41,7 @@ mod init;
 mod job;
 mod kill;
 mod limits;
+mod lock;
 mod look;
 mod naming;
 mod peer;
@@ -66,6 +68,7 @@ pub use init::run_under_init;
 pub use job::job;
 pub use kill::{kill, kill_group, kill_with_value, may_signal};
 pub use limits::{affinity, prlimit, set_affinity};
+pub use lock::{lock_file, unlock_file};
 pub use look::{ProcDir, all_pids, look_by_number, words};
 pub use naming::{Here, here, pidfs_number, start_time, start_times_are_not_told, tick_now};
 pub use peer::{Message, Sender, peer_pidfd, receive_message, tell_senders};

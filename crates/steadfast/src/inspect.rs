@@ -222,6 +222,15 @@ impl Inspection {
         procfs_core::FromRead::from_read(&text[..]).map_err(|_| self.failed("parse /proc/PID/status")(Errno::IO))
     }
 
+    /// Its real, effective and saved user: read here, because what takes a feature cannot be what safety rests on.
+    pub(crate) fn users(&self) -> Result<[u32; 3]> {
+        let text = self.read("status")?;
+        let line = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"Uid:"));
+        let words = std::str::from_utf8(line.unwrap_or_default()).unwrap_or_default().split_ascii_whitespace();
+        let users: Vec<u32> = words.take(3).flat_map(str::parse).collect();
+        users.try_into().map_err(|_| self.failed("parse /proc/PID/status")(Errno::IO))
+    }
+
     fn of_the_same_program<T>(&self, field: T) -> Result<T> {
         match self.facts()?.image {
             image if image == self.facts.image => Ok(field),

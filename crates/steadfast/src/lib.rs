@@ -32,6 +32,7 @@
 //! | take hold of one that somebody has sent, that a socket is connected to, that has sent a message | [`Process::from_fd`], [`Process::peer_of`], [`Senders`] |
 //! | take a descriptor out of one, change its limits while it runs | [`Process::take_fd`], [`Process::set_rlimit`], [`Process::set_cpu_affinity`] |
 //! | name it for later, in a file or a database, and come back to it | [`Process::identity`](backend::Process::identity), [`System::reopen`] |
+//! | have one process at a time, and let others find and stop it | [`Pidfile`] |
 //! | signal it, wait for it | [`Process`], which `Child` derefs to |
 //! | wait for several, or thousands | [`wait_any`], [`WaitSet`] |
 //! | choose the backend, or enter a simulated one | [`System`] |
@@ -83,6 +84,7 @@ mod inspect;
 mod job;
 mod lines;
 mod output;
+mod pidfile;
 mod pipe;
 mod pipeline;
 mod places;
@@ -133,6 +135,7 @@ pub use inspect::Inspection;
 pub use job::{Job, JobBuilder};
 pub use lines::Lines;
 pub use output::{Capture, Captured, CapturedStream, Line, LinesEnd, OutputStream};
+pub use pidfile::{Pidfile, PidfileStatus, Stale, Takeover};
 pub use pipe::{ChildStderr, ChildStdin, ChildStdout};
 pub use pipeline::{Pipeline, PipelineCaptured, PipelineOutput, RunningPipeline};
 pub use pty::{Pty, PtySize};
@@ -141,8 +144,8 @@ pub use std::process::{ExitStatus, Output};
 pub use steadfast_core::sync;
 pub use steadfast_core::{
     BackendInfo, BootId, ByNumber, Capability, Containment, Disposition, Ended, Errno, Error, ErrorKind, Evidence, Exit, Facts,
-    FdIs, IdMap, Identity, JobLimit, JobLimits, JobUsage, Limit, MaxRss, Missing, MountPropagation, Namespaces, Pid, Resource,
-    Result, RunState, Rusage, Scheduling, Signal, SignalSet, Stage, StartTime,
+    FdIs, IdMap, Identity, JobLimit, JobLimits, JobUsage, Limit, MaxRss, Missing, MountPropagation, Namespaces, Pid, PidfileIs,
+    Resource, Result, RunState, Rusage, Scheduling, Signal, SignalSet, Stage, StartTime,
 };
 pub use steadfast_linux::{Answer, Check, CommandExt, Door, Feature, Probe, SpawnWait, Stdio};
 pub use system::{Entered, System};

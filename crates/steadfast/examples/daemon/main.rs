@@ -1,9 +1,8 @@
 //! Starts and stops a daemon that is known by a pidfile:
 //! `cargo run -p steadfast --features mock --example daemon -- --pidfile /tmp/web.pid start python3 -m http.server`
 //!
-//! The pidfile outlives the daemon, and the number in it may be somebody else's by then. So it also says when the process was started;
-//! and whoever has the number is first taken hold of, then asked who it is, and then signalled through the handle. `tests.rs` shows
-//! what the simulated kernel finds where that is not done.
+//! The pidfile outlives the daemon, and the number in it may be somebody else's by then. A `Pidfile` names the process and not the number. `tests.rs` shows
+//! what the simulated kernel finds where a number is used.
 
 mod controller;
 #[cfg(test)]
@@ -15,7 +14,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
-use steadfast::{Command, Pid};
+use steadfast::Command;
 
 #[derive(Parser)]
 #[command(about = "Starts and stops a daemon that is known by a pidfile")]
@@ -56,7 +55,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> Result<ExitCode, Failure> {
-    let controller = Controller::new(args.pidfile, start_time)?;
+    let controller = Controller::new(args.pidfile)?;
     match args.what {
         What::Start { command } => {
             let mut daemon = Command::new(&command[0]);
@@ -64,8 +63,8 @@ fn run(args: Args) -> Result<ExitCode, Failure> {
             println!("started: {}", controller.start(&daemon)?);
         }
         What::Stop { grace } => match controller.stop(Duration::try_from_secs_f64(grace).unwrap_or(Duration::MAX))? {
-            Some(pid) => println!("stopped: {pid}"),
-            None => println!("it was not running"),
+            true => println!("stopped"),
+            false => println!("it was not running"),
         },
         What::Status => match controller.status()? {
             Some(pid) => println!("it runs: {pid}"),
@@ -76,12 +75,4 @@ fn run(args: Args) -> Result<ExitCode, Failure> {
         },
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// When whoever has this number was started, in clock ticks since boot: field 22 of proc_pid_stat(5). The second field is the
-/// program's name in parentheses, which may have some of its own.
-fn start_time(pid: Pid) -> Option<u64> {
-    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let stat = String::from_utf8_lossy(&stat);
-    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
 }
