@@ -34,3 +34,18 @@ fn an_io_error_without_an_errno_keeps_the_text() {
     let io = io::Error::from(done);
     assert_eq!((io.kind(), io.to_string()), (io::ErrorKind::NotFound, text));
 }
+
+#[test]
+fn of_a_pidfile_it_says_which_and_whose() {
+    let of = |is| Error::Pidfile { path: "/run/a.pid".into(), is };
+    let taken = of(PidfileIs::Taken { pid: Pid::MAX });
+    assert_eq!(taken.to_string(), format!("pidfile `/run/a.pid`: it is held by process {}, which runs", Pid::MAX));
+    assert_eq!(taken.kind(), ErrorKind::PidfileTaken);
+    assert_eq!(io::Error::from(taken).kind(), io::ErrorKind::AlreadyExists);
+    let unknown = of(PidfileIs::Unknown { why: "it is hidden".into(), errno: Some(Errno::MFILE) });
+    assert!(unknown.is_of_the_moment() && unknown.to_string().contains("it is hidden"), "{unknown}");
+    assert_eq!((unknown.kind(), format!("{unknown:#?}").contains("MFILE")), (ErrorKind::Pidfile, true), "{unknown:#?}");
+    for is in [PidfileIs::Elsewhere, PidfileIs::Lost, PidfileIs::Busy { limit: Duration::from_secs(2) }] {
+        assert_eq!((of(is.clone()).kind(), io::Error::from(of(is)).kind()), (ErrorKind::Pidfile, io::ErrorKind::Other));
+    }
+}
