@@ -2,22 +2,35 @@
 //!
 //! Since Linux 6.9 each process has a number of its own in pidfs, which is the inode of its pidfds. So a name is compared with a pidfd that is open:
 //! what is the same then stays the same. Before, it is the start time, read from `/proc` while the pidfd is open; if the process has not been
-//! reaped afterwards, what was read was its own.
+//! reaped afterwards, what was read was its own. Then naming a new-born waits for the end of its tick, as without pidfds.
 //!
 //! Tried, and not done: to open a process by that number (open_by_handle_at(2), Linux 6.14). It proves no more, and services are run under filters
 //! that kill for that call (`SystemCallFilter=~@privileged`, systemd.exec(5)).
 
 use crate::process::PidfdProcess;
 use std::time::Duration;
-use steadfast_core::{Errno, Error, Evidence, Identity, Pid, Reopened, Result};
-use steadfast_linux::{here, pidfd_is_taken, pidfs_number, start_time, start_times_are_not_told};
+use steadfast_core::{Clock, Errno, Error, Evidence, Identity, Pid, Reopened, Result};
+use steadfast_linux::{SystemClock, here, pidfd_is_taken, pidfs_number, start_time, start_times_are_not_told, tick_now};
+
+/// The step of start times.
+const TICK: Duration = Duration::from_millis(10);
 
 impl PidfdProcess {
     pub(crate) fn name(&self) -> Result<Identity> {
         let failed = |call| move |errno| Error::on_process(call, self.pid, errno);
         let here = here()?;
         let number = pidfs_number(self.pidfd()).map_err(failed("fstat of its pidfd"))?;
-        let start_time = start_time(self.pid).map_err(failed("read of /proc/PID/stat"))?;
+        let read = || start_time(self.pid).map_err(failed("read of /proc/PID/stat"));
+        let mut start_time = read()?;
+        // Where it is all that there is: seen alive when its tick is over, it is the last that can have started in it with its number.
+        while let (None, Some(new_born)) = (number, start_time.filter(|seen| !seen.is_exact())) {
+            if new_born.ticks() > tick_now() {
+                // Of another clock, an emulator's.
+                break;
+            }
+            SystemClock.sleep_until(SystemClock.now() + TICK);
+            start_time = read()?;
+        }
         if !pidfd_is_taken(self.pidfd()) {
             return Err(failed("pidfd_send_signal")(Errno::SRCH));
         }
