@@ -45,25 +45,21 @@ pub(crate) const PROMISES: &[Promise] = &[
     promise("backend: a second reap gives ECHILD", reap_twice),
 ];
 
-fn can_reap_behind(subject: &Subject) -> Skip {
+pub(crate) fn can_reap_behind(subject: &Subject) -> Skip {
     Skip::unless(subject.reap_behind.is_some(), "nobody else can be made to reap its children")
 }
 
 fn loses_status(subject: &Subject) -> Skip {
-    match can_reap_behind(subject) {
-        Skip::No => Skip::unless(!subject.tells_lost_status, "the kernel tells a status that somebody else has collected"),
-        skip => skip,
-    }
+    can_reap_behind(subject)
+        .or(|| Skip::unless(!subject.tells_lost_status, "the kernel tells a status that somebody else has collected"))
 }
 
 fn keeps_status(subject: &Subject) -> Skip {
-    match can_reap_behind(subject) {
-        Skip::No => Skip::unless(subject.tells_lost_status, "the kernel does not tell a status that somebody else has collected"),
-        skip => skip,
-    }
+    can_reap_behind(subject)
+        .or(|| Skip::unless(subject.tells_lost_status, "the kernel does not tell a status that somebody else has collected"))
 }
 
-fn has_foreigner(subject: &Subject) -> Skip {
+pub(crate) fn has_foreigner(subject: &Subject) -> Skip {
     Skip::unless(subject.foreigner.is_some(), "no process of somebody else's can be had")
 }
 

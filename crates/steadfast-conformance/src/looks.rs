@@ -2,6 +2,7 @@
 
 use crate::contract::{done, kind, released, until_zombie};
 use crate::promise::{Promise, Skip, promise, promise_if};
+use crate::races::can_recycle;
 use crate::subject::Actor;
 use crate::{Act, Kin, Subject};
 use std::time::Duration;
@@ -17,7 +18,7 @@ pub(crate) const PROMISES: &[Promise] = &[
     promise("look: done: ProcessDone", |s| assert_eq!(kind(done(s).inspect().map(drop)), ErrorKind::ProcessDone)),
     promise("look: released: Released", |s| assert_eq!(kind(released(s).inspect().map(drop)), ErrorKind::Released)),
     promise_if("look: begun before the reap: nothing is seen any more", has_looks, reaped),
-    promise_if("look: begun before the reap: nobody is seen who has the number", can_recycle, recycled),
+    promise_if("look: begun before the reap: nobody is seen who has the number", has_looks_and_recycles, recycled),
     promise_if("list: who lives is on it, who was waited for is not", has_looks, listed),
 ];
 
@@ -29,11 +30,8 @@ fn has_looks(subject: &Subject) -> Skip {
     }
 }
 
-fn can_recycle(subject: &Subject) -> Skip {
-    match has_looks(subject) {
-        Skip::No => Skip::unless(subject.next_pid.is_some(), "no PID can be had again here"),
-        skip => skip,
-    }
+fn has_looks_and_recycles(subject: &Subject) -> Skip {
+    has_looks(subject).or(|| can_recycle(subject))
 }
 
 /// Every field fails, for the reason that it is gone.

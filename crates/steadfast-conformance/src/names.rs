@@ -1,7 +1,8 @@
 //! Names: an identity that was stored leads to the process that was named, or says why not, and never to another one.
 
-use crate::contract::{kind, until_zombie};
+use crate::contract::{can_reap_behind, has_foreigner, kind, until_zombie};
 use crate::promise::{Promise, Skip, promise_if};
+use crate::races::can_recycle;
 use crate::{Act, Subject};
 use std::os::unix::process::ExitStatusExt;
 use steadfast_core::{BootId, Errno, Error, ErrorKind, Identity, Process, Reopened, Signal};
@@ -11,13 +12,13 @@ pub(crate) const PROMISES: &[Promise] = &[
     promise_if("identity: two handles of one process name one life", has_names, two_handles),
     promise_if("identity: done and released", has_names, identity_over),
     promise_if("identity: a zombie has one", has_names, identity_of_zombie),
-    promise_if("identity: gone behind our back: ProcessDone", can_reap_behind, identity_gone),
+    promise_if("identity: gone behind our back: ProcessDone", has_names_and_reaper, identity_gone),
     promise_if("reopen: running: Same, and its handle acts on it", has_names, running),
     promise_if("reopen: named at once after its start: Same", has_names, new_born),
     promise_if("reopen: a zombie: Same, and it has exited", has_names, zombie),
     promise_if("reopen: reaped: Gone", has_names, reaped),
-    promise_if("reopen: a recycled PID: Gone, and no stranger is hit", can_recycle, recycled),
-    promise_if("reopen: not our child: Same, and it can be signalled", has_foreigner, foreign),
+    promise_if("reopen: a recycled PID: Gone, and no stranger is hit", has_names_and_recycles, recycled),
+    promise_if("reopen: not our child: Same, and it can be signalled", has_names_and_foreigner, foreign),
     promise_if("reopen: another boot: OtherBoot, whoever has the PID", has_names, other_boot),
     promise_if("reopen: another PID namespace: OtherNamespace", has_names, other_namespace),
 ];
@@ -39,23 +40,16 @@ fn is_hidden(errno: Option<Errno>) -> bool {
     matches!(errno, Some(Errno::NOENT | Errno::ACCES | Errno::PERM))
 }
 
-fn can_reap_behind(subject: &Subject) -> Skip {
-    both(has_names(subject), subject.reap_behind.is_some(), "nobody else can be made to reap its children")
+fn has_names_and_reaper(subject: &Subject) -> Skip {
+    has_names(subject).or(|| can_reap_behind(subject))
 }
 
-fn can_recycle(subject: &Subject) -> Skip {
-    both(has_names(subject), subject.next_pid.is_some(), "the next PID cannot be chosen here")
+fn has_names_and_recycles(subject: &Subject) -> Skip {
+    has_names(subject).or(|| can_recycle(subject))
 }
 
-fn has_foreigner(subject: &Subject) -> Skip {
-    both(has_names(subject), subject.foreigner.is_some(), "no process of somebody else's can be had")
-}
-
-fn both(first: Skip, able: bool, reason: &'static str) -> Skip {
-    match first {
-        Skip::No => Skip::unless(able, reason),
-        skip => skip,
-    }
+fn has_names_and_foreigner(subject: &Subject) -> Skip {
+    has_names(subject).or(|| has_foreigner(subject))
 }
 
 /// What a name means now, to somebody who has read it.

@@ -26,6 +26,14 @@ impl Skip {
         if able { Skip::No } else { Skip::Because(reason) }
     }
 
+    /// The first of two reasons.
+    pub(crate) fn or(self, other: impl FnOnce() -> Skip) -> Skip {
+        match self {
+            Skip::No => other(),
+            skip => skip,
+        }
+    }
+
     pub(crate) fn unable_unless(able: bool, reason: &'static str) -> Skip {
         if able { Skip::No } else { Skip::Unable(reason) }
     }

@@ -1,6 +1,6 @@
 //! Threads, recycled PIDs, and what drops and releases leave behind.
 
-use crate::contract::{each_wait_is_lost, kind, until_zombie};
+use crate::contract::{can_reap_behind, each_wait_is_lost, kind, until_zombie};
 use crate::promise::{Promise, Skip, promise, promise_if};
 use crate::{Act, Subject};
 use std::os::unix::process::ExitStatusExt;
@@ -25,23 +25,17 @@ pub(crate) const PROMISES: &[Promise] = &[
     promise_if("find: a recycled PID: no stranger is hit", can_recycle, recycled_after_find),
 ];
 
-fn can_recycle(subject: &Subject) -> Skip {
+pub(crate) fn can_recycle(subject: &Subject) -> Skip {
     Skip::unless(subject.next_pid.is_some(), "the next PID cannot be chosen here")
 }
 
 fn can_lose_and_recycle(subject: &Subject) -> Skip {
-    match can_recycle(subject) {
-        Skip::No => Skip::unless(subject.reap_behind.is_some(), "nobody else can be made to reap its children"),
-        skip => skip,
-    }
+    can_recycle(subject).or(|| can_reap_behind(subject))
 }
 
 fn can_recycle_behind(subject: &Subject) -> Skip {
     const REASON: &str = "only a pidfd is safe from this at every moment: here a handle is a number";
-    match can_lose_and_recycle(subject) {
-        Skip::No => Skip::unless(subject.backend.info().find_is_exact, REASON),
-        skip => skip,
-    }
+    can_lose_and_recycle(subject).or(|| Skip::unless(subject.backend.info().find_is_exact, REASON))
 }
 
 fn many_waiters(subject: &Subject) {

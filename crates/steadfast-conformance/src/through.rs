@@ -1,6 +1,6 @@
 //! What a handle is made from beside a PID, and what is done through it beside `signal` and `wait`.
 
-use crate::contract::{done, kind, released, until_zombie};
+use crate::contract::{can_reap_behind, done, kind, released, until_zombie};
 use crate::promise::{Promise, Skip, promise, promise_if};
 use crate::{Act, Subject};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -24,10 +24,6 @@ pub(crate) const PROMISES: &[Promise] = &[
     promise_if("by number: change: a child's at once, a found one's by choice", is_real, changes),
     promise_if("by number: simulated: Unsupported, and no call is made", is_simulated, no_number),
 ];
-
-fn can_reap_behind(subject: &Subject) -> Skip {
-    Skip::unless(subject.reap_behind.is_some(), "nobody else can be made to reap its children")
-}
 
 fn has_pidfds(subject: &Subject) -> Skip {
     Skip::unable_unless(subject.backend.info().lends_handle, "the backend has no pidfds")

@@ -1,8 +1,8 @@
 //! Being told of an exit, and of what other threads do with a handle.
 
-use crate::contract::{kind, until_zombie};
+use crate::contract::{has_foreigner, kind, until_zombie};
 use crate::jobs::{each, has_jobs, job_by};
-use crate::promise::{Promise, Skip, promise, promise_if};
+use crate::promise::{Promise, promise, promise_if};
 use crate::{Act, Subject};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,10 +23,6 @@ pub(crate) const PROMISES: &[Promise] = &[
         told_of_job,
     ),
 ];
-
-fn has_foreigner(subject: &Subject) -> Skip {
-    Skip::unless(subject.foreigner.is_some(), "no process of somebody else's can be had")
-}
 
 /// Keeps what it is told.
 struct Ear {

@@ -42,10 +42,8 @@ pub fn kill_with_value(pid: Pid, signal: Signal, value: i32) -> Result<(), Errno
 /// # Errors
 /// `ESRCH` if there is none.
 pub fn may_signal(pid: Pid) -> Result<bool, Errno> {
-    // SAFETY: no pointer.
-    match raw::check(unsafe { libc::syscall(libc::SYS_kill, pid.as_raw(), 0) }) {
-        Ok(0) => Ok(true),
-        Ok(_) => Err(Errno::NOSYS),
+    match send_nothing(pid.as_raw()) {
+        Ok(()) => Ok(true),
         Err(Errno::PERM) => Ok(false),
         Err(errno) => Err(errno),
     }
@@ -53,8 +51,15 @@ pub fn may_signal(pid: Pid) -> Result<bool, Errno> {
 
 /// Whether nobody has this number, as signal 0 finds out.
 pub(crate) fn is_free(pid: i32) -> bool {
+    pid > 1 && send_nothing(pid) == Err(Errno::SRCH)
+}
+
+fn send_nothing(pid: i32) -> Result<(), Errno> {
     // SAFETY: no pointer.
-    pid > 1 && raw::check(unsafe { libc::syscall(libc::SYS_kill, pid, 0) }) == Err(Errno::SRCH)
+    match raw::check(unsafe { libc::syscall(libc::SYS_kill, pid, 0) })? {
+        0 => Ok(()),
+        _ => Err(Errno::NOSYS),
+    }
 }
 
 fn send(target: i32, signal: Signal) -> Result<(), Errno> {

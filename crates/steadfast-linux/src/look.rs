@@ -5,7 +5,8 @@
 //! and that is up to the handle.
 
 use crate::clock::SystemClock;
-use crate::file::{errno, open_at, read_at, read_bytes_at};
+use crate::file::{errno, errno_of, open_at, read_at, read_bytes_at};
+use crate::raw;
 use crate::stat::{ProcStat, behind_name};
 use rustix::fs::{Mode, OFlags, open};
 use std::ffi::OsString;
@@ -158,7 +159,7 @@ pub fn words(text: &[u8]) -> Vec<OsString> {
 /// # Errors
 /// What the system says.
 pub fn all_pids() -> Result<Vec<Pid>, Errno> {
-    let failed = |error: std::io::Error| Errno::of(&error).unwrap_or(Errno::IO);
+    let failed = |error: std::io::Error| errno_of(&error);
     let mut pids = Vec::new();
     for entry in std::fs::read_dir("/proc").map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
@@ -178,12 +179,6 @@ const PF_KTHREAD: u64 = 0x0020_0000;
 /// Of this process.
 fn own_image() -> Option<u64> {
     facts(&std::fs::read("/proc/self/stat").ok()?)?.0.image
-}
-
-/// (rustix reads it in a way that valgrind reports.)
-fn page_size() -> u64 {
-    // SAFETY: no pointer.
-    unsafe { libc::sysconf(libc::_SC_PAGESIZE) }.try_into().unwrap_or(4096)
 }
 
 /// From the text of `stat`, with the kernel's flags. (The crate `procfs-core` makes a string of the name, which may have any bytes.)
@@ -215,7 +210,7 @@ fn facts(text: &[u8]) -> Option<(Facts, u64)> {
         threads: unsigned(20)?,
         started: ticks(22)?,
         address_space: unsigned(23)?,
-        resident: unsigned(24)? * page_size(),
+        resident: unsigned(24)? * raw::page_size() as u64,
         image,
     };
     Some((facts, unsigned(9)?))

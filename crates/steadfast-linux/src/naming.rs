@@ -62,7 +62,7 @@ pub fn start_times_are_not_told() -> Option<&'static str> {
 
 /// The tick in which it is now, as start times are counted.
 pub fn tick_now() -> u64 {
-    boot_time().as_millis() as u64 / 10
+    (boot_time().as_millis() / StartTime::TICK.as_millis()) as u64
 }
 
 /// The start time of the process that has this number in `/proc`; `None` if it is not told here, or the process is hidden. Whether the number still

@@ -132,6 +132,12 @@ pub(crate) fn reset_signal(signal: c_int) {
     _ = sigaction(signal, Some(&KernelSigaction::default()));
 }
 
+/// In bytes. (rustix reads it in a way that valgrind reports.)
+pub(crate) fn page_size() -> usize {
+    // SAFETY: no pointer.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) }.max(4096) as usize
+}
+
 /// Ends this process at once, running nothing of the program's.
 pub(crate) fn exit_now(code: c_int) -> ! {
     loop {

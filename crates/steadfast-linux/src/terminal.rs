@@ -1,5 +1,6 @@
 //! The foreground of a terminal, and how whoever has given it away gets it back (tcsetpgrp(3)).
 
+use crate::file::errno;
 use crate::raw::{self, SignalSet};
 use rustix::process::{Pid as RawPid, getpgrp};
 use rustix::termios::{tcgetpgrp, tcsetpgrp};
@@ -31,8 +32,4 @@ pub fn take_foreground(terminal: BorrowedFd<'_>, from: Pid, to: Pid) -> Result<b
     let answer = tcsetpgrp(terminal, to);
     raw::set_signal_mask(before);
     answer.map(|()| true).map_err(errno)
-}
-
-fn errno(errno: rustix::io::Errno) -> Errno {
-    Errno::from_raw(errno.raw_os_error())
 }

@@ -234,9 +234,7 @@ fn uncertainty() -> u64 {
     let bytes = BYTES.get_or_init(|| {
         // SAFETY: no pointers.
         let cpus = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) };
-        // SAFETY: no pointers.
-        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-        let (cpus, page) = (cpus.max(1) as usize, page.max(4096) as usize);
+        let (cpus, page) = (cpus.max(1) as usize, raw::page_size());
         NonZero::new(3 * cpus * (2 * cpus).max(32) * page).unwrap_or(NonZero::<usize>::MIN)
     });
     bytes.get() as u64

@@ -11,6 +11,7 @@
 //!
 //! The `Pid:` of its fdinfo alone would be wrong: it is the number that `/proc` knows, which may be mounted for an outer namespace.
 
+use crate::file::{errno, errno_of};
 use crate::pidfd::{is_pidfd, pidfd_exit_status, pidfd_info, pidfd_may_signal};
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -37,7 +38,7 @@ pub fn whose_pidfd(fd: BorrowedFd<'_>) -> Result<Whose> {
     if !is_pidfd(fd) {
         return Err(is(FdIs::Other { what: what_else(fd) }));
     }
-    let flags = fcntl_getfl(fd).map_err(|errno| failed("fcntl(F_GETFL)", fd, Errno::from_raw(errno.raw_os_error())))?;
+    let flags = fcntl_getfl(fd).map_err(|error| failed("fcntl(F_GETFL)", fd, errno(error)))?;
     if flags.contains(OFlags::EXCL) {
         return Err(is(FdIs::Thread));
     }
@@ -103,7 +104,7 @@ fn numbers<'a>(text: &'a str, name: &str) -> Option<impl Iterator<Item = &'a str
 }
 
 fn read(path: &str) -> Result<String, Errno> {
-    std::fs::read_to_string(path).map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))
+    std::fs::read_to_string(path).map_err(|error| errno_of(&error))
 }
 
 /// What it is that is no pidfd: by its link in `/proc`, such as `socket:[1234]`, or else by its type.

@@ -16,7 +16,7 @@ use std::time::Duration;
 use steadfast_core::{Clock, Errno, Error, Evidence, Identity, Pid, Reopened, Result};
 use steadfast_linux::{boot_time, here, start_times_are_not_told, tick_now};
 
-const TICK: Duration = Duration::from_millis(10);
+const TICK: Duration = steadfast_core::StartTime::TICK;
 
 /// Of a process that can be looked at by its file, or else by its number; `is_there` says whether it has not been reaped, and is asked last.
 pub(crate) fn name(pid: Pid, life: Option<&Life>, is_there: impl Fn() -> Result<bool>) -> Result<Identity> {

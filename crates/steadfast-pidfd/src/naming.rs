@@ -9,11 +9,8 @@
 
 use crate::process::PidfdProcess;
 use std::time::Duration;
-use steadfast_core::{Clock, Errno, Error, Evidence, Identity, Pid, Reopened, Result};
+use steadfast_core::{Clock, Errno, Error, Evidence, Identity, Pid, Reopened, Result, StartTime};
 use steadfast_linux::{SystemClock, here, pidfd_is_taken, pidfs_number, start_time, start_times_are_not_told, tick_now};
-
-/// The step of start times.
-const TICK: Duration = Duration::from_millis(10);
 
 impl PidfdProcess {
     pub(crate) fn name(&self) -> Result<Identity> {
@@ -28,7 +25,7 @@ impl PidfdProcess {
                 // Of another clock, an emulator's.
                 break;
             }
-            SystemClock.sleep_until(SystemClock.now() + TICK);
+            SystemClock.sleep_until(SystemClock.now() + StartTime::TICK);
             start_time = read()?;
         }
         if !pidfd_is_taken(self.pidfd()) {

@@ -7,7 +7,6 @@ use crate::{Process, Stopped, System, Teardown};
 use place::{Access, Found, Place};
 use std::fmt;
 use std::path::Path;
-use std::time::Duration;
 use steadfast_core::{Error, Identity, Pid, PidfileIs, Reopened, Result, StartTime};
 use steadfast_linux::generation;
 use text::{identity_in, text_of};
@@ -74,9 +73,6 @@ pub struct Pidfile {
     system: System,
     at_drop: AtDrop,
 }
-
-/// The step of start times.
-const TICK: Duration = Duration::from_millis(10);
 
 /// What becomes of the file when the value is dropped.
 #[derive(Clone, Copy, PartialEq)]
@@ -304,7 +300,7 @@ fn name(system: &System, process: &Process) -> Result<Identity> {
     if identity.evidence().start_time().is_none_or(StartTime::is_exact) {
         return Ok(identity);
     }
-    system.sleep(TICK);
+    system.sleep(StartTime::TICK);
     process.identity()
 }
 

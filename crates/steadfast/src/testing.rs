@@ -160,7 +160,7 @@ impl Recorder {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let boot = steadfast_linux::boot_time();
         let mark = format!("{}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed), boot.as_nanos());
-        Recorder { inner, mark, since: boot.as_millis() as u64 / 10, born: Arc::default() }
+        Recorder { inner, mark, since: steadfast_linux::tick_now(), born: Arc::default() }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Born>> {
@@ -212,9 +212,8 @@ impl Recorder {
         if !self.info().real {
             return (found, is_sure);
         }
-        let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<Pid>().ok());
-        for pid in pids.filter(|pid| !born.iter().any(|born| born.name.pid == *pid)) {
+        let pids = self.inner.list().unwrap_or_default();
+        for pid in pids.into_iter().filter(|pid| !born.iter().any(|born| born.name.pid == *pid)) {
             match self.is_ours(pid) {
                 Some(false) => continue,
                 None => {

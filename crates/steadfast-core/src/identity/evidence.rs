@@ -1,5 +1,7 @@
 //! [`Evidence`]: what tells one life of a number from the next.
 
+use std::time::Duration;
+
 /// What tells one life of a PID from all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(
@@ -60,6 +62,9 @@ impl Evidence {
 }
 
 impl StartTime {
+    /// How long a tick is.
+    pub const TICK: Duration = Duration::from_millis(10);
+
     /// Of a process that was started in the tick `ticks`, and was alive when the clock was read in the tick `now`.
     pub fn seen(ticks: u64, now: u64) -> StartTime {
         StartTime { ticks, is_exact: now > ticks }

@@ -71,23 +71,28 @@ impl Account {
     /// # Errors
     /// What was refused, and for which limit: `EBUSY` if processes live in it.
     pub(super) fn hand_on(&self, dir: BorrowedFd<'_>, path: &Path) -> Result<(), (JobLimit, Obstacle)> {
+        let Some(first) = self.unified.first() else { return Ok(()) };
         let file = "cgroup.subtree_control";
-        for limit in &self.unified {
-            let failed = |call| move |errno| (*limit, Obstacle::new(call, path.join(file), errno));
-            let handed = read_at(dir, file).map_err(failed("read"))?;
-            if handed.split_whitespace().any(|word| word == limit.controller()) {
-                continue;
-            }
+        let failed = |limit: &JobLimit, call| {
+            let limit = *limit;
+            move |errno| (limit, Obstacle::new(call, path.join(file), errno))
+        };
+        let handed = read_at(dir, file).map_err(failed(first, "read"))?;
+        let is_missing = |name: &str| !handed.split_whitespace().any(|word| word == name);
+        let hand = |name: &str| write_at(dir, file, format!("+{name}").as_bytes());
+        for limit in self.unified.iter().filter(|limit| is_missing(limit.controller())) {
             // The kernel refuses memory then. With others it turns the cgroup into a threaded one, in which there can be no jobs.
-            if has_processes(dir).map_err(failed("hand on controllers by"))? {
-                return Err(failed("hand on controllers by")(Errno::BUSY));
+            if has_processes(dir).map_err(failed(limit, "hand on controllers by"))? {
+                return Err(failed(limit, "hand on controllers by")(Errno::BUSY));
             }
-            write_at(dir, file, format!("+{}", limit.controller()).as_bytes()).map_err(failed("write"))?;
+            hand(limit.controller()).map_err(failed(limit, "write"))?;
         }
         // Whoever has limits wants to know what was used; and if that cannot be had, `JobUsage` says so.
-        if !self.unified.is_empty() && has_processes(dir) == Ok(false) {
-            for counted in [&b"+memory"[..], b"+pids", b"+io"] {
-                _ = write_at(dir, file, counted);
+        let is_limited = |name: &str| self.unified.iter().any(|limit| limit.controller() == name);
+        let counted = ["memory", "pids", "io"].into_iter().filter(|name| is_missing(name) && !is_limited(name));
+        for name in counted {
+            if has_processes(dir) == Ok(false) {
+                _ = hand(name);
             }
         }
         Ok(())

@@ -10,6 +10,7 @@ use crate::clock::SystemClock;
 use crate::file::errno_of;
 use crate::fork::generation;
 use crate::kill::kill_group;
+use crate::look::all_pids;
 use crate::quiet;
 use crate::raw;
 use crate::stack::Stack;
@@ -181,17 +182,8 @@ extern "C" fn lead(_: *mut c_void) -> c_int {
 
 /// Who is in a group and lives.
 fn living(group: Pid) -> Result<Vec<Pid>, Errno> {
-    let errno = |error: std::io::Error| errno_of(&error);
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc").map_err(errno)? {
-        let name = entry.map_err(errno)?.file_name();
-        let Some(pid) = name.to_str().and_then(|name| Pid::new(name.parse().ok()?).ok()) else { continue };
-        // Cheaper than the file: it is asked of every process of the machine.
-        let is_in = raw::call(libc::SYS_getpgid, [pid.as_raw().into(), 0, 0]) == Ok(group.as_raw().into());
-        // Its leader has ended, or is just about to.
-        if is_in && pid != group && lives(pid) {
-            found.push(pid);
-        }
-    }
-    Ok(found)
+    // Cheaper than the file: it is asked of every process of the machine.
+    let is_in = |pid: &Pid| raw::call(libc::SYS_getpgid, [pid.as_raw().into(), 0, 0]) == Ok(group.as_raw().into());
+    // Its leader has ended, or is just about to.
+    Ok(all_pids()?.into_iter().filter(|pid| *pid != group && is_in(pid) && lives(*pid)).collect())
 }

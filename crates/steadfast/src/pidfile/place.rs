@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use steadfast_core::{Errno, Error, PidfileIs, Result};
+use steadfast_core::{Errno, Error, Pauses, PidfileIs, Result};
 use steadfast_linux::{lock_file, unlock_file};
 
 /// A name in its directory. That is held open: wherever the program changes to, it is this one.
@@ -120,17 +120,17 @@ impl Place {
 
     /// Waits for the lock, with pauses: the call that blocks has no limit of time, and would hold up a simulation.
     pub(super) fn lock<'a>(&self, found: &'a Found, system: &System) -> Result<Locked<'a>> {
-        let start = system.now();
-        let mut pause = FIRST_PAUSE;
+        let clock = system.backend().clock();
+        let deadline = clock.now() + PATIENCE;
+        let mut pauses = Pauses::new(FIRST_PAUSE, LONGEST_PAUSE);
         loop {
             if let Some(locked) = self.try_lock(found)? {
                 return Ok(locked);
             }
-            if system.now() - start >= PATIENCE {
+            if clock.now() >= deadline {
                 return Err(self.error(PidfileIs::Busy { limit: PATIENCE }));
             }
-            system.sleep(pause);
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pauses.sleep(clock, Some(deadline));
         }
     }
 
