@@ -36,7 +36,7 @@ pub(crate) fn tests() -> Vec<Test> {
             each_system(pipe_held);
         }),
         Test::new("start: in a task: a program that is missing, 1,000 times", || each_system(missing_in_a_task)),
-        Test::new("spawn_many: in order, and one that fails spoils no other", || each_system(many)),
+        Test::new("spawn_many: in order, and one that fails spoils no other, in tasks too", || each_system(many)),
         Test::new("spawn_many: more than there is room for", || each_backend(more_than_room)),
         Test::that_may_skip(
             "start: in a frozen cgroup, where no signal ends it: the limit holds, and what is lent comes back",
@@ -271,16 +271,29 @@ fn many(system: &System) {
     let mut commands: Vec<Command> = (0..100).map(exit).collect();
     commands[17] = Command::new("/no/such/program");
     commands[99].current_dir("/no/such/directory");
-    for (index, child) in system.spawn_many(&commands).into_iter().enumerate() {
-        match child {
-            Ok(child) => assert_eq!(child.wait().unwrap().code(), Some(index as i32)),
-            Err(error) => {
-                assert!([17, 99].contains(&index), "{index}: {error}");
-                assert_eq!(error.errno(), Some(Errno::NOENT));
-            }
+    let in_order = |index: usize, code: steadfast::Result<Option<i32>>| match code {
+        Ok(code) => assert_eq!(code, Some(index as i32)),
+        Err(error) => {
+            assert!([17, 99].contains(&index), "{index}: {error}");
+            assert_eq!(error.errno(), Some(Errno::NOENT));
         }
+    };
+    for (index, child) in system.spawn_many(&commands).into_iter().enumerate() {
+        in_order(index, child.map(|child| child.wait().unwrap().code()));
     }
     assert!(system.spawn_many(&[]).is_empty());
+    let _here = system.enter();
+    runtime().block_on(async {
+        for (index, child) in steadfast::tokio::spawn_many(&commands).await.into_iter().enumerate() {
+            in_order(index, async { Ok(child?.wait().await.unwrap().code()) }.await);
+        }
+        assert!(steadfast::tokio::spawn_many(&[]).await.is_empty());
+    });
+    async_io::block_on(async {
+        for (index, child) in steadfast::async_io::spawn_many(&commands).await.into_iter().enumerate() {
+            in_order(index, async { Ok(child?.wait().await.unwrap().code()) }.await);
+        }
+    });
 }
 
 fn more_than_room(system: &System) {
@@ -293,10 +306,10 @@ fn more_than_room(system: &System) {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     // On their way they take more than those that are there.
     setrlimit(Resource::RLIMIT_NOFILE, 40, hard).unwrap();
-    let children: Vec<_> = spawn_many(&vec![command; 30]);
+    let children: Vec<_> = spawn_many(&vec![command.clone(); 30]);
     setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
-    let started: Vec<_> = children.iter().filter_map(|child| child.as_ref().ok()).collect();
-    assert!((3..30).contains(&started.len()), "{} of 30 had room", started.len());
+    let started = children.iter().flatten().count();
+    assert!((3..30).contains(&started), "{started} of 30 had room");
     for child in &children {
         match child {
             Ok(child) => assert_eq!(child.wait().unwrap().code(), Some(3)),
@@ -305,6 +318,19 @@ fn more_than_room(system: &System) {
     }
     drop(children);
     until("no descriptor is left", || descriptors() == before);
+    runtime().block_on(async {
+        setrlimit(Resource::RLIMIT_NOFILE, 40, hard).unwrap();
+        let children = steadfast::tokio::spawn_many(&vec![command; 30]).await;
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+        let started = children.iter().flatten().count();
+        assert!((3..30).contains(&started), "{started} of 30 had room");
+        for child in &children {
+            match child {
+                Ok(child) => assert_eq!(child.wait().await.unwrap().code(), Some(3)),
+                Err(error) => assert_eq!(error.errno(), Some(Errno::MFILE), "{error}"),
+            }
+        }
+    });
 }
 
 /// The freezer of cgroups version 1, where a `SIGKILL` does not end anybody.

@@ -152,6 +152,20 @@ fn in_tasks() {
         let (a, b, c) = tokio::join!(slow.status_async(), slow.status_async(), slow.status_async());
         assert!([a, b, c].into_iter().all(|status| status.unwrap().code() == Some(3)));
         assert_eq!(kernel.now() - began, SECOND * 5);
+        // More than are on their way at a time, each with 4 s to its program.
+        let began = kernel.now();
+        let children = steadfast::tokio::spawn_many(&vec![slow.clone(); 33]).await;
+        assert!(children.iter().all(Result::is_ok) && kernel.now() - began == SECOND * 12);
+        drop(children);
+        // Some are begun before it is polled, and go with it; the others are not begun.
+        let others = kernel.processes().len();
+        let many = steadfast::tokio::spawn_many(&vec![slow.clone(); 33]);
+        assert_eq!(kernel.processes().len() - others, 16);
+        drop(many);
+        let mut slow = slow;
+        slow.kill_on_drop(true);
+        let some = steadfast::tokio::spawn_many(&vec![slow; 33]);
+        assert!(tokio::time::timeout(SECOND * 6, some).await.is_err());
     });
     kernel.settle();
     assert_eq!((kernel.processes(), kernel.zombies()), (vec![], vec![]));

@@ -33,7 +33,17 @@ pub(crate) struct Launch<R: Engine> {
 impl<R: Engine> Launch<R> {
     /// Makes the child, now.
     pub(crate) fn begin(command: &Command, defaults: [PlanStdio; 3], within: Option<Within>) -> Result<Launch<R>> {
-        let mut starting = command.start_with(&System::current()?, defaults)?;
+        Launch::begin_on(&System::current()?, command, defaults, within)
+    }
+
+    /// As [`begin`](Launch::begin), here, whatever is current.
+    pub(crate) fn begin_on(
+        system: &System,
+        command: &Command,
+        defaults: [PlanStdio; 3],
+        within: Option<Within>,
+    ) -> Result<Launch<R>> {
+        let mut starting = command.start_with(system, defaults)?;
         let backend = starting.as_core().backend();
         VirtualTime::<R>::begin(backend);
         let time = VirtualTime::of(backend);

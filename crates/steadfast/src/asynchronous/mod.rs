@@ -8,6 +8,7 @@
 //! | `hub.rs` | one `epoll` of ours in each runtime |
 //! | `ear.rs` | how a task hears of what other threads do |
 //! | `launch.rs` | the start of a process, as a future |
+//! | `many.rs` | the starts of several, overlapped |
 //! | `over.rs` | the end of a process, as a future |
 //! | `empty.rs` | the end of a job, as a future |
 //! | `stopping.rs` | a teardown, as a future |
@@ -31,6 +32,7 @@ mod feeding;
 mod hub;
 mod launch;
 mod lines;
+mod many;
 mod over;
 mod pipe;
 mod run;
@@ -48,6 +50,7 @@ pub use hub::Runtime;
 pub(crate) use hub::{Engine, Hubs};
 pub(crate) use launch::Launch;
 pub use lines::Lines;
+pub(crate) use many::spawn_many;
 pub use pipe::{ChildStderr, ChildStdin, ChildStdout};
 pub(crate) use run::{Begun, Run};
 pub(crate) use runtime::{Attempt, Descriptor, Interest, Poller};

@@ -17,6 +17,20 @@ macro_rules! extend_for {
         /// What a call of [`AsyncCommand`] gives: it borrows nothing, of the command either, and a function may return it.
         pub type CommandFuture<T> = std::pin::Pin<Box<dyn Future<Output = crate::Result<T>> + Send>>;
 
+        /// Starts all of them, as [`spawn_many`](crate::spawn_many): ready once each runs its program or has failed, with the results in the order of
+        /// the commands. The executor's thread is not blocked, as for [`spawn_async`](AsyncCommand::spawn_async).
+        ///
+        /// The first ones are started now, and not when the future is polled. If it is dropped before it is ready, those that are on their way are
+        /// killed, the others are not started, and those that run are dropped as each [`Child`] is: they go on, or are killed if their command
+        /// says [`kill_on_drop`](crate::Command::kill_on_drop).
+        ///
+        /// It borrows nothing, of the commands either. Each result is as of [`Command::spawn`](crate::Command::spawn).
+        pub fn spawn_many<'a>(
+            commands: impl IntoIterator<Item = &'a crate::Command>,
+        ) -> std::pin::Pin<Box<dyn Future<Output = Vec<crate::Result<Child>>> + Send>> {
+            crate::asynchronous::spawn_many::<$runtime>(commands)
+        }
+
         mod sealed {
             pub trait Sealed {}
             impl Sealed for crate::Command {}
@@ -98,7 +112,7 @@ macro_rules! extend_for {
             /// ([`SpawnWait::Suspended`](crate::SpawnWait::Suspended)). A start that takes its time has a small thread that waits for it. If the
             /// future is dropped before, the child is killed, and reaped in the background.
             ///
-            /// For many at a time, call it for each and await them all; no more than some hundreds, for each has a thread while it is not over.
+            /// For many at a time there is [`spawn_many`].
             ///
             /// # Errors
             /// As [`Command::spawn`](crate::Command::spawn).

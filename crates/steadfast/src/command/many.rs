@@ -8,7 +8,7 @@ use steadfast_core::Result;
 
 /// So many are on their way at a time: while one waits for the disk or for its turn, others make use of the CPUs. More than this gained nothing
 /// on 2 CPUs, and each takes a stack.
-const AT_ONCE: usize = 16;
+pub(crate) const AT_ONCE: usize = 16;
 
 /// Starts all of them on the current system, and returns once each runs its program or has failed: the results in the order of the commands. The
 /// starts overlap, so that this takes less time than one after the other.
@@ -25,7 +25,7 @@ const AT_ONCE: usize = 16;
 /// Which of them comes to its program first is not said: who needs one before the other starts it before. If the system has no room for
 /// another one (`EAGAIN`, `EMFILE`, `ENOMEM`), those that are on their way are waited for, and then it is tried again.
 ///
-/// Each result is as of [`Command::spawn`].
+/// Each result is as of [`Command::spawn`]. In a task: `spawn_many` of the runtime's module.
 pub fn spawn_many<'a>(commands: impl IntoIterator<Item = &'a Command>) -> Vec<Result<Child>> {
     let system = System::current();
     let on = |command: &Command| system.clone().and_then(|system| command.start_with(&system, Default::default()));

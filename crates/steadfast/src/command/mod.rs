@@ -13,6 +13,8 @@ mod start;
 
 pub(crate) use checked::{cause, last};
 pub use handle::Handle;
+#[cfg(any(feature = "tokio", feature = "async-io"))]
+pub(crate) use many::AT_ONCE;
 pub use many::spawn_many;
 pub use shown::{CommandArgs, CommandEnvs};
 #[cfg(any(feature = "tokio", feature = "async-io"))]
