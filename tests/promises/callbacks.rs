@@ -4,6 +4,7 @@ use crate::Test;
 use crate::leaks::until;
 use crate::scene::{Promise, Scene, on_every_backend};
 use crate::tasks::runtime;
+use std::ffi::OsString;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::pin::Pin;
@@ -17,6 +18,7 @@ use steadfast::{Child, Command, Process, Result, System, WaitSet, wait_any};
 
 const PROMISES: &[Promise] = &[
     ("of watchers: all others are told, and what is due in the background is done", watchers),
+    ("of watchers that use the library: it holds nothing that they need", busy),
     ("of wakers: all other tasks go on, and the runtime does", wakers),
     ("of wakers, at the end of their runtime: all others are moved to another", wakers_of_a_closed_runtime),
 ];
@@ -118,6 +120,65 @@ fn watchers(scene: &Scene) {
     let mut told: Vec<u64> = called.iter().collect();
     told.sort_unstable();
     assert_eq!(told, [0, 1, 2, 3, 10, 11, 12, 13]);
+}
+
+/// Does what needs the backend's thread again, when it is called: waits for others, and has a child reaped.
+struct Busy {
+    system: System,
+    actor: OsString,
+    others: [Process; 2],
+    quiet: Arc<dyn Watcher>,
+    done: mpsc::Sender<u64>,
+}
+
+impl Watcher for Busy {
+    fn notify(&self, token: u64) {
+        let _here = self.system.enter();
+        let spawned = Command::new(&self.actor).args(["exit", "0"]).spawn();
+        drop(spawned.unwrap());
+        for (other, end) in self.others.iter().zip([Until::Exited, Until::Gone]) {
+            other.watch_end(end, &self.quiet, token).unwrap();
+            other.unwatch(&self.quiet, token);
+        }
+        self.done.send(token).unwrap();
+    }
+}
+
+fn busy(scene: &Scene) {
+    let (mut parent, neglected) = scene.neglected();
+    let (done, heard) = mpsc::channel();
+    let (_parent_of_other, other) = scene.neglected();
+    let system = scene.system.clone();
+    let others = [Process::clone(&other), scene.foreigner()];
+    let quiet: Arc<dyn Watcher> = Arc::new(Quiet);
+    let watcher: Arc<dyn Watcher> = Arc::new(Busy { system, actor: scene.actor().clone(), others, quiet, done });
+    let child = scene.child(0);
+    let foreigner = scene.foreigner();
+    // A zombie of somebody else's, and that it is gone; a process of somebody else's; a child.
+    neglected.watch_end(Until::Exited, &watcher, 0).unwrap();
+    neglected.watch_end(Until::Gone, &watcher, 1).unwrap();
+    foreigner.watch_end(Until::Gone, &watcher, 2).unwrap();
+    child.process().watch_end(Until::Gone, &watcher, 3).unwrap();
+    let told = |token| {
+        until("its watcher has been called, and has returned", || {
+            scene.system.sleep(Duration::from_millis(1));
+            heard.try_recv() == Ok(token)
+        });
+    };
+    neglected.kill().unwrap();
+    told(0);
+    parent.stdin = None;
+    told(1);
+    foreigner.kill().unwrap();
+    told(2);
+    child.kill().unwrap();
+    told(3);
+}
+
+struct Quiet;
+
+impl Watcher for Quiet {
+    fn notify(&self, _: u64) {}
 }
 
 type End = Pin<Box<dyn Future<Output = Result<steadfast::ExitStatus>>>>;

@@ -193,7 +193,8 @@ impl BackendProcess for Held {
     fn on_exit(self: Arc<Self>, end: Until, tell: OnExit) -> Result<()> {
         if self.will.watches.load(Ordering::SeqCst) {
             let error = self.will.refused("epoll_ctl", Errno::MFILE);
-            if let Some(hold) = self.will.hold.lock().unwrap().take() {
+            let hold = self.will.hold.lock().unwrap().take();
+            if let Some(hold) = hold {
                 hold.recv().unwrap();
             }
             return Err(error);

@@ -99,10 +99,8 @@ fn beget(kin: Kin) {
         Some(Ok(())) => {}
         answer => fail(&format!("a child does not get ready: {answer:?}")),
     }
-    if matches!(kin, Kin::Orphan | Kin::Daemon)
-        && let Err(error) = child.wait()
-    {
-        fail(&format!("wait: {error}"));
+    if matches!(kin, Kin::Orphan | Kin::Daemon) {
+        child.wait().unwrap_or_else(|error| fail(&format!("wait: {error}")));
     }
 }
 

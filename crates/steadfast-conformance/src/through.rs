@@ -3,7 +3,8 @@
 use crate::contract::{can_reap_behind, done, kind, released, until_zombie};
 use crate::promise::{Promise, Skip, promise, promise_if};
 use crate::{Act, Subject};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use steadfast_core::{ByNumber, Error, ErrorKind, FdIs, Pid, Process, Result, Signal};
 
@@ -98,6 +99,10 @@ fn by_fd(subject: &Subject, fd: impl Into<OwnedFd>) -> Result<Process> {
     Process::find_by_fd(&subject.backend, fd.into())
 }
 
+fn not_a_process() -> OwnedFd {
+    UnixStream::pair().expect("a pair of sockets").0.into()
+}
+
 fn by_pidfd(subject: &Subject) {
     let actor = subject.act(Act::Forever);
     let found = by_fd(subject, pidfd(&actor)).unwrap();
@@ -128,19 +133,19 @@ fn by_pidfd_reaped(subject: &Subject) {
 }
 
 fn by_no_pidfd(subject: &Subject) {
-    let (reads, _writes) = std::io::pipe().unwrap();
-    let number = reads.as_fd().as_raw_fd();
+    let reads = not_a_process();
+    let number = reads.as_raw_fd();
     match by_fd(subject, reads) {
         Err(error @ Error::NotAProcess { fd, found: FdIs::Other { .. } }) if fd == number => {
             assert_eq!(error.kind(), ErrorKind::NotAProcess);
-            assert!(error.to_string().contains("a pipe"), "{error}");
+            assert!(error.to_string().contains("a socket"), "{error}");
         }
         answer => panic!("{answer:?}"),
     }
 }
 
 fn by_nothing(subject: &Subject) {
-    let (reads, _writes) = std::io::pipe().unwrap();
+    let reads = not_a_process();
     assert_eq!(kind(by_fd(subject, reads)), ErrorKind::Unsupported);
 }
 

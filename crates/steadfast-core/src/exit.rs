@@ -31,10 +31,11 @@ impl Exit {
 
     /// The same end, of a child of somebody whose own peak was `peak` bytes when it had executed its program.
     pub fn of_spawner(mut self, peak: u64) -> Exit {
-        if let Some(Rusage { max_rss: max_rss @ MaxRss::AtMost(_), .. }) = &mut self.rusage
-            && max_rss.bytes() > peak
-        {
-            *max_rss = MaxRss::Exact(max_rss.bytes());
+        match &mut self.rusage {
+            Some(Rusage { max_rss: max_rss @ MaxRss::AtMost(_), .. }) if max_rss.bytes() > peak => {
+                *max_rss = MaxRss::Exact(max_rss.bytes());
+            }
+            _ => {}
         }
         self
     }

@@ -37,7 +37,8 @@ impl Answers {
 
     fn answer(&self, call: &'static str) -> Result<Option<Exit>> {
         self.calls.lock().unwrap().push(call);
-        let answer = match *self.wait.lock().unwrap() {
+        let set = *self.wait.lock().unwrap();
+        let answer = match set {
             Some(errno) => Err(Error::on_process(call, Pid::MAX, errno)),
             None if *self.runs.lock().unwrap() => Ok(None),
             None => Ok(Some(Exit::new(Pid::MAX, ExitStatus::from_raw(7 << 8)))),
@@ -56,7 +57,8 @@ struct Answering(Arc<Answers>);
 impl BackendProcess for Answering {
     fn signal(&self, _: Signal) -> Result<()> {
         self.0.calls.lock().unwrap().push("signal");
-        match *self.0.signal.lock().unwrap() {
+        let set = *self.0.signal.lock().unwrap();
+        match set {
             Some(errno) => Err(Error::on_process("kill", Pid::MAX, errno)),
             None => Ok(()),
         }

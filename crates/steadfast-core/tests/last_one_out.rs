@@ -102,7 +102,8 @@ impl BackendProcess for Scripted {
 
     fn reap(&self) -> Result<Option<Exit>> {
         self.0.note("reap");
-        match self.0.refuse_reap.lock().unwrap().pop() {
+        let refusal = self.0.refuse_reap.lock().unwrap().pop();
+        match refusal {
             Some(errno) => Err(Error::on_process("reap", Pid::MAX, errno)),
             None => Ok(Some(exit())),
         }
@@ -342,7 +343,7 @@ impl Watcher for Touchy {
 
 impl Drop for Touchy {
     fn drop(&mut self) {
-        assert!(self.1.is_multiple_of(2), "on purpose, at the end of a watcher");
+        assert!(self.1 % 2 == 0, "on purpose, at the end of a watcher");
     }
 }
 

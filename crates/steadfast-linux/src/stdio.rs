@@ -1,7 +1,6 @@
 //! [`Stdio`]: where a standard stream of a new process comes from or goes to.
 
 use std::fs::File;
-use std::io::{PipeReader, PipeWriter};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
@@ -9,15 +8,17 @@ use steadfast_core::PlanStdio;
 
 /// Where a standard stream of a new process comes from or goes to, as `std::process::Stdio`; and it can be cloned.
 ///
-/// It is made of whatever has a descriptor, and of the pipes of another child:
+/// It is made of whatever has a descriptor, and of the pipes of another child; of those of `std::io::pipe` too, where std has them (Rust 1.87):
 ///
 /// ```
 /// use std::fs::File;
+/// use std::os::fd::OwnedFd;
+/// use std::os::unix::net::UnixStream;
 /// use steadfast_linux::Stdio;
 /// let null = Stdio::from(File::open("/dev/null")?);
-/// let (reader, writer) = std::io::pipe()?;
-/// let ends = [Stdio::from(reader), Stdio::from(writer)];
-/// # drop((null, ends));
+/// let (ours, theirs) = UnixStream::pair()?;
+/// let socket = Stdio::from(OwnedFd::from(theirs));
+/// # drop((null, ours, socket));
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -85,7 +86,15 @@ macro_rules! from_owned {
     )*};
 }
 
-from_owned!(File, std::process::ChildStdin, std::process::ChildStdout, std::process::ChildStderr, PipeReader, PipeWriter);
+from_owned!(File, std::process::ChildStdin, std::process::ChildStdout, std::process::ChildStderr);
+
+// Rust 1.87 (build.rs).
+#[cfg(has_std_pipe)]
+#[allow(clippy::incompatible_msrv, reason = "only where the compiler has it")]
+mod std_pipes {
+    use super::{OwnedFd, Stdio};
+    from_owned!(std::io::PipeReader, std::io::PipeWriter);
+}
 
 #[cfg(feature = "os_pipe")]
 from_owned!(os_pipe::PipeReader, os_pipe::PipeWriter);

@@ -51,7 +51,9 @@ impl Collector {
 
     /// Makes a call with the PID, unless the number is not ours any more. A zombie takes every signal.
     pub(crate) fn unless_collected<T>(&self, call: impl FnOnce() -> Result<T, Errno>) -> Result<Option<T>, Errno> {
-        match *self.lock() {
+        // Nobody takes it away between the look and the call.
+        let state = self.lock();
+        match *state {
             State::Waitable => call().map(Some),
             State::Collected(_) => Ok(None),
             State::Taken => Err(Errno::SRCH),

@@ -106,14 +106,14 @@ pub(crate) fn reap_stranded() -> bool {
 /// Calls `tell` once the process has come to this end.
 pub(crate) fn tell(process: &Arc<PidfdProcess>, end: Until, tell: OnExit) -> io::Result<()> {
     let mut guard = lock(&REACTOR);
-    if let Some(reactor) = &mut *guard
-        && let Some(Task::Tell(_, tells)) = reactor.task_of(process)
-    {
-        // There is one descriptor of it in the `epoll`, for both ends. It may have been reported already, and is again.
-        *tells.of(end) = Some(tell);
-        let number = reactor.numbers.get(&key(process)).copied().unwrap_or_default();
-        let data = epoll::EventData::new_u64(number);
-        return Ok(epoll::modify(&reactor.epoll, process.pidfd(), data, once(epoll::EventFlags::IN))?);
+    if let Some(reactor) = &mut *guard {
+        if let Some(Task::Tell(_, tells)) = reactor.task_of(process) {
+            // There is one descriptor of it in the `epoll`, for both ends. It may have been reported already, and is again.
+            *tells.of(end) = Some(tell);
+            let number = reactor.numbers.get(&key(process)).copied().unwrap_or_default();
+            let data = epoll::EventData::new_u64(number);
+            return Ok(epoll::modify(&reactor.epoll, process.pidfd(), data, once(epoll::EventFlags::IN))?);
+        }
     }
     drop(guard);
     let mut tells = Tells::default();
@@ -256,9 +256,9 @@ fn exited(number: u64) -> bool {
         Sight::UnwatchedZombie => Some(Hears::Nothing),
         Sight::Over => None,
     };
-    if let Some(hears) = zombie
-        && let Some((told, after)) = lock(&REACTOR).as_mut().and_then(|reactor| reactor.zombie(&process, number, hears))
-    {
+    // What is told is told without the lock: it may come back to us.
+    let zombie = zombie.and_then(|hears| lock(&REACTOR).as_mut()?.zombie(&process, number, hears));
+    if let Some((told, after)) = zombie {
         told.into_iter().for_each(contain);
         return after;
     }

@@ -45,7 +45,7 @@ impl ProcessBackend for Traced {
         if !is_heard() {
             return self.0.start(plan);
         }
-        let program = plan.program().display();
+        let program = plan.program().to_string_lossy();
         let span = debug_span!(target: TARGET, "spawn", %program, backend = self.0.info().name, pid = field::Empty);
         let started = span.in_scope(|| self.0.start(plan).inspect_err(tell_failure))?;
         let on_its_way = OnItsWay(Some(span));

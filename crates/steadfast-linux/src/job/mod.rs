@@ -45,16 +45,16 @@ use steadfast_core::{BackendJob, Containment, Error, JobPlan};
 pub fn job(plan: &JobPlan, want: WantPidfd) -> Result<Arc<dyn BackendJob>, Error> {
     watch::remove_stranded();
     retired::reap_retired();
-    Ok(match plan.containment {
-        Containment::Cgroup => Arc::new(CgroupJob::new(plan, want)?),
-        containment if plan.parent.is_some() && containment != Containment::Cgroup => {
+    Ok(match (plan.containment, plan.limits.kinds().next()) {
+        (Containment::Cgroup, _) => Arc::new(CgroupJob::new(plan, want)?),
+        (containment, _) if plan.parent.is_some() => {
             let why = "a parent was named, which is for a cgroup: drop it, or insist on a cgroup".into();
             return Err(Error::NoContainment { containment, why, errno: None });
         }
-        containment if let Some(limit) = plan.limits.kinds().next() => return Err(Error::cannot_limit(containment, limit)),
-        Containment::Namespace => Arc::new(NamespaceJob::new(plan.dies_with_us, want)?),
-        Containment::Group => Arc::new(GroupJob::new()?),
-        containment => {
+        (containment, Some(limit)) => return Err(Error::cannot_limit(containment, limit)),
+        (Containment::Namespace, None) => Arc::new(NamespaceJob::new(plan.dies_with_us, want)?),
+        (Containment::Group, None) => Arc::new(GroupJob::new()?),
+        (containment, None) => {
             let why = "this version of steadfast does not know it".into();
             return Err(Error::NoContainment { containment, why, errno: None });
         }

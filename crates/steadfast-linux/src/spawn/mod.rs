@@ -171,10 +171,10 @@ fn start_here(plan: &Plan, want: WantPidfd, door: Door, mask: Option<raw::Signal
         (_, None) => Pace::Suspended,
     };
     let mut made = make(pace);
-    if let (true, Pace::Running, Err(errno)) = (shares, pace, &made)
-        && may_be_for_the_pace(*errno)
-    {
-        let is_a_filters = known == SpawnWait::Unknown && *errno != Errno::INVAL;
+    let for_the_pace =
+        made.as_ref().err().copied().filter(|errno| shares && pace == Pace::Running && may_be_for_the_pace(*errno));
+    if let Some(errno) = for_the_pace {
+        let is_a_filters = known == SpawnWait::Unknown && errno != Errno::INVAL;
         pace = Pace::Suspended;
         made = make(pace).inspect(|_| {
             if is_a_filters {

@@ -162,7 +162,7 @@ impl Start {
     pub fn on_left(&self, call: impl FnOnce() + Send + 'static) -> Result<(), Error> {
         let failed = |call, errno| Error::System {
             call,
-            subject: format!("the exec of `{}`", self.hold.order().plan.program().display()),
+            subject: format!("the exec of `{}`", self.hold.order().plan.program().to_string_lossy()),
             source: errno,
         };
         let watched = self.born.as_ref().map(Born::watched).transpose().map_err(|errno| failed("dup", errno))?;

@@ -149,9 +149,8 @@ impl<H: Host> Machine<H> {
 
     /// It has ended, or executes another program.
     pub(super) fn free(&mut self, slot: Slot) {
-        if let Some(bytes) = self.jobs.memory.remove(&slot)
-            && let Some(job) = self.jobs.get_mut(self.table[slot].job)
-        {
+        let Some(bytes) = self.jobs.memory.remove(&slot) else { return };
+        if let Some(job) = self.jobs.get_mut(self.table[slot].job) {
             job.memory -= bytes;
         }
     }

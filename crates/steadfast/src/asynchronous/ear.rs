@@ -15,7 +15,9 @@ pub(super) struct Ear {
 impl Watcher for Ear {
     fn notify(&self, _: u64) {
         self.has_heard.store(true, Ordering::SeqCst);
-        if let Some(waker) = self.lock().take() {
+        // Not under the lock: whom it wakes may be polled at once, and ask for the next call.
+        let waker = self.lock().take();
+        if let Some(waker) = waker {
             // By reference, for it may panic, and its end too, which at once would end the program.
             contain(|| waker.wake_by_ref());
             contain(move || drop(waker));

@@ -88,7 +88,8 @@ impl<R: Engine> Hubs<R> {
     fn here(&self) -> io::Result<Arc<Hub<R>>> {
         let id = R::id()?;
         let of_it = |hubs: &[Arc<Hub<R>>]| hubs.iter().find(|hub| hub.id == id).map(Arc::clone);
-        if let Some(hub) = of_it(&self.lock()) {
+        let known = of_it(&self.lock());
+        if let Some(hub) = known {
             return Ok(hub);
         }
         // Not under the lock: the runtime may call the hub meanwhile.

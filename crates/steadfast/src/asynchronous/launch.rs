@@ -83,12 +83,12 @@ impl<R: Engine> Launch<R> {
                 break;
             }
         }
-        if let Some(within) = self.within
-            && self.alarm.poll(cx, Some(within.deadline)).is_ready()
-        {
-            return self.end(Err(within.too_late(&self.program)));
+        match self.within {
+            Some(within) if self.alarm.poll(cx, Some(within.deadline)).is_ready() => {
+                self.end(Err(within.too_late(&self.program)))
+            }
+            _ => Poll::Pending,
         }
-        Poll::Pending
     }
 
     fn end(&mut self, outcome: Result<Child>) -> Poll<Result<Child>> {

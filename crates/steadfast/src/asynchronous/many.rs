@@ -30,9 +30,8 @@ impl<R: Engine> Many<R> {
     }
 
     fn begin_more(&mut self) {
-        while self.on_their_way.len() < AT_ONCE
-            && let Some(command) = self.not_begun.front()
-        {
+        while self.on_their_way.len() < AT_ONCE {
+            let Some(command) = self.not_begun.front() else { break };
             let launch = self.begin(command);
             let has_no_room = launch.as_ref().is_err_and(|error| error.is_of_the_moment());
             if has_no_room && !self.on_their_way.is_empty() {

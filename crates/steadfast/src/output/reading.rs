@@ -70,9 +70,8 @@ impl<'a> Reading<'a> {
     /// As [`drain`](Self::drain). `FIONREAD` does not count what is on its way to the line discipline; a poll waits for that.
     fn drain_terminal(&mut self) -> Result<()> {
         let before = self.kept.total;
-        while self.kept.total - before < IN_A_TERMINAL
-            && let Some(fd) = self.open_end().and_then(End::fd)
-        {
+        while self.kept.total - before < IN_A_TERMINAL {
+            let Some(fd) = self.open_end().and_then(End::fd) else { break };
             let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
             poll_until(&mut fds, Some(Duration::ZERO))?;
             if fds[0].revents().is_empty() {

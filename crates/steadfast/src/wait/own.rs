@@ -73,7 +73,8 @@ impl<K: Eq + Hash> Own<K> {
         }
         state.extend(all);
         let own = Own::new(state);
-        if let Some(backend) = own.state.lock().unwrap_or_else(PoisonError::into_inner).backend.clone() {
+        let backend = own.state.lock().unwrap_or_else(PoisonError::into_inner).backend.clone();
+        if let Some(backend) = backend {
             // Without descriptors of its own, as with another backend's process, it finds nothing to sleep on, and looks again and again.
             own.shared.prepare(&*backend).ok();
         }
