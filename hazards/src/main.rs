@@ -50,7 +50,7 @@ struct Args {
     /// Lists the hazards and the libraries
     #[arg(long)]
     list: bool,
-    /// Writes the page into this file, and the table into the README beside its directory
+    /// Writes the page into this file, and how often each library did what into the README beside its directory
     #[arg(long, value_name = "FILE", conflicts_with = "only")]
     write: Option<PathBuf>,
     #[command(subcommand)]

@@ -6,6 +6,7 @@ use crate::verdict::{PATIENCE, Seen, Verdict};
 use comfy_table::{Table, presets::NOTHING};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use std::collections::HashSet;
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
@@ -24,7 +25,7 @@ pub(crate) struct Cell {
 /// Whose packages the peers are, by the workspace's lock file.
 const LOCK: &str = include_str!("../../Cargo.lock");
 
-/// The README has the table between these.
+/// The README has the table in its shortest form between these.
 const BEGIN: &str = "<!-- hazards: begin -->\n";
 const END: &str = "<!-- hazards: end -->\n";
 
@@ -119,6 +120,30 @@ fn markdown(cells: &[Cell]) -> String {
     table
 }
 
+/// How often each library did what.
+fn summary(cells: &[Cell]) -> String {
+    let mut table = "| of so many dangers | safe | error | wrong answer | stranger hit | not offered |\n".to_owned();
+    table += "| --- | --- | --- | --- | --- | --- |\n";
+    let mut libraries: Vec<&str> = cells.iter().map(|cell| &*cell.library).collect();
+    let mut seen = HashSet::new();
+    libraries.retain(|library| seen.insert(*library));
+    for library in libraries {
+        let count = |verdicts: &[Verdict]| {
+            let is_it = |cell: &&Cell| cell.library == library && verdicts.contains(&cell.seen.verdict);
+            cells.iter().filter(is_it).count().to_string()
+        };
+        let counts = [
+            count(&[Verdict::Safe]),
+            count(&[Verdict::Error]),
+            count(&[Verdict::WrongAnswer]),
+            count(&[Verdict::StrangerHit, Verdict::Robbed]),
+            count(&[Verdict::NotOffered]),
+        ];
+        _ = writeln!(table, "| {library} | {} |", counts.join(" | "));
+    }
+    table
+}
+
 /// The same on each run.
 fn without_pids(note: &str) -> String {
     let digits = |text: &str| text.chars().take_while(char::is_ascii_digit).count();
@@ -159,5 +184,5 @@ pub(crate) fn write(cells: &[Cell], Day { date, versions }: &Day, path: &Path) -
     let text = fs::read_to_string(&readme).map_err(|error| format!("{}: {error}", readme.display()))?;
     let (before, rest) = text.split_once(BEGIN).ok_or("the README has no place for the table")?;
     let (_, after) = rest.split_once(END).ok_or("the README's place for the table has no end")?;
-    Ok(fs::write(&readme, format!("{before}{BEGIN}{}{END}{after}", markdown(cells)))?)
+    Ok(fs::write(&readme, format!("{before}{BEGIN}{}{END}{after}", summary(cells)))?)
 }

@@ -38,3 +38,34 @@ pub fn tells_lost_status() -> bool {
     let features = Probe::features().unwrap_or_default();
     features.iter().any(|feature| feature.name == "PIDFD_INFO_EXIT" && feature.answer.works())
 }
+
+/// The pages of the repository, as tests: their examples must compile and run.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../ARCHITECTURE.md")]
+    struct Architecture;
+    #[doc = include_str!("../../PLATFORM.md")]
+    struct Platform;
+    #[doc = include_str!("../../SECURITY.md")]
+    struct Security;
+    #[doc = include_str!("../../docs/book/race.md")]
+    struct Race;
+    #[doc = include_str!("../../docs/book/starting.md")]
+    struct Starting;
+    #[doc = include_str!("../../docs/book/waiting.md")]
+    struct Waiting;
+    #[doc = include_str!("../../docs/book/trees.md")]
+    struct Trees;
+    #[doc = include_str!("../../docs/book/names.md")]
+    struct Names;
+    #[doc = include_str!("../../docs/book/terminals.md")]
+    struct Terminals;
+    #[doc = include_str!("../../docs/book/testing.md")]
+    struct Testing;
+    #[doc = include_str!("../../docs/book/coming-from.md")]
+    struct ComingFrom;
+    #[doc = include_str!("../../docs/book/backend.md")]
+    struct Backend;
+}

@@ -164,14 +164,3 @@ pub mod backend {
         ProcessBackend, Reopened, Spawned, Started, Starting, Until, Watcher, and_then,
     };
 }
-
-/// The pages of the repository, as tests: their examples must compile and run.
-#[cfg(all(doctest, feature = "mock", feature = "tokio"))]
-mod pages {
-    #[doc = include_str!("../../../README.md")]
-    struct Readme;
-    #[doc = include_str!("../../../ARCHITECTURE.md")]
-    struct Architecture;
-    #[doc = include_str!("../../../PLATFORM.md")]
-    struct Platform;
-}
