@@ -113,7 +113,7 @@ fn cycles(live: usize, work: u64) -> Result<u64> {
 fn explore_supervisor(_: usize, work: u64) -> Result<u64> {
     let seeds = 10 * work;
     let start = Instant::now();
-    let explored = scenario::kernel().exploration().jobs(1).quiet().run(1..=seeds, scenario::an_hour);
+    let explored = scenario::kernel().exploration().jobs(1).run(1..=seeds, scenario::an_hour);
     explored.map_err(|failure| failure.to_string())?;
     Ok(per_second(seeds, start))
 }

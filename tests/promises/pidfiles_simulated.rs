@@ -226,7 +226,7 @@ fn taken_over() {
 }
 
 fn by_number() {
-    let failure = worker_kernel().exploration().quiet().run(1..=1000, |sim| {
+    let failure = worker_kernel().exploration().run(1..=1000, |sim| {
         let system = sim.system();
         let (_dir, path) = place();
         let book = Book(path);

@@ -95,7 +95,7 @@ fn entered() {
                 drop(elsewhere);
                 assert_eq!(sim.processes(), []);
             };
-            let failure = kernel.exploration().quiet().file(&replay).jobs(jobs).run(1..=1000, test).unwrap_err();
+            let failure = kernel.exploration().file(&replay).jobs(jobs).run(1..=1000, test).unwrap_err();
             assert_eq!(failure.verdict.kind(), "panic", "{failure}");
             assert!(matches!(kernel.replay(&replay, test), Err(ReplayError::Failed(_))));
             failure.seed

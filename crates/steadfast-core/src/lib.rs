@@ -17,6 +17,7 @@
 //! | `again` | [`once_more`]: what of a start is tried again |
 //! | `contain` | [`contain`]: a callback's panic is its own |
 //! | `error`, `advice` | [`Error`]: one type for all backends; what to do about it |
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod advice;

@@ -28,6 +28,7 @@
 //! | `terminal` | the foreground of a terminal, and how it is taken back |
 //! | `thread`, `clock` | threads that take none of the program's signals, the monotonic clock |
 //! | `stack`, `arch`, `raw` | the stack of a child that shares our memory; `clone3` in assembly; system calls |
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod arch;
 mod atomic;

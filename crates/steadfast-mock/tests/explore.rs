@@ -1,10 +1,11 @@
 //! What an exploration finds, how it says it, and what can be done with what it has found.
 #![forbid(unsafe_code)]
 
+use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use steadfast_core::{Clock, Plan, Process, Signal, sync};
 use steadfast_mock::{Expect, Exploration, Failure, Kernel, ReplayError, Script, Sim, Verdict};
@@ -27,10 +28,10 @@ fn kernel() -> Kernel {
     Kernel::builder().program("server", Script::new().run_forever()).program("quick", Script::new().sleep(ms(5)).exit(3)).build()
 }
 
-/// Quiet, and with its file in a place of its own.
+/// With its file in a place of its own.
 fn exploration(kernel: &Kernel) -> (Exploration, tempfile::TempDir) {
     let place = tempfile::tempdir().unwrap();
-    (kernel.exploration().quiet().file(place.path().join("it.replay")), place)
+    (kernel.exploration().file(place.path().join("it.replay")), place)
 }
 
 fn failure(kernel: &Kernel, test: impl Fn(&Sim) + Send + Sync) -> Box<Failure> {
@@ -323,4 +324,45 @@ fn a_thread_that_was_not_started_by_the_simulation_is_refused() {
     });
     assert!(failure.to_string().contains("was not started by it"), "{failure}");
     assert!(failure.to_string().contains("sim.spawn"), "{failure}");
+}
+
+#[test]
+fn the_file_of_a_run_that_fails_is_new_and_for_this_user_alone() {
+    let failures = [(); 2].map(|()| kernel().exploration().run(1..=1000, lost_update).unwrap_err());
+    let files = failures.map(|failure| failure.file.unwrap());
+    assert_ne!(files[0], files[1]);
+    for file in files {
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(matches!(kernel().replay(&file, lost_update), Err(ReplayError::Failed(_))));
+        std::fs::remove_file(file).unwrap();
+    }
+}
+
+#[test]
+fn explore_panics_at_the_line_of_its_caller() {
+    static SEEN: Mutex<Option<(String, u32)>> = Mutex::new(None);
+    let (before, here) = (std::panic::take_hook(), std::thread::current().id());
+    std::panic::set_hook(Box::new(move |info| {
+        let is_of_explore = info.payload().downcast_ref::<String>().is_some_and(|said| said.starts_with("seed "));
+        let is_it = is_of_explore && std::thread::current().id() == here;
+        if let Some(location) = info.location().filter(|_| is_it) {
+            *SEEN.lock().unwrap() = Some((location.file().to_owned(), location.line()));
+        }
+        before(info);
+    }));
+    let line = line!() + 1;
+    let said = panics(|| kernel().explore(1..=1000, lost_update));
+    std::fs::remove_file(said.rsplit('"').nth(1).expect("the file is named")).unwrap();
+    assert_eq!(SEEN.lock().unwrap().clone(), Some((file!().to_owned(), line)));
+}
+
+#[test]
+fn progress_is_told_after_each_run() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tell = Arc::clone(&told);
+    let exploration = kernel().exploration().on_progress(move |done, of| tell.lock().unwrap().push((done, of)));
+    assert_eq!(exploration.run(1..=50, |_| ()).unwrap().seeds, 50);
+    let mut told = std::mem::take(&mut *told.lock().unwrap());
+    told.sort_unstable();
+    assert_eq!(told, (1..=50).map(|done| (done, 50)).collect::<Vec<_>>());
 }

@@ -78,7 +78,7 @@ fn a_child_that_dies_with_it_dies_alone() {
 #[test]
 fn what_ought_to_have_died_is_found_at_the_end_of_a_run() {
     let run = |containment| {
-        kernel().exploration().quiet().run(1..=20, move |sim: &Sim| {
+        kernel().exploration().run(1..=20, move |sim: &Sim| {
             let job = job(sim, &JobPlan::new(containment));
             start(sim, &plan().in_job(job.membership()));
             sim.kill_owner();

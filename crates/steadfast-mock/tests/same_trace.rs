@@ -69,7 +69,7 @@ fn scenario(sim: &Sim) {
 
 fn trace(seed: u64) -> String {
     let trace = Mutex::new(String::new());
-    let explored = kernel().exploration().quiet().run([seed], |sim| {
+    let explored = kernel().exploration().run([seed], |sim| {
         scenario(sim);
         *trace.lock().unwrap() = sim.trace();
     });

@@ -72,6 +72,7 @@
 //! | event `exit`, when a child is reaped | DEBUG | `pid`, and `code` or `signal`; `core_dumped` |
 //!
 //! Arguments and environment are not told: they may hold secrets. Of a process that was started, or found, while nobody listened, nothing is told.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod child;

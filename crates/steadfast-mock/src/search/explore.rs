@@ -10,8 +10,8 @@ use crate::order::chance::{Choice, Mode};
 use crate::order::threads::Threads;
 use crate::order::verdict::Verdict;
 use crate::play::setup::Setup;
-use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -20,14 +20,14 @@ use std::thread;
 use std::time::Duration;
 
 /// How to explore; begin with [`Kernel::exploration`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Exploration {
     kernel: Arc<Setup>,
     jobs: Option<usize>,
     max_calls: u64,
     shrink: usize,
     file: Option<PathBuf>,
-    is_quiet: bool,
+    on_progress: Option<Arc<dyn Fn(u64, u64) + Send + Sync>>,
 }
 
 /// The result of an exploration without a failure.
@@ -62,6 +62,7 @@ impl Kernel {
     /// # Panics
     /// If a run ends with a [`Verdict`]. The message has the seed, the verdict, the timeline, and the name of a file for [`replay`](Kernel::replay).
     /// Also if there is no seed.
+    #[track_caller]
     pub fn explore(&self, seeds: impl IntoIterator<Item = u64>, test: impl Fn(&Sim) + Send + Sync) {
         if let Err(failure) = self.exploration().run(seeds, test) {
             panic!("{failure}");
@@ -71,7 +72,7 @@ impl Kernel {
     /// Begins an exploration with other options, or one that returns the failure.
     pub fn exploration(&self) -> Exploration {
         let kernel = Arc::clone(&self.shared.setup);
-        Exploration { kernel, jobs: None, max_calls: 1_000_000, shrink: 1_000, file: None, is_quiet: false }
+        Exploration { kernel, jobs: None, max_calls: 1_000_000, shrink: 1_000, file: None, on_progress: None }
     }
 
     /// Repeats the run that a failed exploration has written to this file. `Err` if it still fails.
@@ -121,14 +122,24 @@ impl Exploration {
         Exploration { shrink: runs, ..self }
     }
 
-    /// Where to write a run that fails. By default: a file in the directory for temporary files, named after the test and the seed.
+    /// Where to write a run that fails; a file that is there is written over. By default: a new file in the directory for temporary files, which
+    /// only this user can read, and whose name nobody can guess. The [`Failure`] has it.
     pub fn file(self, file: impl Into<PathBuf>) -> Exploration {
         Exploration { file: Some(file.into()), ..self }
     }
 
-    /// Shows no progress, not even on a terminal.
-    pub fn quiet(self) -> Exploration {
-        Exploration { is_quiet: true, ..self }
+    /// Calls this after each run, on the thread that has made it: with how many were made, and how many there are to be. Nothing is shown by
+    /// itself.
+    ///
+    /// ```
+    /// use steadfast_mock::{Kernel, Script};
+    /// let kernel = Kernel::builder().program("server", Script::new().exit(0)).build();
+    /// let explored = kernel.exploration().on_progress(|done, of| print!("\r{done} of {of}")).run(1..=100, |_| ());
+    /// assert_eq!(explored?.seeds, 100);
+    /// # Ok::<(), Box<steadfast_mock::Failure>>(())
+    /// ```
+    pub fn on_progress(self, call: impl Fn(u64, u64) + Send + Sync + 'static) -> Exploration {
+        Exploration { on_progress: Some(Arc::new(call)), ..self }
     }
 
     /// Runs the test once per seed.
@@ -141,7 +152,6 @@ impl Exploration {
     pub fn run(&self, seeds: impl IntoIterator<Item = u64>, test: impl Fn(&Sim) + Send + Sync) -> Result<Explored, Box<Failure>> {
         let seeds: Vec<u64> = seeds.into_iter().collect();
         assert!(!seeds.is_empty(), "the range of seeds is empty, so that nothing would be tested: give one such as 1..=1000");
-        let bar = self.progress(seeds.len());
         // The first that failed; what lies behind it need not be run.
         let (next, first_bad) = (AtomicUsize::new(0), AtomicUsize::new(seeds.len()));
         let worst: Mutex<Option<(usize, Verdict)>> = Mutex::default();
@@ -162,11 +172,16 @@ impl Exploration {
                         *worst = Some((index, verdict));
                     }
                 }
-                let mut explored = explored.lock().unwrap_or_else(PoisonError::into_inner);
-                explored.seeds += 1;
-                explored.calls += outcome.calls;
-                explored.time += outcome.kernel.now();
-                bar.inc(1);
+                let done = {
+                    let mut explored = explored.lock().unwrap_or_else(PoisonError::into_inner);
+                    explored.seeds += 1;
+                    explored.calls += outcome.calls;
+                    explored.time += outcome.kernel.now();
+                    explored.seeds
+                };
+                if let Some(call) = &self.on_progress {
+                    call(done, seeds.len() as u64);
+                }
             }
         };
         if jobs == 1 {
@@ -185,25 +200,10 @@ impl Exploration {
                 watch(&hear, &explored);
             });
         }
-        bar.finish_and_clear();
         match worst.into_inner().unwrap_or_else(PoisonError::into_inner) {
             Some((bad, verdict)) => Err(Box::new(self.failure(seeds[bad], verdict, &test))),
             None => Ok(explored.into_inner().unwrap_or_else(PoisonError::into_inner)),
         }
-    }
-
-    fn progress(&self, seeds: usize) -> ProgressBar {
-        if self.is_quiet {
-            return ProgressBar::hidden();
-        }
-        let style = ProgressStyle::with_template("{bar:30} {pos} of {len} seeds, {rate} a second, {eta} left");
-        let rate = |state: &ProgressState, text: &mut dyn fmt::Write| {
-            // A bar that cannot be drawn is no reason to fail.
-            text.write_fmt(format_args!("{:.0}", state.per_sec())).ok();
-        };
-        let style = style.unwrap_or_else(|_| ProgressStyle::default_bar()).with_key("rate", rate);
-        // Drawn on a terminal only.
-        ProgressBar::new(seeds as u64).with_style(style)
     }
 
     fn scripted(&self, script: Vec<Choice>) -> Mode {
@@ -247,16 +247,33 @@ impl Exploration {
         let after = departures(&best.choices);
         let verdict = best.verdict.unwrap_or(Verdict::Unsteady { seen: seen.to_string() });
         let replay = Replay::new(seed, &self.kernel, verdict.kind(), without_calm_end(best.choices));
-        let file = self.file.clone().unwrap_or_else(|| default_file(seed));
-        let file = replay.write(&file).is_ok().then_some(file);
+        let file = match &self.file {
+            Some(file) => replay.write(file).map(|()| file.clone()),
+            None => replay.write_new(&default_file(seed)),
+        };
+        let file = file.ok();
         Failure { seed, verdict, timeline: best.kernel.trace(), file, tried: (tried, before, after), replay }
     }
 }
 
+/// Its last part is of the system's randomness, with which std keys its hash tables.
 fn default_file(seed: u64) -> PathBuf {
     let current = thread::current();
     let test: String = current.name().unwrap_or("test").replace(|c: char| !c.is_alphanumeric(), "-");
-    std::env::temp_dir().join(format!("steadfast-{test}-{seed}.replay"))
+    std::env::temp_dir().join(format!("steadfast-{test}-{seed}-{:016x}.replay", RandomState::new().hash_one(seed)))
+}
+
+impl fmt::Debug for Exploration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Exploration { kernel: _, jobs, max_calls, shrink, file, on_progress: _ } = self;
+        let mut shown = f.debug_struct("Exploration");
+        shown
+            .field("jobs", jobs)
+            .field("max_calls", max_calls)
+            .field("shrink", shrink)
+            .field("file", file)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Waits for the workers. When none has come to an end of a run for a while, a thread hangs where the simulation cannot see it.

@@ -3,7 +3,10 @@
 use crate::order::chance::Choice;
 use crate::play::setup::Setup;
 use std::fmt;
-use std::path::Path;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
 /// The choices of one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +27,13 @@ impl Replay {
 
     pub(crate) fn write(&self, file: &Path) -> std::io::Result<()> {
         std::fs::write(file, self.to_string())
+    }
+
+    /// Into a file that was not there, and that only this user can read: in a directory where others can write, too.
+    pub(crate) fn write_new(&self, file: &Path) -> std::io::Result<PathBuf> {
+        let mut created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
+        created.write_all(self.to_string().as_bytes())?;
+        Ok(file.to_owned())
     }
 
     /// What a kernel is built with, if it is not what this was written with: then and now.

@@ -35,7 +35,7 @@ fn kernel() -> Kernel {
 
 /// What is wrong with this, found in at most 1,000 orders.
 fn found(kernel: &Kernel, test: impl Fn(&Sim) + Send + Sync) -> Box<Failure> {
-    kernel.exploration().quiet().run(1..=1000, test).expect_err("it is found")
+    kernel.exploration().run(1..=1000, test).expect_err("it is found")
 }
 
 /// One tool after the other, none beside what the one before has left.
