@@ -27,7 +27,7 @@ impl Clock for SystemClock {
                 return;
             }
             let left = left.min(LONGEST);
-            let time = libc::timespec { tv_sec: left.as_secs() as libc::time_t, tv_nsec: left.subsec_nanos().into() };
+            let time = libc::timespec { tv_sec: left.as_secs() as libc::time_t, tv_nsec: left.subsec_nanos() as _ };
             // SAFETY: the call reads one timespec, which is ours; what is left is not asked for.
             unsafe { libc::nanosleep(&raw const time, std::ptr::null_mut()) };
         }
@@ -50,5 +50,5 @@ pub fn boot_time() -> Duration {
 /// How long a call is to wait at the most, as the kernel takes it: no more than a year, after which the caller looks again.
 pub fn timespec(left: Duration) -> Timespec {
     let left = left.min(LONGEST);
-    Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() }
+    Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos() as _ }
 }

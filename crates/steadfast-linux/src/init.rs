@@ -8,7 +8,7 @@ use crate::kill::kill;
 use crate::raw;
 use crate::spawn::close_from;
 use crate::stat::ProcStat;
-use std::ffi::c_int;
+use std::ffi::{c_int, c_long};
 use std::mem::MaybeUninit;
 use steadfast_core::{Errno, Error, Pid, Signal};
 
@@ -131,7 +131,7 @@ fn next_signal() -> (c_int, c_int) {
 /// The child was stopped, and whoever has started us waits for us to stop too. What lets us go on is handed on.
 fn stop_too() {
     // Process 1 cannot be stopped, and need not be: the kernel discards it (pid_namespaces(7)).
-    _ = raw::call(libc::SYS_kill, [std::process::id().into(), libc::SIGSTOP.into(), 0]);
+    _ = raw::call(libc::SYS_kill, [std::process::id() as c_long, libc::SIGSTOP.into(), 0]);
 }
 
 fn end_as(status: c_int) -> ! {
@@ -145,7 +145,7 @@ fn end_as(status: c_int) -> ! {
     unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) };
     raw::reset_signal(signal);
     raw::set_signal_mask(0);
-    _ = raw::call(libc::SYS_kill, [std::process::id().into(), signal.into(), 0]);
+    _ = raw::call(libc::SYS_kill, [std::process::id() as c_long, signal.into(), 0]);
     // Process 1 does not end by a signal of its own: as a shell says it.
     raw::exit_now(128 + signal)
 }

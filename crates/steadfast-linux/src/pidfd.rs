@@ -168,7 +168,7 @@ pub fn pidfd_exit_status(pidfd: BorrowedFd<'_>) -> Result<Option<ExitStatus>, Er
 
 /// `PIDFD_GET_INFO` with the first layout, 64 bytes, of which the first 8 are the mask of what is there.
 pub(crate) fn pidfd_info(pidfd: c_int, mask: u64) -> Result<[u64; 8], Errno> {
-    const PIDFD_GET_INFO: std::ffi::c_long = 0xC040_FF0B;
+    const PIDFD_GET_INFO: std::ffi::c_ulong = 0xC040_FF0B;
     let mut info = [0_u64; 8];
     info[0] = mask;
     // SAFETY: 64 bytes, which is the size in the request's number.

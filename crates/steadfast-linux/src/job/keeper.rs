@@ -28,7 +28,7 @@ use crate::stack::Stack;
 use crate::wait::{is_readable, wait4_all};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::pipe::{PipeFlags, pipe_with};
-use std::ffi::{CStr, c_int, c_uint, c_void};
+use std::ffi::{CStr, c_int, c_long, c_uint, c_void};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
@@ -302,7 +302,7 @@ fn run(order: &Order<'_>) -> Result<(), Errno> {
     next();
     for (number, from) in order.given.iter().enumerate() {
         match from {
-            -1 => _ = raw::call(libc::SYS_close, [number as i64, 0, 0]),
+            -1 => _ = raw::call(libc::SYS_close, [number as c_long, 0, 0]),
             // SAFETY: no pointer; the descriptor table is our own.
             from => _ = unsafe { raw::syscall!(libc::SYS_dup3, *from, number, 0) }?,
         }
@@ -322,7 +322,7 @@ fn run(order: &Order<'_>) -> Result<(), Errno> {
     next();
     // SAFETY: as many bytes as is said, which the owner keeps.
     let written = unsafe { raw::syscall!(libc::SYS_write, file, order.image.as_ptr(), order.image.len()) }?;
-    if written != order.image.len() as i64 {
+    if written != order.image.len() as c_long {
         return Err(Errno::FBIG);
     }
     next();

@@ -53,9 +53,7 @@ pub(super) const OPTIONAL: &[Question] = &[
     question("CLONE_INTO_CGROUP", "5.7", |s| {
         with_own_pidfd(|fd| expect(Errno::BADF, clone3(s, raw::CLONE_INTO_CGROUP, fd as u64)))
     }),
-    question("close_range", "5.9", |_| {
-        call(libc::SYS_close_range, [c_long::from(u32::MAX), c_long::from(u32::MAX), 0]).map(drop)
-    }),
+    question("close_range", "5.9", |_| call(libc::SYS_close_range, [u32::MAX as c_long, u32::MAX as c_long, 0]).map(drop)),
     question("PIDFD_NONBLOCK", "5.10", |_| pidfd_open(libc::O_NONBLOCK).map(close)),
     // We are not dying, so a kernel that has it says EINVAL.
     question("process_mrelease", "5.15", |_| {

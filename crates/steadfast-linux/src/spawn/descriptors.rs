@@ -182,7 +182,7 @@ fn for_each_listed(mut call: impl FnMut(c_uint)) -> Result<(), Errno> {
         // struct linux_dirent64: the entry's length in bytes 16 and 17, its name from byte 19 on.
         while let (Some([low, high]), Some(name)) = (rest.get(16..18), rest.get(19..)) {
             match leading_number(name) {
-                Some(number) if c_long::from(number) != dir => call(number),
+                Some(number) if number as c_long != dir => call(number),
                 _ => {}
             }
             let length = usize::from(u16::from_ne_bytes([*low, *high]));

@@ -286,7 +286,7 @@ impl Hold {
 
     fn sleep_on_word(&self, slice: Duration) {
         let word = self.flight().word();
-        let time = libc::timespec { tv_sec: slice.as_secs() as _, tv_nsec: slice.subsec_nanos().into() };
+        let time = libc::timespec { tv_sec: slice.as_secs() as _, tv_nsec: slice.subsec_nanos() as _ };
         // Whatever it answers, the word tells.
         // SAFETY: the word and the time live through the call. Not private: the kernel's wake is not.
         let answer = unsafe { raw::syscall!(libc::SYS_futex, word, libc::FUTEX_WAIT, TAKEN, &raw const time) };

@@ -6,6 +6,7 @@ use super::{Failure, at, prctl};
 use crate::arch::{SYS_SETGROUPS, SYS_SETRESGID, SYS_SETRESUID};
 use crate::raw::{self, call as syscall};
 use crate::spawn::step::What;
+use std::ffi::c_long;
 use steadfast_core::{Attributes, Errno};
 
 pub(super) fn change(a: &Attributes, guard: Option<Guard>) -> Result<(), Failure> {
@@ -28,7 +29,7 @@ pub(super) fn change(a: &Attributes, guard: Option<Guard>) -> Result<(), Failure
     }
     if let Some(gid) = a.gid {
         // All three: setgid(2) leaves the real and the saved one to whoever lacks the privilege, and with them the way back.
-        syscall(SYS_SETRESGID, [gid.into(); 3]).map_err(at(What::Setgid))?;
+        syscall(SYS_SETRESGID, [gid as c_long; 3]).map_err(at(What::Setgid))?;
     }
     if let Some(uid) = a.uid {
         if a.groups.is_none() && !a.keep_groups {
@@ -38,7 +39,7 @@ pub(super) fn change(a: &Attributes, guard: Option<Guard>) -> Result<(), Failure
                 Err(errno) => return Err((What::Setgroups.into(), errno)),
             }
         }
-        syscall(SYS_SETRESUID, [uid.into(); 3]).map_err(at(What::Setuid))?;
+        syscall(SYS_SETRESUID, [uid as c_long; 3]).map_err(at(What::Setuid))?;
     }
     if keeps { capabilities::set(a, guard) } else { Ok(()) }
 }

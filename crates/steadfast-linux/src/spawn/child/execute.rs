@@ -126,7 +126,7 @@ fn patiently(execute: impl Fn() -> Errno) -> Errno {
         if errno != Errno::TXTBSY || pause > LONGEST {
             return errno;
         }
-        let time = libc::timespec { tv_sec: 0, tv_nsec: pause };
+        let time = libc::timespec { tv_sec: 0, tv_nsec: pause as _ };
         // SAFETY: a time; what was left of it is not asked for.
         _ = unsafe { raw::syscall!(libc::SYS_nanosleep, &raw const time, ptr::null_mut::<libc::timespec>()) };
         pause *= 2;

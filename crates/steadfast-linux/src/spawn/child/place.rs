@@ -58,7 +58,7 @@ fn detach_terminal() -> Result<(), Errno> {
 
 pub(super) fn namespaces(a: &Attributes, unshare: Namespaces) -> Result<(), Failure> {
     if !unshare.is_empty() {
-        syscall(libc::SYS_unshare, [unshare.as_raw().into(), 0, 0]).map_err(at(What::Unshare))?;
+        syscall(libc::SYS_unshare, [unshare.as_raw() as c_long, 0, 0]).map_err(at(What::Unshare))?;
     }
     let has_mounts = a.namespaces.contains(Namespaces::MOUNT) || unshare.contains(Namespaces::MOUNT);
     let propagation = match a.mount_propagation {
@@ -93,7 +93,7 @@ pub(super) fn scheduling(a: &Attributes, prepared: &Prepared) -> Result<(), Fail
         answer.map_err(at(What::Affinity))?;
     }
     if let Some(personality) = a.personality {
-        syscall(libc::SYS_personality, [personality.into(), 0, 0]).map_err(at(What::Personality))?;
+        syscall(libc::SYS_personality, [personality as c_long, 0, 0]).map_err(at(What::Personality))?;
     }
     Ok(())
 }
@@ -189,7 +189,7 @@ pub(super) fn directory(a: &Attributes, prepared: &Prepared) -> Result<(), Failu
     }
     if let Some(mask) = a.umask {
         // Cannot fail (umask(2)).
-        _ = syscall(libc::SYS_umask, [mask.into(), 0, 0]);
+        _ = syscall(libc::SYS_umask, [mask as c_long, 0, 0]);
     }
     Ok(())
 }
