@@ -24,7 +24,7 @@ use steadfast::backend::{
     Attributes, BackendInfo, BackendJob, BackendLook, BackendProcess, BackendStart, Clock, FoundByFd, JobPlan, OnExit, Plan,
     ProcessBackend, Reopened, Spawned, Until, and_then,
 };
-use steadfast::{Containment, Errno, Exit, Identity, JobUsage, Pid, Result, Signal};
+use steadfast::{Change, Containment, Errno, Exit, Identity, JobUsage, Pid, Result, Signal};
 use steadfast_conformance::{Act, Outcome};
 
 /// A backend whose answers are held against what is known of each child.
@@ -350,6 +350,18 @@ impl BackendProcess for Entry {
     fn on_exit(self: Arc<Self>, end: Until, tell: OnExit) -> Result<()> {
         Arc::clone(&self.process).on_exit(end, tell)
     }
+    fn wait_change(&self) -> Result<Change> {
+        self.process.wait_change()
+    }
+
+    fn try_change(&self) -> Result<Option<Change>> {
+        self.process.try_change()
+    }
+
+    fn on_change(self: Arc<Self>, tell: OnExit) -> Result<()> {
+        Arc::clone(&self.process).on_change(tell)
+    }
+
     fn identity(&self) -> Result<Identity> {
         self.process.identity()
     }

@@ -21,7 +21,8 @@ use steadfast::backend::{
 };
 use steadfast::tokio::AsyncProcess;
 use steadfast::{
-    Child, Command, Errno, Error, ErrorKind, Exit, Identity, Pid, Process, Result, Signal, Stdio, System, WaitSet, wait_any,
+    Change, Child, Command, Errno, Error, ErrorKind, Exit, Identity, Pid, Process, Result, Signal, Stdio, System, WaitSet,
+    wait_any,
 };
 
 const PROMISES: &[Promise] = &[
@@ -200,6 +201,18 @@ impl BackendProcess for Held {
             return Err(error);
         }
         Arc::clone(&self.process).on_exit(end, tell)
+    }
+
+    fn wait_change(&self) -> Result<Change> {
+        self.process.wait_change()
+    }
+
+    fn try_change(&self) -> Result<Option<Change>> {
+        self.process.try_change()
+    }
+
+    fn on_change(self: Arc<Self>, tell: OnExit) -> Result<()> {
+        Arc::clone(&self.process).on_change(tell)
     }
 
     fn identity(&self) -> Result<Identity> {

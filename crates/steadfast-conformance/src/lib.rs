@@ -29,12 +29,14 @@
 //! | `through.rs` | what a handle is made from, and what is done through it |
 //! | `names.rs` | identities: what a stored name means later |
 //! | `watching.rs` | being told of an exit |
+//! | `changes.rs` | stops and continuations |
 //! | `sequences.rs` | random sequences of operations, against a model and against another backend |
 //! | `play/` | random scripts of process trees, on a real kernel and in a simulation at once |
 //! | `report.rs` | running it all, and the [`Report`] |
 #![forbid(unsafe_code)]
 
 mod act;
+mod changes;
 mod contract;
 mod jobs;
 mod limits;

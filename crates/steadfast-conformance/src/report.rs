@@ -1,7 +1,7 @@
 //! Running the promises, and the [`Report`].
 
 use crate::promise::{Outcome, Promise};
-use crate::{Subject, contract, jobs, limits, looks, names, races, sequences, starts, through, watching};
+use crate::{Subject, changes, contract, jobs, limits, looks, names, races, sequences, starts, through, watching};
 use std::fmt;
 
 /// The whole list, in the order of the contract.
@@ -11,6 +11,7 @@ pub fn promises() -> Vec<Promise> {
         starts::PROMISES,
         races::PROMISES,
         watching::PROMISES,
+        changes::PROMISES,
         through::PROMISES,
         sequences::PROMISES,
         jobs::PROMISES,

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::Read;
 use std::ops::Deref;
 use std::sync::Arc;
-use steadfast_core::{ErrorKind, Job, Pid, PipeEnd, Plan, PlanStdio, Process, ProcessBackend};
+use steadfast_core::{Attributes, ErrorKind, Job, Pid, PipeEnd, Plan, PlanStdio, Process, ProcessBackend};
 
 type Arrange<A, R> = Box<dyn Fn(A) -> R + Send + Sync>;
 
@@ -81,6 +81,11 @@ impl Subject {
     /// Starts an actor and waits until it is ready.
     pub(crate) fn act(&self, act: Act) -> Actor {
         self.begin(act, &self.plan(act))
+    }
+
+    /// The same, with these attributes.
+    pub(crate) fn act_with(&self, act: Act, attributes: Attributes) -> Actor {
+        self.begin(act, &self.plan(act).with_attributes(attributes).expect("they contradict nothing"))
     }
 
     /// The same, in a job.

@@ -14,9 +14,9 @@ use std::time::Instant;
 use steadfast_conformance::{Act, Outcome, Subject, run};
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    BackendInfo, BackendJob, BackendLook, BackendProcess, BackendStart, BootId, Clock, Errno, Error, Evidence, Exit, FoundByFd,
-    Identity, JobPlan, OnExit, Pid, PipeEnd, PipeRead, PipeWrite, Plan, ProcessBackend, Reopened, Result, Signal, Spawned, Stage,
-    Until,
+    BackendInfo, BackendJob, BackendLook, BackendProcess, BackendStart, BootId, Change, Clock, Errno, Error, Evidence, Exit,
+    FoundByFd, Identity, JobPlan, OnExit, Pid, PipeEnd, PipeRead, PipeWrite, Plan, ProcessBackend, Reopened, Result, Signal,
+    Spawned, Stage, Until,
 };
 
 /// It has one boot and one PID namespace.
@@ -295,6 +295,18 @@ impl BackendProcess for ToyProcess {
             tell();
         });
         Ok(())
+    }
+
+    fn wait_change(&self) -> Result<Change> {
+        Err(Error::Unsupported { backend: "toy", what: "it tells of no stops".into() })
+    }
+
+    fn try_change(&self) -> Result<Option<Change>> {
+        Err(Error::Unsupported { backend: "toy", what: "it tells of no stops".into() })
+    }
+
+    fn on_change(self: Arc<Self>, _: OnExit) -> Result<()> {
+        Err(Error::Unsupported { backend: "toy", what: "it tells of no stops".into() })
     }
 
     fn identity(&self) -> Result<Identity> {

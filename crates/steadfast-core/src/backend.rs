@@ -22,6 +22,8 @@
 //! | [`BackendProcess::wait_exited`] | "N threads get the same status": it sees the exit, and leaves the number taken |
 //! | [`BackendProcess::reap`] | "no signal goes out after the reap": it is the last call, and never blocks |
 //! | [`BackendProcess::on_exit`] | each process in a set or awaited in a task, and each that is not a child, would need a thread |
+//! | [`BackendProcess::wait_change`], [`BackendProcess::try_change`] | a stop of a child could not be heard of but by a waitpid(2) elsewhere, which might reap it |
+//! | [`BackendProcess::on_change`] | a stop could be waited for neither with a limit, nor in a set, nor in a task |
 //! | [`BackendProcess::identity`] | a process could not be named beyond the life of its handle |
 //! | [`BackendProcess::handle`] | a pidfd could not be lent, nor polled together with thousands |
 //! | [`BackendProcess::abandon`] | "a dropped child leaves no zombie" |
@@ -50,7 +52,7 @@
 
 use crate::sync::Scheduler;
 use crate::{
-    Attributes, BackendLook, Containment, Error, Exit, Identity, JobPlan, JobUsage, Pid, Plan, Reopened, Result, Signal,
+    Attributes, BackendLook, Change, Containment, Error, Exit, Identity, JobPlan, JobUsage, Pid, Plan, Reopened, Result, Signal,
 };
 use std::any::Any;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -292,6 +294,33 @@ pub trait BackendProcess: Send + Sync {
     /// `EMFILE`, `EAGAIN` and similar, if this needs a descriptor or a thread and there is none.
     fn on_exit(self: Arc<Self>, end: Until, tell: OnExit) -> Result<()>;
 
+    /// Blocks until the process has stopped, goes on after a stop, or has exited. The report of a stop or of going on is taken, so that it is told
+    /// once, to one caller by whatever object; that of an exit is left, as by [`wait_exited`](Self::wait_exited), and an exit comes before what was
+    /// not taken until then.
+    ///
+    /// # For authors
+    /// Nothing but a stop or a continuation may be taken: not an exit, nor what belongs to a tracer in this program. So look first (`WNOWAIT`), and
+    /// take what is no exit. If other code has taken it in between, wait on.
+    ///
+    /// # Errors
+    /// `ECHILD` if it is not a child of the caller's or its status was collected; `EINTR` if a signal came in between;
+    /// [`Error::Unsupported`](crate::Error::Unsupported) if the backend does not declare [`BackendInfo::tells_changes`].
+    fn wait_change(&self) -> Result<Change>;
+
+    /// As [`wait_change`](Self::wait_change), without blocking: `None` if there is nothing to tell.
+    ///
+    /// # Errors
+    /// As [`wait_change`](Self::wait_change).
+    fn try_change(&self) -> Result<Option<Change>>;
+
+    /// Calls `tell` once, when [`try_change`](Self::try_change) has something to return, an error too; at once, if it has. It takes nothing. After it has
+    /// called, it may be asked again. For `tell` the same holds as in [`on_exit`](Self::on_exit).
+    ///
+    /// # Errors
+    /// `EMFILE`, `EAGAIN` and similar, if this needs a descriptor or a thread and there is none;
+    /// [`Error::Unsupported`](crate::Error::Unsupported) as above.
+    fn on_change(self: Arc<Self>, tell: OnExit) -> Result<()>;
+
     /// Names it, so that [`ProcessBackend::reopen`] finds this life of it and no other, with all evidence that can be had. It is looked at last whether
     /// it has been reaped meanwhile, so that all was read of this process.
     ///
@@ -525,6 +554,8 @@ pub struct BackendInfo {
     /// Whether a handle from [`ProcessBackend::find`] can never act on a process that got a recycled PID, not even in
     /// the moment after a check.
     pub find_is_exact: bool,
+    /// Whether it hears of stops and continuations ([`BackendProcess::wait_change`]).
+    pub tells_changes: bool,
     /// Whether its processes are real ones: they can inherit descriptors, and see the file system.
     pub real: bool,
 }
@@ -532,7 +563,7 @@ pub struct BackendInfo {
 impl BackendInfo {
     /// A backend that has only what the contract requires.
     pub const fn new(name: &'static str) -> BackendInfo {
-        BackendInfo { name, lends_handle: false, find_is_exact: false, real: false }
+        BackendInfo { name, lends_handle: false, find_is_exact: false, tells_changes: false, real: false }
     }
 
     /// Declares that it lends descriptors.
@@ -544,6 +575,12 @@ impl BackendInfo {
     /// Declares that a found process is never confused with a later one.
     pub const fn find_is_exact(mut self) -> Self {
         self.find_is_exact = true;
+        self
+    }
+
+    /// Declares that it hears of stops and continuations.
+    pub const fn tells_changes(mut self) -> Self {
+        self.tells_changes = true;
         self
     }
 

@@ -23,6 +23,7 @@
 mod advice;
 mod again;
 mod backend;
+mod change;
 mod contain;
 mod errno;
 mod error;
@@ -45,6 +46,7 @@ pub use backend::{
     BackendInfo, BackendJob, BackendProcess, BackendStart, Clock, FoundByFd, OnExit, PipeEnd, PipeRead, PipeWrite,
     ProcessBackend, Spawned, Until, and_then,
 };
+pub use change::Change;
 pub use contain::contain;
 pub use errno::Errno;
 pub use error::{Error, ErrorKind, FdIs, Missing, Stage};

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    BackendInfo, BackendJob, BackendLook, BackendProcess, BackendStart, Clock, Errno, Error, ErrorKind, Exit, FoundByFd,
+    BackendInfo, BackendJob, BackendLook, BackendProcess, BackendStart, Change, Clock, Errno, Error, ErrorKind, Exit, FoundByFd,
     Identity, JobPlan, OnExit, Pid, Plan, Process, ProcessBackend, Reopened, Result, Signal, Spawned, Until, Watcher,
 };
 
@@ -93,6 +93,18 @@ impl BackendProcess for Answering {
         self.0.calls.lock().unwrap().push("on_exit");
         Ok(())
     }
+    fn wait_change(&self) -> Result<Change> {
+        unreachable!("nobody stops")
+    }
+
+    fn try_change(&self) -> Result<Option<Change>> {
+        unreachable!("nobody stops")
+    }
+
+    fn on_change(self: Arc<Self>, _: OnExit) -> Result<()> {
+        unreachable!("nobody stops")
+    }
+
     fn identity(&self) -> Result<Identity> {
         Err(Error::UnknownIdentity { pid: Pid::MAX, why: "nobody is named here".into() })
     }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    BackendInfo, BackendJob, BackendLook, BackendProcess, BackendStart, Clock, Errno, Error, ErrorKind, Exit, FoundByFd,
+    BackendInfo, BackendJob, BackendLook, BackendProcess, BackendStart, Change, Clock, Errno, Error, ErrorKind, Exit, FoundByFd,
     Identity, JobPlan, OnExit, Pid, Plan, Process, ProcessBackend, Reopened, Result, Signal, Spawned, Until, Watcher,
 };
 
@@ -117,6 +117,18 @@ impl BackendProcess for Scripted {
         }
         *self.0.tell.lock().unwrap() = Some(tell);
         Ok(())
+    }
+
+    fn wait_change(&self) -> Result<Change> {
+        unreachable!("nobody stops")
+    }
+
+    fn try_change(&self) -> Result<Option<Change>> {
+        unreachable!("nobody stops")
+    }
+
+    fn on_change(self: Arc<Self>, _: OnExit) -> Result<()> {
+        unreachable!("nobody stops")
     }
 
     fn identity(&self) -> Result<Identity> {

@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | `spawn` | clone and exec of a [`Plan`](steadfast_core::Plan), through one of three [`Door`]s |
 //! | `wait` | `waitid(2)` with resource usage, by PID or pidfd, and `wait4(2)` where `waitid` is filtered |
+//! | `change` | stops and continuations by `waitid(2)`, which takes nothing else |
 //! | `pidfd` | `pidfd_open`, `pidfd_send_signal` and `pidfd_getfd`, whose answers are checked; how a process ended that was reaped |
 //! | `whose`, `peer` | whose pidfd a descriptor is; pidfds that come through a Unix socket |
 //! | `limits` | limits and CPUs of a process that runs |
@@ -34,6 +35,7 @@ mod arch;
 mod atomic;
 #[doc(hidden)]
 pub mod bare;
+mod change;
 mod clock;
 mod disposition;
 mod file;
@@ -62,6 +64,7 @@ mod thread;
 mod wait;
 mod whose;
 
+pub use change::{look_for_change, take_change};
 pub use clock::{SystemClock, boot_time, timespec};
 pub use disposition::{ignore_signal, restore_signal};
 pub use fork::{PerProcess, generation};
@@ -86,7 +89,7 @@ pub use spawn::{
 };
 pub use stat::ProcStat;
 pub use stdio::Stdio;
-pub use terminal::{own_foreground, take_foreground};
+pub use terminal::{foreground_group, own_foreground, take_foreground};
 pub use thread::spawn_quiet_thread;
 pub use wait::{Blocking, Reaping, Target, wait4_now, waitid};
 pub use whose::{Whose, whose_pidfd};

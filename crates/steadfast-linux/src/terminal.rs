@@ -16,6 +16,14 @@ pub fn own_foreground(terminal: BorrowedFd<'_>) -> Option<Pid> {
     (tcgetpgrp(terminal) == Ok(own)).then(|| Pid::new(own.as_raw_pid()).ok()).flatten()
 }
 
+/// The group in the foreground of this terminal.
+///
+/// # Errors
+/// `ENOTTY` if it is not the terminal of this session, or none.
+pub fn foreground_group(terminal: BorrowedFd<'_>) -> Result<Pid, Errno> {
+    Pid::new(tcgetpgrp(terminal).map_err(errno)?.as_raw_pid()).map_err(|_| Errno::NOTTY)
+}
+
 /// Brings the group `to` to the foreground of this terminal, if the group `from` is there: whether it was.
 ///
 /// Who is in the background gets `SIGTTOU` for that, and stops. The signal goes to the thread that asks, and where it is blocked the kernel allows

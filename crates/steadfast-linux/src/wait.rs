@@ -65,26 +65,35 @@ pub fn waitid(target: Target<'_>, blocking: Blocking, reaping: Reaping) -> Resul
 
 /// One call, which takes a stop from the tracer if it reaps.
 pub(crate) fn call(target: Target<'_>, blocking: Blocking, reaping: Reaping) -> Result<Option<Exit>, Errno> {
-    let (kind, id) = match target {
-        Target::Pid(pid) => (libc::P_PID, pid.as_raw()),
-        Target::Pidfd(fd) => (libc::P_PIDFD, fd.as_raw_fd()),
-        Target::Any => (libc::P_ALL, 0),
-    };
-    // Whatever its exit signal: a child that was killed before it had executed a program has none, nor has one that other code made so.
-    let mut options = libc::WEXITED | if NO_WALL.load(Ordering::Relaxed) { 0 } else { libc::__WALL };
+    let mut options = libc::WEXITED;
     if blocking == Blocking::Now {
         options |= libc::WNOHANG;
     }
     if reaping == Reaping::Leave {
         options |= libc::WNOWAIT;
     }
+    let mut usage = untold();
+    let Some((pid, code, status)) = ask(target, options, &raw mut usage)? else { return Ok(None) };
+    // Else a stop of a child that we trace.
+    let is_exit = matches!(code, libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED);
+    Ok(is_exit.then(|| with_usage(Exit::new(pid, exit_status(code, status)), &usage)))
+}
+
+/// One `waitid(2)`: who, `si_code` and `si_status`; `None` if there is nothing to report. `usage` is null, or room for what was used.
+pub(crate) fn ask(target: Target<'_>, options: c_int, usage: *mut libc::rusage) -> Result<Option<(Pid, c_int, c_int)>, Errno> {
+    let (kind, id) = match target {
+        Target::Pid(pid) => (libc::P_PID, pid.as_raw()),
+        Target::Pidfd(fd) => (libc::P_PIDFD, fd.as_raw_fd()),
+        Target::Any => (libc::P_ALL, 0),
+    };
+    // Whatever its exit signal: a child that was killed before it had executed a program has none, nor has one that other code made so.
+    let options = options | if NO_WALL.load(Ordering::Relaxed) { 0 } else { libc::__WALL };
     // SAFETY: siginfo_t is integers and pointers, for which all zero is a value. It must be zero: with nothing to report,
     // QEMU's user mode leaves it as it was.
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
-    let mut usage = untold();
     let mut ask = |options: c_int| {
-        // SAFETY: `info` and `usage` are room for what the kernel writes, and live through the call.
-        unsafe { libc::syscall(libc::SYS_waitid, kind, id, &raw mut info, options, &raw mut usage) }
+        // SAFETY: `info` is room for what the kernel writes, `usage` too unless it is null, and both live through the call.
+        unsafe { libc::syscall(libc::SYS_waitid, kind, id, &raw mut info, options, usage) }
     };
     let mut answer = ask(options);
     if raw::check(answer) == Err(Errno::INVAL) && options & libc::__WALL != 0 {
@@ -101,16 +110,12 @@ pub(crate) fn call(target: Target<'_>, blocking: Blocking, reaping: Reaping) -> 
         (Err(Errno::AGAIN), Target::Pidfd(_)) => return Ok(None),
         (Err(errno), _) => return Err(errno),
     }
-    if !matches!(info.si_code, libc::CLD_EXITED | libc::CLD_KILLED | libc::CLD_DUMPED) {
-        // Nothing to report, or a stop of a child that we trace.
-        return Ok(None);
-    }
     // SAFETY: waitid fills in the SIGCHLD fields, or leaves all zero.
     let pid = unsafe { info.si_pid() };
     let Ok(pid) = Pid::new(pid) else { return Ok(None) };
     // SAFETY: as above.
     let status = unsafe { info.si_status() };
-    Ok(Some(with_usage(Exit::new(pid, exit_status(info.si_code, status)), &usage)))
+    Ok(Some((pid, info.si_code, status)))
 }
 
 /// Reaps the child `pid` if it has exited: `wait4(2)` with `WNOHANG`, for where a filter takes `waitid` away. A stop of a child that this
@@ -197,7 +202,7 @@ pub(crate) fn wait4(pid: i32, options: c_int) -> Result<Option<Exit>, Errno> {
 }
 
 /// The wait status that `wait(2)` would have given for the `si_code` and `si_status` of `waitid(2)`.
-fn exit_status(code: c_int, status: c_int) -> ExitStatus {
+pub(crate) fn exit_status(code: c_int, status: c_int) -> ExitStatus {
     ExitStatus::from_raw(match code {
         libc::CLD_EXITED => (status & 0xff) << 8,
         libc::CLD_DUMPED => status | 0x80,

@@ -19,6 +19,7 @@
 //! | `lib.rs` | [`PidLegacyBackend`]: spawn and find |
 //! | `start.rs` | one on its way to its program |
 //! | `process.rs` | one process: signal, wait, reap |
+//! | `change.rs` | the same: stops and continuations |
 //! | `watch.rs` | waiting with a timeout: a thread per waited process |
 //! | `collect.rs`, `siblings.rs` | waiting where `waitid` is filtered; what handles of one process share there |
 //! | `life.rs` | one life of a number, as `/proc` holds it |
@@ -87,7 +88,11 @@ impl PidLegacyBackend {
 
 impl ProcessBackend for PidLegacyBackend {
     fn info(&self) -> BackendInfo {
-        BackendInfo::new("pid-legacy").real()
+        let info = BackendInfo::new("pid-legacy").real();
+        match self.wait_call {
+            WaitCall::Waitid => info.tells_changes(),
+            WaitCall::Wait4 => info,
+        }
     }
 
     fn clock(&self) -> &dyn Clock {

@@ -4,6 +4,6 @@
 pub(crate) use crate::calls::SignalCall;
 pub(crate) use std::sync::{Condvar, Mutex, MutexGuard};
 pub(crate) use steadfast_linux::{
-    Blocking, Reaping, SystemClock, Target, generation, kill, kill_group, kill_with_value, may_signal, pidfd_may_signal,
-    pidfd_send_signal, pidfd_send_value, pidfd_signal_group, spawn_quiet_thread, waitid,
+    Blocking, Reaping, SystemClock, Target, generation, kill, kill_group, kill_with_value, look_for_change, may_signal,
+    pidfd_may_signal, pidfd_send_signal, pidfd_send_value, pidfd_signal_group, spawn_quiet_thread, take_change, waitid,
 };

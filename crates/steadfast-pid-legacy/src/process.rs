@@ -1,5 +1,9 @@
 //! One process, held by its number.
 
+// Beside this file, wherever this one is compiled: `tests/model` does so too.
+#[path = "change.rs"]
+mod change;
+
 use crate::birth::Birth;
 use crate::calls::WaitCall;
 use crate::collect::{Collector, Found, State};
@@ -17,7 +21,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use steadfast_core::{
-    BackendLook, BackendProcess, Clock, Errno, Error, Exit, Identity, OnExit, Pauses, Pid, Result, Signal, Until, contain,
+    BackendLook, BackendProcess, Change, Clock, Errno, Error, Exit, Identity, OnExit, Pauses, Pid, Result, Signal, Until, contain,
 };
 use steadfast_linux::look_by_number;
 
@@ -37,9 +41,23 @@ pub(crate) enum Mark {
 }
 
 enum Waiting {
-    /// With the thread that waits for those who have a deadline, once there is one.
-    Waitid(Mutex<Option<Arc<Watch>>>),
+    Waitid(Watches),
     Wait4(Collector),
+}
+
+/// The threads that wait in the place of those who have a deadline, or are to be called; once there are any.
+#[derive(Debug, Default)]
+struct Watches {
+    exit: Mutex<Option<Arc<Watch>>>,
+    /// For a change; over with the first.
+    change: Mutex<Option<Arc<Watch>>>,
+}
+
+impl Watches {
+    /// Those that may be in the kernel with the number.
+    fn all(&self) -> [Option<Arc<Watch>>; 2] {
+        [&self.exit, &self.change].map(|watch| watch.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
 }
 
 impl LegacyProcess {
@@ -54,7 +72,7 @@ impl LegacyProcess {
 
     pub(crate) fn new(pid: Pid, mark: Mark, wait_call: WaitCall) -> LegacyProcess {
         let waiting = match wait_call {
-            WaitCall::Waitid => Waiting::Waitid(Mutex::new(None)),
+            WaitCall::Waitid => Waiting::Waitid(Watches::default()),
             WaitCall::Wait4 => Waiting::Wait4(Collector::new(pid)),
         };
         LegacyProcess { pid, mark, waiting, generation: generation() }
@@ -316,7 +334,7 @@ impl BackendProcess for LegacyProcess {
         match (&self.waiting, deadline) {
             (Waiting::Waitid(_), deadline) if !self.stays_a_child() => self.look_until(deadline),
             (Waiting::Waitid(_), None) => self.wait_for_ever(),
-            (Waiting::Waitid(watch), Some(deadline)) => self.wait_until(watch, deadline),
+            (Waiting::Waitid(watches), Some(deadline)) => self.wait_until(&watches.exit, deadline),
             (Waiting::Wait4(collector), deadline) => collector.wait_until(deadline, || self.found()),
         }
         .map_err(self.failed("waitid"))
@@ -324,12 +342,11 @@ impl BackendProcess for LegacyProcess {
 
     fn reap(&self) -> Result<Option<Exit>> {
         match &self.waiting {
-            Waiting::Waitid(watch) => {
+            Waiting::Waitid(watches) => {
                 let Some(seen) = self.look().map_err(self.failed("waitid"))? else { return Ok(None) };
-                // It has exited, so the watching thread is on its way out of the kernel; it must not be on its way in when the
+                // It has exited, so the watching threads are on their way out of the kernel; they must not be on their way in when the
                 // number is given back.
-                let watch = watch.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                if let Some(watch) = watch {
+                for watch in watches.all().into_iter().flatten() {
                     watch.wait();
                     // That may have taken a while.
                     if matches!(self.looks_the_same(), Ok(false)) {
@@ -353,8 +370,8 @@ impl BackendProcess for LegacyProcess {
         match &self.waiting {
             _ if !is_ours => contain(tell),
             _ if self.has_crossed() => self.tell_by_looking(end, tell).map_err(failed)?,
-            Waiting::Waitid(watch) => match self.look() {
-                Ok(_) if self.stays_a_child() => self.watch(watch).map_err(failed)?.tell(tell),
+            Waiting::Waitid(watches) => match self.look() {
+                Ok(_) if self.stays_a_child() => self.watch(&watches.exit).map_err(failed)?.tell(tell),
                 Ok(_) => self.tell_by_looking(end, tell).map_err(failed)?,
                 // A child whose status is lost.
                 Err(Errno::CHILD) if self.is_child() => contain(tell),
@@ -365,6 +382,18 @@ impl BackendProcess for LegacyProcess {
             Waiting::Wait4(_) => self.tell_by_looking(end, tell).map_err(failed)?,
         }
         Ok(())
+    }
+
+    fn wait_change(&self) -> Result<Change> {
+        self.change()
+    }
+
+    fn try_change(&self) -> Result<Option<Change>> {
+        self.change_now()
+    }
+
+    fn on_change(self: Arc<Self>, tell: OnExit) -> Result<()> {
+        self.tell_of_change(tell)
     }
 
     fn identity(&self) -> Result<Identity> {

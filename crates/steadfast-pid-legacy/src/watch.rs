@@ -3,7 +3,9 @@
 //! One small thread per process that somebody waits for in such a way, blocked in `waitid(WNOWAIT)`. One thread for all of
 //! them (`P_ALL`) would spin on any zombie that the program has not reaped; `SIGCHLD` is the program's.
 
-use crate::os::{Blocking, Condvar, Mutex, MutexGuard, Reaping, SystemClock, Target, spawn_quiet_thread, waitid};
+use crate::os::{
+    Blocking, Condvar, Mutex, MutexGuard, Reaping, SystemClock, Target, look_for_change, spawn_quiet_thread, waitid,
+};
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -32,10 +34,19 @@ impl fmt::Debug for State {
 impl Watch {
     /// Starts the thread. It ends when the process does.
     pub(crate) fn start(pid: Pid) -> Result<Arc<Watch>, Errno> {
+        Watch::begin("steadfast-watch", move || until_over(pid))
+    }
+
+    /// The same for a stop or a continuation; this one ends with the first, or with the process.
+    pub(crate) fn of_change(pid: Pid) -> Result<Arc<Watch>, Errno> {
+        Watch::begin("steadfast-change", move || until_changed(pid))
+    }
+
+    fn begin(name: &str, until: impl FnOnce() + Send + 'static) -> Result<Arc<Watch>, Errno> {
         let watch = Arc::new(Watch::default());
         let own = Arc::clone(&watch);
         let run = move || {
-            until_over(pid);
+            until();
             let mut state = own.lock();
             state.over = true;
             let tell = state.tell.take();
@@ -46,7 +57,12 @@ impl Watch {
                 contain(tell);
             }
         };
-        spawn_quiet_thread("steadfast-watch", run).map(|()| watch).map_err(thread_errno)
+        spawn_quiet_thread(name, run).map(|()| watch).map_err(thread_errno)
+    }
+
+    /// Whether the thread has come back.
+    pub(crate) fn is_over(&self) -> bool {
+        self.lock().over
     }
 
     /// Whether it was over by the deadline.
@@ -92,6 +108,18 @@ fn until_over(pid: Pid) {
     let mut pauses = Pauses::new(Duration::from_millis(1), Duration::from_millis(50));
     loop {
         match waitid(Target::Pid(pid), Blocking::Block, Reaping::Leave) {
+            Ok(Some(_)) | Err(Errno::CHILD) => return,
+            Err(Errno::INTR) => {}
+            Ok(None) | Err(_) => pauses.sleep(&SystemClock, None),
+        }
+    }
+}
+
+/// Returns once it has stopped or goes on and nobody has taken the report, has exited, or is no child of ours.
+fn until_changed(pid: Pid) {
+    let mut pauses = Pauses::new(Duration::from_millis(1), Duration::from_millis(50));
+    loop {
+        match look_for_change(Target::Pid(pid), Blocking::Block) {
             Ok(Some(_)) | Err(Errno::CHILD) => return,
             Err(Errno::INTR) => {}
             Ok(None) | Err(_) => pauses.sleep(&SystemClock, None),

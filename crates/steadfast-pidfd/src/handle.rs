@@ -5,7 +5,9 @@ use crate::reactor;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use steadfast_core::{BackendLook, BackendProcess, Errno, Error, Exit, Identity, OnExit, Pid, Result, Signal, Until, contain};
+use steadfast_core::{
+    BackendLook, BackendProcess, Change, Errno, Error, Exit, Identity, OnExit, Pid, Result, Signal, Until, contain,
+};
 use steadfast_linux::{
     Blocking, Reaping, kill_group, look_by_number, pidfd_is_taken, pidfd_may_signal, pidfd_send_signal, pidfd_send_value,
     pidfd_signal_group,
@@ -85,6 +87,19 @@ impl BackendProcess for PidfdProcess {
             let errno = Errno::from_raw(error.raw_os_error().unwrap_or(Errno::AGAIN.as_raw()));
             Error::on_process("epoll_ctl", self.pid, errno)
         })
+    }
+
+    fn wait_change(&self) -> Result<Change> {
+        self.change().map_err(|errno| Error::on_process("waitid", self.pid, errno))
+    }
+
+    fn try_change(&self) -> Result<Option<Change>> {
+        self.change_now().map_err(|errno| Error::on_process("waitid", self.pid, errno))
+    }
+
+    fn on_change(self: Arc<Self>, tell: OnExit) -> Result<()> {
+        let pid = self.pid;
+        self.tell_of_change(tell).map_err(|errno| Error::on_process("start a thread that waits", pid, errno))
     }
 
     fn identity(&self) -> Result<Identity> {

@@ -6,10 +6,12 @@
 //! | `start.rs` | one on its way to its program |
 //! | `process.rs` | one process: signal, wait, reap, all through its pidfd |
 //! | `handle.rs` | the same as a backend's process |
+//! | `change.rs` | stops and continuations |
 //! | `naming.rs` | its name, and coming back to it |
 //! | `reactor.rs` | exits that nobody waits for: children whose handles were dropped, and whoever wants to be called |
 #![forbid(unsafe_code)]
 
+mod change;
 mod handle;
 mod naming;
 mod process;
@@ -43,7 +45,7 @@ impl PidfdBackend {
 
 impl ProcessBackend for PidfdBackend {
     fn info(&self) -> BackendInfo {
-        BackendInfo::new("pidfd").lends_handle().find_is_exact().real()
+        BackendInfo::new("pidfd").lends_handle().find_is_exact().tells_changes().real()
     }
 
     fn clock(&self) -> &dyn Clock {

@@ -58,6 +58,10 @@ impl PidfdProcess {
         PidfdProcess { pid, pidfd, blocking: Blocking::Now, loan: None }
     }
 
+    pub(crate) fn blocking(&self) -> Blocking {
+        self.blocking
+    }
+
     pub(crate) fn pidfd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
     }

@@ -99,6 +99,10 @@ impl Child {
         self
     }
 
+    pub(crate) fn set_terminal(&mut self, terminal: Lent) {
+        self.terminal = Some(Box::new(terminal));
+    }
+
     pub(crate) fn terminal(&self) -> Option<&Lent> {
         self.terminal.as_deref()
     }

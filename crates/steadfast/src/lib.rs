@@ -144,14 +144,15 @@ pub use receive::{Received, Senders};
 pub use std::process::{ExitStatus, Output};
 pub use steadfast_core::sync;
 pub use steadfast_core::{
-    BackendInfo, BootId, ByNumber, Capability, Containment, Disposition, Ended, Errno, Error, ErrorKind, Evidence, Exit, Facts,
-    FdIs, IdMap, Identity, JobLimit, JobLimits, JobUsage, Limit, MaxRss, Missing, MountPropagation, Namespaces, Pid, PidfileIs,
-    Resource, Result, RunState, Rusage, Scheduling, Signal, SignalSet, Stage, StartTime,
+    BackendInfo, BootId, ByNumber, Capability, Change, Containment, Disposition, Ended, Errno, Error, ErrorKind, Evidence, Exit,
+    Facts, FdIs, IdMap, Identity, JobLimit, JobLimits, JobUsage, Limit, MaxRss, Missing, MountPropagation, Namespaces, Pid,
+    PidfileIs, Resource, Result, RunState, Rusage, Scheduling, Signal, SignalSet, Stage, StartTime,
 };
 pub use steadfast_linux::{Answer, Check, CommandExt, Door, Feature, Probe, SpawnWait, Stdio};
 pub use system::{Entered, System};
 pub use teardown::{Stopped, Teardown};
-pub use wait::{Emptied, Exited, Interrupter, Member, Next, Ready, WaitSet, wait_any};
+pub use terminal::Foreground;
+pub use wait::{Changed, Emptied, Exited, Interrupter, Member, Next, Ready, WaitSet, wait_any};
 
 /// For authors of a backend: the traits, and the values that they exchange.
 ///

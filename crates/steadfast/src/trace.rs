@@ -7,8 +7,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::time::Instant;
 use steadfast_core::{
-    BackendInfo, BackendJob, BackendLook, BackendProcess, BackendStart, Clock, Error, Exit, FoundByFd, Identity, JobPlan, OnExit,
-    Pid, Plan, ProcessBackend, Reopened, Result, Signal, Spawned, Until, and_then,
+    BackendInfo, BackendJob, BackendLook, BackendProcess, BackendStart, Change, Clock, Error, Exit, FoundByFd, Identity, JobPlan,
+    OnExit, Pid, Plan, ProcessBackend, Reopened, Result, Signal, Spawned, Until, and_then,
 };
 use tracing::{Level, Span, debug, debug_span, enabled, field, warn};
 
@@ -171,6 +171,18 @@ impl BackendProcess for TracedProcess {
 
     fn on_exit(self: Arc<Self>, end: Until, tell: OnExit) -> Result<()> {
         Arc::clone(&self.process).on_exit(end, tell)
+    }
+
+    fn wait_change(&self) -> Result<Change> {
+        self.process.wait_change()
+    }
+
+    fn try_change(&self) -> Result<Option<Change>> {
+        self.process.try_change()
+    }
+
+    fn on_change(self: Arc<Self>, tell: OnExit) -> Result<()> {
+        Arc::clone(&self.process).on_change(tell)
     }
 
     fn identity(&self) -> Result<Identity> {

@@ -57,7 +57,7 @@ impl Inner {
                 is_left: false,
                 process,
                 watchers: Watchers::none(),
-                exit_watchers: None,
+                rare: None,
             }),
             successor: OnceBox::new(),
         }

@@ -19,6 +19,7 @@
 
 mod birth;
 mod by_number;
+mod change;
 mod ended;
 mod finding;
 mod forked;
@@ -60,6 +61,9 @@ use std::time::{Duration, Instant};
 /// | [`wait`](Process::wait) | blocks, then Done | the same status again | `Released` |
 /// | `wait`, the status being lost | `NoChild` | `NoChild` | `Released` |
 /// | [`try_wait`](Process::try_wait) | `Ok(None)` | as `wait` | `Released` |
+/// | [`wait_change`](Process::wait_change) | blocks until it stops, goes on (each told once) or exits, then Done | its exit, again and again | `Released` |
+/// | `wait_change`, not a child, or the status being lost | `NoChild` | `NoChild` | `Released` |
+/// | [`try_wait_change`](Process::try_wait_change) | `Ok(None)` if nothing has changed | as `wait_change` | `Released` |
 /// | [`with_handle`](Process::with_handle) | lends the pidfd, or `NoHandle` | `ProcessDone` | `Released` |
 /// | [`identity`](Process::identity) | its name | `ProcessDone` | `Released` |
 /// | [`release`](Process::release) | Released | stays Done, `Ok` | `Ok` |
@@ -145,8 +149,7 @@ impl Process {
         // A number that was found may be another child's by now, which only `wait_exited` finds out before it looks.
         let is_exact = backend.info().find_is_exact;
         let may_reap_at_once = (is_exact || origin == Origin::Spawned) && backend.clock().scheduler().is_none();
-        let state =
-            State { phase, calls: 0, reap_due: false, is_left: false, process, watchers: Watchers::none(), exit_watchers: None };
+        let state = State { phase, calls: 0, reap_due: false, is_left: false, process, watchers: Watchers::none(), rare: None };
         let weak = state.process.as_ref().map(Arc::downgrade);
         Process {
             inner: Arc::new(Inner {

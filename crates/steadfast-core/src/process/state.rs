@@ -56,8 +56,16 @@ pub(super) struct State {
     /// Gone once nobody needs it any more.
     pub(super) process: Option<Arc<dyn BackendProcess>>,
     pub(super) watchers: Watchers,
-    /// Those who want to hear of the exit of what may not be a child; there are seldom any.
-    pub(super) exit_watchers: Option<Box<Watchers>>,
+    /// There are seldom any.
+    pub(super) rare: Option<Box<Rare>>,
+}
+
+/// Those who want to hear of what few ask for.
+pub(super) struct Rare {
+    /// Of the exit of what may not be a child.
+    exit: Watchers,
+    /// Of stops and continuations.
+    change: Watchers,
 }
 
 /// What one call to the backend has learnt about the process.
@@ -231,19 +239,33 @@ impl State {
     pub(super) fn watchers(&mut self, end: Until) -> &mut Watchers {
         match end {
             Until::Gone => &mut self.watchers,
-            Until::Exited => self.exit_watchers.get_or_insert_with(|| Box::new(Watchers::none())),
+            Until::Exited => &mut self.rare().exit,
         }
     }
 
-    /// All of them.
-    pub(super) fn take_watchers(&mut self) -> [Told; 2] {
-        let of_exit = self.exit_watchers.as_mut().map_or_else(Told::nobody, |watchers| watchers.take());
-        [self.watchers.take(), of_exit]
+    pub(super) fn change_watchers(&mut self) -> &mut Watchers {
+        &mut self.rare().change
     }
 
-    pub(super) fn unwatch(&mut self, watcher: &Arc<dyn Watcher>, token: u64) -> [Option<Watching>; 2] {
-        let of_exit = self.exit_watchers.as_mut().and_then(|watchers| watchers.remove(watcher, token));
-        [self.watchers.remove(watcher, token), of_exit]
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_with(|| Box::new(Rare { exit: Watchers::none(), change: Watchers::none() }))
+    }
+
+    /// All of them.
+    pub(super) fn take_watchers(&mut self) -> [Told; 3] {
+        let [exit, change] = match &mut self.rare {
+            Some(rare) => [rare.exit.take(), rare.change.take()],
+            None => [Told::nobody(), Told::nobody()],
+        };
+        [self.watchers.take(), exit, change]
+    }
+
+    pub(super) fn unwatch(&mut self, watcher: &Arc<dyn Watcher>, token: u64) -> [Option<Watching>; 3] {
+        let [exit, change] = match &mut self.rare {
+            Some(rare) => [rare.exit.remove(watcher, token), rare.change.remove(watcher, token)],
+            None => [None, None],
+        };
+        [self.watchers.remove(watcher, token), exit, change]
     }
 }
 

@@ -111,7 +111,7 @@ impl Process {
         inner.lock().watchers(inner.end(end)).has_told()
     }
 
-    /// Cancels [`watch`](Process::watch) and [`watch_end`](Process::watch_end) for this watcher and token. A thread that has already begun to
+    /// Cancels [`watch`](Process::watch), [`watch_end`](Process::watch_end) and [`watch_change`](Process::watch_change) for this watcher and token. A thread that has already begun to
     /// notify the watcher may still do so once.
     pub fn unwatch(&self, watcher: &Arc<dyn Watcher>, token: u64) {
         let found = self.here().lock().unwatch(watcher, token);

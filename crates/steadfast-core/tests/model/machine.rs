@@ -9,7 +9,9 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Instant;
 use steadfast_core::sync::Scheduler;
-use steadfast_core::{BackendInfo, BackendLook, BackendProcess, Clock, Errno, Error, Exit, OnExit, Pid, Result, Signal, Until};
+use steadfast_core::{
+    BackendInfo, BackendLook, BackendProcess, Change, Clock, Errno, Error, Exit, OnExit, Pid, Result, Signal, Until,
+};
 
 /// What a handle holds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -162,6 +164,18 @@ impl BackendProcess for Holds {
 
     fn on_exit(self: Arc<Self>, _: Until, _: OnExit) -> Result<()> {
         unreachable!("nobody watches here")
+    }
+
+    fn wait_change(&self) -> Result<Change> {
+        unreachable!("nobody stops")
+    }
+
+    fn try_change(&self) -> Result<Option<Change>> {
+        unreachable!("nobody stops")
+    }
+
+    fn on_change(self: Arc<Self>, _: OnExit) -> Result<()> {
+        unreachable!("nobody stops")
     }
 
     fn identity(&self) -> Result<steadfast_core::Identity> {

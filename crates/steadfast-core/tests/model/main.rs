@@ -20,8 +20,8 @@ mod races;
 use machine::Holds;
 use orders::{Act, run};
 use steadfast_core::{
-    BackendLook, BackendProcess, BackendStart, Errno, Error, ErrorKind, Exit, FoundByFd, Identity, OnBirth, Pid, PipeEnd, Plan,
-    ProcessBackend, Reopened, Result, Signal, Until, contain, sync,
+    BackendLook, BackendProcess, BackendStart, Change, Errno, Error, ErrorKind, Exit, FoundByFd, Identity, OnBirth, Pauses, Pid,
+    PipeEnd, Plan, ProcessBackend, Reopened, Result, Signal, Until, contain, sync,
 };
 
 fn main() {

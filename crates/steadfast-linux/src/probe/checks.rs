@@ -46,6 +46,10 @@ pub(super) const NEEDED: &[Question] = &[
 
 /// What is good to have.
 pub(super) const OPTIONAL: &[Question] = &[
+    // Who asks has no child.
+    question("WCONTINUED", "2.6.10", |_| {
+        expect(Errno::CHILD, waitid(libc::P_ALL, 0, libc::WSTOPPED | libc::WCONTINUED | libc::WNOHANG | libc::WNOWAIT))
+    }),
     question("clone3", "5.3", |s| clone3(s, 0, 0)),
     question("CLONE_CLEAR_SIGHAND", "5.5", |s| clone3(s, raw::CLONE_CLEAR_SIGHAND, 0)),
     question("pidfd_getfd", "5.6", |_| with_own_pidfd(|fd| call(libc::SYS_pidfd_getfd, [fd, fd, 0]).map(close))),

@@ -19,8 +19,8 @@ use std::sync::Arc;
 use std::time::Instant;
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
-    BackendInfo, BackendJob, BackendLook, BackendProcess, BackendStart, Clock, Errno, Error, Exit, FoundByFd, Identity, JobPlan,
-    OnExit, Pid, PipeEnd, Plan, PlanStdio, ProcessBackend, Reopened, Result, Signal, Spawned,
+    BackendInfo, BackendJob, BackendLook, BackendProcess, BackendStart, Change, Clock, Errno, Error, Exit, FoundByFd, Identity,
+    JobPlan, OnExit, Pid, PipeEnd, Plan, PlanStdio, ProcessBackend, Reopened, Result, Signal, Spawned,
 };
 
 /// What a handle holds.
@@ -109,8 +109,8 @@ impl MockBackend {
 impl ProcessBackend for MockBackend {
     fn info(&self) -> BackendInfo {
         match self.holds {
-            Holds::Pidfd => BackendInfo::new("mock").find_is_exact(),
-            Holds::Number => BackendInfo::new("mock-pid-legacy"),
+            Holds::Pidfd => BackendInfo::new("mock").find_is_exact().tells_changes(),
+            Holds::Number => BackendInfo::new("mock-pid-legacy").tells_changes(),
         }
     }
 
@@ -235,13 +235,13 @@ impl MockProcess {
         }
     }
 
-    fn failed(&self, call: &'static str) -> impl Fn(Errno) -> Error {
+    pub(super) fn failed(&self, call: &'static str) -> impl Fn(Errno) -> Error {
         let pid = self.pid;
         move |errno| Error::on_process(call, pid, errno)
     }
 
     /// The end of a process that is gone: told to a pidfd by a kernel of 6.15 or later.
-    fn lost_exit(&self, world: &World) -> Result<Exit, Errno> {
+    pub(super) fn lost_exit(&self, world: &World) -> Result<Exit, Errno> {
         match self.holds {
             Holds::Pidfd => world.lost_exit(self.id).ok_or(Errno::CHILD),
             Holds::Number => Err(Errno::CHILD),
@@ -376,6 +376,22 @@ impl BackendProcess for MockProcess {
         self.kernel.call(|world| {
             let id = self.target(world).map_or(self.id, |slot| world.table.id(slot));
             world.tell(id, end, tell);
+        });
+        Ok(())
+    }
+
+    fn wait_change(&self) -> Result<Change> {
+        self.change()
+    }
+
+    fn try_change(&self) -> Result<Option<Change>> {
+        self.change_now()
+    }
+
+    fn on_change(self: Arc<Self>, tell: OnExit) -> Result<()> {
+        self.kernel.call(|world| {
+            let id = self.target(world).map_or(self.id, |slot| world.table.id(slot));
+            world.tell_change(id, tell);
         });
         Ok(())
     }

@@ -11,7 +11,7 @@ use crate::play::log::Ran;
 use crate::play::script::Script;
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
-use steadfast_core::{Error, Pid, Plan, Result, Signal};
+use steadfast_core::{Change, Error, Pid, Plan, Result, Signal};
 
 /// What `ps` would show of a simulated process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,6 +168,13 @@ impl Kernel {
     /// Does what a `waitpid(-1, WNOHANG)` in other code of the program does: reaps one exited child, if there is one.
     pub fn reap_any(&self) -> Option<Pid> {
         self.call(World::reap_any).map(|exit| exit.pid)
+    }
+
+    /// Does what a `waitpid(-1, WNOHANG | WUNTRACED | WCONTINUED)` in other code of the program does while no child has exited: takes the report of one
+    /// that has stopped or goes on, if there is one. [`wait_change`](steadfast_core::Process::wait_change) does not tell of it any more.
+    pub fn take_any_change(&self) -> Option<(Pid, Change)> {
+        let (pid, change) = self.call(World::take_any_change)?;
+        Some((Pid::new(pid).ok()?, change))
     }
 
     /// Does what the death of the program under test does, by `SIGKILL` or in any other way: what lives in its jobs is killed where they die with it,

@@ -5,6 +5,7 @@
 
 pub(crate) mod backend;
 pub(crate) mod builder;
+mod change;
 mod follow;
 mod job;
 pub(crate) mod kernel;

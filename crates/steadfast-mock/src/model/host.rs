@@ -85,6 +85,8 @@ pub(crate) trait Host {
     fn pipe_changed(&mut self, pipe: PipeId);
     /// What was spawned runs its program.
     fn has_executed(&mut self, id: Id);
+    /// It has stopped, or goes on.
+    fn has_changed(&mut self, id: Id);
     /// It has become a zombie: a child of the program under test's, or somebody else's.
     fn has_exited(&mut self, id: Id, is_child: bool);
     /// Nothing lives in the job any more.

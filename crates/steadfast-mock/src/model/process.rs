@@ -45,6 +45,8 @@ pub(crate) struct Process {
     /// Real-time signals that are pending more than once.
     pub(crate) queued: Vec<Signal>,
     pub(crate) death_signal: Option<Signal>,
+    /// The last stop or continuation, as long as nobody has taken it.
+    pub(crate) report: Report,
     /// What that has interrupted.
     pub(crate) below: Vec<Frame>,
     /// stdin, stdout, stderr, where they are pipes.
@@ -79,6 +81,14 @@ pub(crate) enum Life {
     /// It ends, and hangs until its frame's time.
     Exiting,
     Zombie,
+}
+
+/// What waitid(2) tells of one that has not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Report {
+    None,
+    Stopped(Signal),
+    Continued,
 }
 
 /// Steps in progress: a script, a loop's body, or a handler.
@@ -140,6 +150,7 @@ impl Process {
             name,
             run: 0,
             life: Life::Running,
+            report: Report::None,
             status: 0,
             started: 0,
             user_time: 0,

@@ -4,7 +4,7 @@ use super::bits::{DUMPS_CORE, HARMLESS, QUEUE_UP, STOPS, SYNCHRONOUS, bit};
 use super::host::Host;
 use super::ids::{CALLER, INIT, Slot};
 use super::machine::Machine;
-use super::process::Life;
+use super::process::{Life, Report};
 use super::seen::Seen;
 use super::step::Disposition;
 use std::sync::Arc;
@@ -43,6 +43,8 @@ impl<H: Host> Machine<H> {
             process.doomed = Some(signal);
             if process.life == Life::Stopped {
                 process.life = Life::Running;
+                // It is stopped no more, and does not go on either.
+                process.report = Report::None;
                 self.table.stopped -= 1;
             }
         } else if is_open && is_default && process.life == Life::Running && one & (STOPS | DUMPS_CORE | HARMLESS) == 0 {
@@ -58,6 +60,7 @@ impl<H: Host> Machine<H> {
     fn wake_up(&mut self, slot: Slot) {
         if self.table[slot].life == Life::Stopped {
             self.table[slot].life = Life::Running;
+            self.table[slot].report = Report::Continued;
             self.table.stopped -= 1;
             self.note_of(slot, Seen::Continues);
             self.schedule(slot, self.now);
@@ -115,6 +118,7 @@ impl<H: Host> Machine<H> {
         let now = self.now;
         self.table[slot].pause(now);
         self.table[slot].life = Life::Stopped;
+        self.table[slot].report = Report::Stopped(signal);
         self.table.stopped += 1;
         self.note_of(slot, Seen::Stops(signal));
         self.tell_of_stop(slot);
@@ -123,6 +127,7 @@ impl<H: Host> Machine<H> {
     /// The parent hears that it has stopped or goes on. One that ignores `SIGCHLD` does not even have it pending, if it also blocks it
     /// (do_notify_parent_cldstop in the kernel).
     fn tell_of_stop(&mut self, slot: Slot) {
+        self.host.has_changed(self.table.id(slot));
         let parent = self.table[slot].parent;
         if self.table[parent].ignored & bit(Signal::CHLD) == 0 {
             self.send(parent, Signal::CHLD);

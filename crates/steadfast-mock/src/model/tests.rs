@@ -68,6 +68,7 @@ impl Host for Recorder {
     fn has_ended(&mut self, _: u64, _: i32) {}
     fn pipe_changed(&mut self, _: PipeId) {}
     fn has_executed(&mut self, _: Id) {}
+    fn has_changed(&mut self, _: Id) {}
     fn has_exited(&mut self, _: Id, _: bool) {}
     fn job_is_empty(&mut self, _: JobId) {}
 

@@ -5,6 +5,7 @@
 
 mod catch_up;
 pub(crate) mod chance;
+mod change;
 pub(crate) mod follow;
 pub(crate) mod judge;
 pub(crate) mod notice;

@@ -12,6 +12,8 @@ pub(crate) struct Notices {
     waiting: HashMap<Id, Vec<(Until, OnExit)>>,
     /// Of processes that do not run their programs yet.
     starts: HashMap<Id, OnExit>,
+    /// Of processes that have no report of a stop or a continuation.
+    changes: HashMap<Id, Vec<OnExit>>,
     /// Of jobs that are not empty.
     jobs: HashMap<JobId, Vec<OnExit>>,
     /// Those that are due. They are called when the lock of the world is not held, for they come back to the scheduler.
@@ -45,6 +47,18 @@ impl Notices {
             self.due.push(tell);
         } else {
             self.starts.insert(id, tell);
+        }
+    }
+
+    /// Calls when it has stopped, goes on or has exited; at once, if there is news of that.
+    pub(crate) fn add_change(&mut self, id: Id, has_news: bool, tell: OnExit) {
+        if has_news { self.due.push(tell) } else { self.changes.entry(id).or_default().push(tell) }
+    }
+
+    #[inline]
+    pub(crate) fn changed(&mut self, id: Id) {
+        if !self.changes.is_empty() {
+            self.due.extend(self.changes.remove(&id).into_iter().flatten());
         }
     }
 

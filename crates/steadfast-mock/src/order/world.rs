@@ -123,10 +123,16 @@ impl Host for Surroundings {
         self.notices.started(id);
     }
 
+    fn has_changed(&mut self, id: Id) {
+        self.threads.wake(For::Process(id));
+        self.notices.changed(id);
+    }
+
     #[inline]
     fn has_exited(&mut self, id: Id, is_child: bool) {
         self.threads.wake(For::Process(id));
         self.notices.started(id);
+        self.notices.changed(id);
         self.notices.fall_due(id, ends_at_exit(is_child));
     }
 
@@ -138,6 +144,7 @@ impl Host for Surroundings {
     #[inline]
     fn is_gone(&mut self, id: Id, remains: Remains) {
         self.threads.wake(For::Process(id));
+        self.notices.changed(id);
         self.notices.fall_due(id, &[Until::Exited, Until::Gone]);
         if self.tells_lost_status {
             self.notices.keep(id, remains);

@@ -37,8 +37,8 @@ use machine::Number;
 use orders::{Act, run};
 use others::{birth, calls, collect, life, naming, orphans, siblings, start_time};
 use steadfast_core::{
-    BackendLook, BackendProcess, BackendStart, Errno, Error, ErrorKind, Exit, FoundByFd, Identity, OnBirth, Pid, PipeEnd, Plan,
-    ProcessBackend, Reopened, Result, Signal, Until, contain, sync,
+    BackendLook, BackendProcess, BackendStart, Change, Errno, Error, ErrorKind, Exit, FoundByFd, Identity, OnBirth, Pauses, Pid,
+    PipeEnd, Plan, ProcessBackend, Reopened, Result, Signal, Until, contain, sync,
 };
 
 fn main() {

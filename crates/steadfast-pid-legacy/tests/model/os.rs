@@ -13,7 +13,7 @@ use std::process::ExitStatus;
 use std::sync::{Arc, LockResult};
 use std::time::{Duration, Instant};
 use steadfast_core::sync::Scheduler;
-use steadfast_core::{Clock, Errno, Exit, Pid, Signal};
+use steadfast_core::{Change, Clock, Errno, Exit, Pid, Signal};
 
 #[derive(Debug, Default)]
 pub(crate) struct World {
@@ -114,6 +114,15 @@ pub(crate) fn waitid(Target::Pid(pid): Target, blocking: Blocking, reaping: Reap
             None
         }
     })
+}
+
+/// Nobody stops: there is nothing but the exit.
+pub(crate) fn look_for_change(target: Target, blocking: Blocking) -> Result<Option<Change>, Errno> {
+    Ok(waitid(target, blocking, Reaping::Leave)?.map(|exit| Change::Exited(exit.status)))
+}
+
+pub(crate) fn take_change(target: Target, blocking: Blocking) -> Result<Option<Change>, Errno> {
+    look_for_change(target, blocking)
 }
 
 /// Whoever waits here for a short time does so for no time, and the clock moves on; for a long time, until he is woken.

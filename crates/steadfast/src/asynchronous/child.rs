@@ -2,6 +2,7 @@
 
 use super::alarm;
 use super::capture;
+use super::change::NextChange;
 use super::feeding::Feeding;
 use super::hub::Runtime;
 use super::over::Over;
@@ -11,7 +12,7 @@ use super::virtual_time::VirtualTime;
 use crate::child::Whose;
 use crate::input::Input;
 use crate::within::Within;
-use crate::{Capture, Captured, Exit, ExitStatus, Job, Output, Pid, Process, Signal, Stopped, Teardown};
+use crate::{Capture, Captured, Change, Exit, ExitStatus, Job, Output, Pid, Process, Signal, Stopped, Teardown};
 use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -173,6 +174,27 @@ impl<R: Runtime> Child<R> {
     /// As [`wait`](Child::wait).
     pub async fn wait_deadline(&self, deadline: Instant) -> Result<Option<ExitStatus>> {
         self.wait_timeout(deadline.saturating_duration_since(self.child.system().now())).await
+    }
+
+    /// Waits until it has stopped, goes on after a stop, or has exited, and returns which, as
+    /// [`Process::wait_change`](crate::backend::Process::wait_change): a stop or a continuation is told to one caller. Its stdin is not closed. If the
+    /// future is dropped before it is ready, nothing is taken.
+    ///
+    /// It takes a thread for each child that is waited for so, which sleeps until the next change or the exit.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn wait_change(&self) -> Result<Change> {
+        self.child.changed(NextChange::<R>::of(self.process()).await, |change| Some(*change))
+    }
+
+    /// Brings the group that it leads to the foreground of this terminal, and lets it go on, as
+    /// [`steadfast::Child::continue_in_foreground`](crate::Child::continue_in_foreground).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn continue_in_foreground(&mut self, terminal: impl Into<OwnedFd>) -> Result<()> {
+        self.child.continue_in_foreground(terminal)
     }
 
     /// Stops it as the steps say, until it has been waited for, as [`steadfast::Child::stop`](crate::Child::stop): if it has a

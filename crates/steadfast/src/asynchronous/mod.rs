@@ -10,6 +10,7 @@
 //! | `launch.rs` | the start of a process, as a future |
 //! | `many.rs` | the starts of several, overlapped |
 //! | `over.rs` | the end of a process, as a future |
+//! | `change.rs` | the next stop or continuation of a process, as a future |
 //! | `empty.rs` | the end of a job, as a future |
 //! | `stopping.rs` | a teardown, as a future |
 //! | `alarm.rs` | a time, as a future |
@@ -25,6 +26,7 @@
 
 mod alarm;
 mod capture;
+mod change;
 mod child;
 mod ear;
 mod empty;
@@ -43,6 +45,7 @@ mod twin;
 mod virtual_time;
 
 pub(crate) use alarm::within;
+pub(crate) use change::NextChange;
 pub use child::Child;
 pub(crate) use child::{over, wait};
 pub(crate) use empty::Empty;

@@ -88,6 +88,13 @@ macro_rules! extend_for {
             /// As [`exited`](AsyncProcess::exited); [`Error::NoChild`](crate::Error::NoChild), at once, for a process that is not a
             /// child.
             fn wait_async(&self) -> impl Future<Output = crate::Result<crate::ExitStatus>> + Send;
+
+            /// Waits until a child has stopped, goes on after a stop, or has exited, as
+            /// [`wait_change`](crate::backend::Process::wait_change). If the future is dropped before it is ready, nothing is taken.
+            ///
+            /// # Errors
+            /// As there.
+            fn wait_change_async(&self) -> impl Future<Output = crate::Result<crate::Change>> + Send;
         }
 
         impl AsyncProcess for crate::Process {
@@ -101,6 +108,10 @@ macro_rules! extend_for {
 
             fn wait_async(&self) -> impl Future<Output = crate::Result<crate::ExitStatus>> + Send {
                 crate::asynchronous::wait::<$runtime>(self)
+            }
+
+            fn wait_change_async(&self) -> impl Future<Output = crate::Result<crate::Change>> + Send {
+                crate::asynchronous::NextChange::<$runtime>::of(self)
             }
         }
 

@@ -1,6 +1,7 @@
 //! [`Entries`]: what is in a set, by place and by key. Small: a place, and some bytes in a table that holds places only.
 
 use super::member::Member;
+use crate::Process;
 use crate::places::{Places, Token};
 use hashbrown::HashTable;
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -11,19 +12,27 @@ pub(super) struct Entries<K> {
     places: Places<Entry<K>>,
     by_key: HashTable<u32>,
     hasher: RandomState,
-    /// How many of them are jobs.
-    jobs: usize,
+    /// How many of them are not processes whose exits are told: jobs, and processes of which changes are.
+    others: usize,
 }
 
 pub(super) struct Entry<K> {
     pub(super) key: K,
-    pub(super) what: What,
+    pub(super) what: What<K>,
 }
 
 /// A job is no larger than a process.
-pub(super) enum What {
+pub(super) enum What<K> {
     Process(Member),
     Job(JobMember),
+    Changes(ChangesMember<K>),
+}
+
+/// A process in a set that tells of its changes.
+pub(super) struct ChangesMember<K> {
+    pub(super) process: Process,
+    /// How a key is told that stays in the set.
+    pub(super) clone_key: fn(&K) -> K,
 }
 
 /// A job in a set.
@@ -38,7 +47,7 @@ impl<K> Entry<K> {
     pub(super) fn process(&self) -> Option<&Member> {
         match &self.what {
             What::Process(member) => Some(member),
-            What::Job(_) => None,
+            What::Job(_) | What::Changes(_) => None,
         }
     }
 
@@ -47,26 +56,39 @@ impl<K> Entry<K> {
         match &self.what {
             What::Process(member) => member.unwatch(watcher, token.0),
             What::Job(job) => job.end.unwatch(watcher, token.0),
+            What::Changes(member) => member.process.unwatch(watcher, token.0),
         }
     }
 }
 
 impl<K> Entries<K> {
     pub(super) fn new() -> Entries<K> {
-        Entries { places: Places::new(), by_key: HashTable::new(), hasher: RandomState::new(), jobs: 0 }
+        Entries { places: Places::new(), by_key: HashTable::new(), hasher: RandomState::new(), others: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
         self.by_key.len()
     }
 
-    /// How many of them are processes.
+    /// How many of them are processes whose exits are told.
     pub(super) fn processes(&self) -> usize {
-        self.len() - self.jobs
+        self.len() - self.others
+    }
+
+    /// Whether its news are for [`wait_next`](super::WaitSet::wait_next) alone.
+    pub(super) fn is_for_next(&self, of: Token) -> bool {
+        self.others > 0 && self.get(of).is_some_and(|entry| !matches!(entry.what, What::Process(_)))
+    }
+
+    pub(super) fn changes(&self, of: Token) -> Option<&ChangesMember<K>> {
+        match self.get(of).map(|entry| &entry.what) {
+            Some(What::Changes(member)) => Some(member),
+            _ => None,
+        }
     }
 
     pub(super) fn is_job(&self, of: Token) -> bool {
-        self.jobs > 0 && self.get(of).is_some_and(|entry| matches!(entry.what, What::Job(_)))
+        self.get(of).is_some_and(|entry| matches!(entry.what, What::Job(_)))
     }
 
     pub(super) fn job(&mut self, of: Token) -> Option<&mut JobMember> {
@@ -93,9 +115,9 @@ impl<K: Eq + Hash> Entries<K> {
     }
 
     /// Whose key is not in use.
-    pub(super) fn insert(&mut self, key: K, what: What) -> Token {
+    pub(super) fn insert(&mut self, key: K, what: What<K>) -> Token {
         let hash = self.hasher.hash_one(&key);
-        self.jobs += usize::from(matches!(what, What::Job(_)));
+        self.others += usize::from(!matches!(what, What::Process(_)));
         let token = self.places.insert(Entry { key, what });
         let (places, hasher) = (&self.places, &self.hasher);
         let hash_of = |index: &u32| key_of(places, *index).map_or(0, |key| hasher.hash_one(key));
@@ -105,7 +127,7 @@ impl<K: Eq + Hash> Entries<K> {
 
     pub(super) fn remove(&mut self, of: Token) -> Option<Entry<K>> {
         let entry = self.places.remove(of)?;
-        self.jobs -= usize::from(matches!(entry.what, What::Job(_)));
+        self.others -= usize::from(!matches!(entry.what, What::Process(_)));
         if let Ok(found) = self.by_key.find_entry(self.hasher.hash_one(&entry.key), |index| *index == of.index()) {
             found.remove();
         }

@@ -3,7 +3,9 @@
 use super::emptied::Emptied;
 use super::entries::{Entry, JobMember, What};
 use super::set::WaitSet;
+use super::signal::Vain;
 use crate::Job;
+use crate::places::Token;
 use std::hash::Hash;
 use std::sync::Arc;
 use steadfast_core::{Error, Result};
@@ -78,44 +80,58 @@ impl<K: Eq + Hash> WaitSet<K> {
         true
     }
 
-    /// The first of those with news in which nothing lives.
-    pub(super) fn take_emptied(&self) -> Option<Emptied<K>> {
-        let watcher = &self.own().watcher;
+    /// The first news that are worth it, of jobs and of processes of which changes are told.
+    pub(super) fn take_told(&self) -> Option<Vain<K>> {
         loop {
             let mut state = self.lock();
             let token = state.told.pop_front()?;
-            let Some(job) = state.entries.job(token) else { continue };
-            // Told, and yet something lives in it: it was started since, or is about to be born. That is no event, but time.
-            let was_told = std::mem::replace(&mut job.is_watched, true);
-            let end = job.end.clone();
-            // Not under the lock: in a simulation a look lets other threads go on, and for a group it reads all of `/proc`.
+            let is_job = state.entries.is_job(token);
             drop(state);
-            let result = match end.is_empty() {
-                Ok(true) => Ok(()),
-                Err(error) if !error.is_of_the_moment() => Err(error),
-                looked => {
-                    let is_watched = !was_told && looked.is_ok() && end.watch(watcher, token.0).is_ok();
-                    let mut state = self.lock();
-                    match state.entries.job(token) {
-                        Some(job) if !is_watched => {
-                            job.is_watched = false;
-                            state.leave_for_later(token);
-                        }
-                        Some(_) => {}
-                        // Removed meanwhile.
-                        None => end.unwatch(watcher, token.0),
-                    }
-                    continue;
-                }
+            let news = match is_job {
+                true => self.take_emptied(token).map(Vain::Emptied),
+                false => self.take_changed(token).map(Vain::Changed),
             };
-            let mut state = self.lock();
-            // Unless another thread has told it meanwhile.
-            let Some(Entry { key, .. }) = state.entries.remove(token) else { continue };
-            state.later.hope();
-            self.hand_over(&state);
-            drop(state);
-            end.unwatch(watcher, token.0);
-            return Some(Emptied { key, result });
+            if news.is_some() {
+                return news;
+            }
         }
+    }
+
+    /// Whether nothing lives in this job, that has news.
+    fn take_emptied(&self, token: Token) -> Option<Emptied<K>> {
+        let watcher = &self.own().watcher;
+        let mut state = self.lock();
+        let job = state.entries.job(token)?;
+        // Told, and yet something lives in it: it was started since, or is about to be born. That is no event, but time.
+        let was_told = std::mem::replace(&mut job.is_watched, true);
+        let end = job.end.clone();
+        // Not under the lock: in a simulation a look lets other threads go on, and for a group it reads all of `/proc`.
+        drop(state);
+        let result = match end.is_empty() {
+            Ok(true) => Ok(()),
+            Err(error) if !error.is_of_the_moment() => Err(error),
+            looked => {
+                let is_watched = !was_told && looked.is_ok() && end.watch(watcher, token.0).is_ok();
+                let mut state = self.lock();
+                match state.entries.job(token) {
+                    Some(job) if !is_watched => {
+                        job.is_watched = false;
+                        state.leave_for_later(token);
+                    }
+                    Some(_) => {}
+                    // Removed meanwhile.
+                    None => end.unwatch(watcher, token.0),
+                }
+                return None;
+            }
+        };
+        let mut state = self.lock();
+        // Unless another thread has told it meanwhile.
+        let Entry { key, .. } = state.entries.remove(token)?;
+        state.later.hope();
+        self.hand_over(&state);
+        drop(state);
+        end.unwatch(watcher, token.0);
+        Some(Emptied { key, result })
     }
 }

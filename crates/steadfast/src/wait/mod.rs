@@ -2,6 +2,8 @@
 
 mod alarm;
 mod any;
+mod changed;
+mod changes;
 mod emptied;
 mod entries;
 mod jobs;
@@ -20,6 +22,7 @@ use steadfast_core::{Error, Process, Result, Until, Watcher};
 
 pub(crate) use alarm::Alarm;
 pub use any::wait_any;
+pub use changed::Changed;
 pub use emptied::Emptied;
 pub(crate) use later::{SHORTEST, longer, soon};
 pub use member::Member;

@@ -1,5 +1,6 @@
 //! [`WaitSet::wait_next`]: waiting that somebody can interrupt, that goes on while the set is empty, and that tells of jobs.
 
+use super::changed::Changed;
 use super::emptied::Emptied;
 use super::set::{Exited, WaitSet};
 use super::signal::{Ends, Shared, Vain};
@@ -19,6 +20,8 @@ pub enum Next<K> {
     Exited(Exited<K>),
     /// Nothing lives in a job any more that was [added](WaitSet::add_job).
     Emptied(Emptied<K>),
+    /// A process has stopped, goes on, or has exited, of which that was [asked for](WaitSet::add_changes).
+    Changed(Changed<K>),
     /// [`Interrupter::interrupt`] was called.
     Interrupted,
     /// The timeout has passed.
@@ -51,6 +54,7 @@ impl<K: Eq + Hash> WaitSet<K> {
         Ok(match self.wait_for(deadline, Ends::ByInterrupts) {
             Ok(exited) => Next::Exited(exited),
             Err(Vain::Emptied(emptied)) => Next::Emptied(emptied),
+            Err(Vain::Changed(changed)) => Next::Changed(changed),
             Err(Vain::Interrupted) => Next::Interrupted,
             Err(Vain::Over) => Next::TimedOut,
         })

@@ -20,7 +20,7 @@ pub(super) struct State<K> {
     pub(super) entries: Entries<K>,
     /// Processes that have news.
     pub(super) ready: VecDeque<Token>,
-    /// Jobs that have: for [`wait_next`](super::WaitSet::wait_next) alone.
+    /// Jobs that have, and processes of which changes are told: for [`wait_next`](super::WaitSet::wait_next) alone.
     pub(super) told: VecDeque<Token>,
     /// They could not be watched.
     pub(super) later: Later,
@@ -92,7 +92,7 @@ impl<K> Default for State<K> {
 impl<K> Extend<Token> for State<K> {
     fn extend<T: IntoIterator<Item = Token>>(&mut self, tokens: T) {
         for token in tokens {
-            match self.entries.is_job(token) {
+            match self.entries.is_for_next(token) {
                 true => self.told.push_back(token),
                 false => self.ready.push_back(token),
             }

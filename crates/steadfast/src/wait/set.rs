@@ -66,7 +66,8 @@ use steadfast_core::{Error, ProcessBackend, Result};
 /// A process stays in the set until its exit is reported. If the set can no longer watch it, because descriptors, threads or memory have run out,
 /// the set checks that process again and again, with pauses of up to 50 ms.
 ///
-/// [Jobs](WaitSet::add_job) can be in a set too. They are reported by [`wait_next`](WaitSet::wait_next) alone: all other calls return processes.
+/// [Jobs](WaitSet::add_job) can be in a set too, and children of which [stops and continuations](WaitSet::add_changes) are told. Both are reported by
+/// [`wait_next`](WaitSet::wait_next) alone: all other calls return exits of processes.
 pub struct WaitSet<K>(Own<K>);
 
 /// A process of a [`WaitSet`] that has exited.
@@ -133,10 +134,10 @@ impl<K: Eq + Hash> WaitSet<K> {
     }
 
     /// Removes the process with this key, and returns what was added; `None` if there is none, for example because its exit has been
-    /// reported, or it is a [job](WaitSet::remove_job).
+    /// reported, or it is a [job](WaitSet::remove_job) or [tells of changes](WaitSet::remove_changes).
     pub fn remove(&self, key: &K) -> Option<Member> {
         let mut state = self.lock();
-        let token = state.entries.find(key).filter(|token| !state.entries.is_job(*token))?;
+        let token = state.entries.find(key).filter(|token| !state.entries.is_for_next(*token))?;
         let Some(Entry { what: What::Process(member), .. }) = state.entries.remove(token) else { return None };
         self.tell_sleepers(&state);
         drop(state);

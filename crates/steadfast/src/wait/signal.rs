@@ -1,6 +1,7 @@
 //! How a set learns of exits, and how whoever waits for them sleeps: by descriptors for real processes, by a bell in a simulation.
 
 use super::alarm::Alarm;
+use super::changed::Changed;
 use super::emptied::Emptied;
 use super::soon;
 use crate::output::poll_until;
@@ -51,6 +52,8 @@ pub(super) enum Ends {
 pub(super) enum Vain<K> {
     /// Nothing lives in a job.
     Emptied(Emptied<K>),
+    /// A process has stopped, goes on, or has exited.
+    Changed(Changed<K>),
     Interrupted,
     /// The time is up, or nothing is left to wait for.
     Over,

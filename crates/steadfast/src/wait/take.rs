@@ -68,8 +68,8 @@ impl<K: Eq + Hash> WaitSet<K> {
         }
         drop(state);
         if ends == Ends::ByInterrupts {
-            if let Some(emptied) = self.take_emptied() {
-                return Some(Err(Vain::Emptied(emptied)));
+            if let Some(news) = self.take_told() {
+                return Some(Err(news));
             }
         }
         self.take_ready(own_leavers).map(Ok)
