@@ -114,7 +114,9 @@ fn over(subject: &Subject) {
 }
 
 fn one_is_told(subject: &Subject) {
-    for wait in WAYS {
+    // In a simulation that nobody orders, a limit is up as soon as nothing else happens there.
+    let ways = if subject.backend.clock().scheduler().is_some() { &WAYS[..1] } else { &WAYS[..] };
+    for &wait in ways {
         let actor = subject.act(Act::Forever);
         let (sender, told) = mpsc::channel();
         thread::scope(|scope| {
