@@ -6,6 +6,8 @@ mod attributes;
 mod beside;
 mod callbacks;
 mod capture;
+mod changes;
+mod changes_terminal;
 mod contract;
 mod corners;
 mod errors;
@@ -154,6 +156,8 @@ fn main() {
         probing::tests(),
         ptys::tests(),
         ptys_foreground::tests(),
+        changes::tests(),
+        changes_terminal::tests(),
         recycling::tests(),
         refused::tests(),
         scenarios::tests(),

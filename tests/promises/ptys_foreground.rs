@@ -40,7 +40,7 @@ fn of_others(system: &System) {
     in_terminal(system, "(gave it to others)");
 }
 
-fn in_terminal(system: &System, name: &str) {
+pub(crate) fn in_terminal(system: &System, name: &str) {
     let before = descriptors();
     let pty = Pty::open().unwrap();
     let child = system.spawn(role(system, name).pty(&pty)).unwrap();
@@ -51,16 +51,16 @@ fn in_terminal(system: &System, name: &str) {
     assert_eq!((descriptors(), children()), (before, vec![]));
 }
 
-fn tty() -> File {
+pub(crate) fn tty() -> File {
     File::options().read(true).write(true).open("/dev/tty").unwrap()
 }
 
-fn foreground() -> RawPid {
+pub(crate) fn foreground() -> RawPid {
     tcgetpgrp(tty()).unwrap()
 }
 
 /// In the foreground, with all signals as they were; and the kernel thinks so too, or this stops.
-fn is_ours() {
+pub(crate) fn is_ours() {
     assert_eq!(foreground(), getpgrp());
     let mut mask = SigSet::empty();
     pthread_sigmask(SigmaskHow::SIG_BLOCK, None, Some(&mut mask)).unwrap();
@@ -80,7 +80,7 @@ fn given_to(mut command: Command) -> Command {
 }
 
 /// Who ends when the test says so.
-fn holder() -> Child {
+pub(crate) fn holder() -> Child {
     let child = given_to({
         let mut command = Command::new("sleep");
         command.arg("1000");
@@ -236,7 +236,7 @@ fn others() {
 }
 
 /// As a shell does.
-fn give(group: RawPid) {
+pub(crate) fn give(group: RawPid) {
     let mut stop = SigSet::empty();
     stop.add(RawSignal::SIGTTOU);
     let before = stop.thread_swap_mask(SigmaskHow::SIG_BLOCK).unwrap();

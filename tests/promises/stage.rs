@@ -141,6 +141,7 @@ pub(crate) fn perform_if_asked(tests: &[Test]) -> Option<i32> {
         .chain(crate::jobs_limits::ROLES)
         .chain(crate::ptys::ROLES)
         .chain(crate::ptys_foreground::ROLES)
+        .chain(crate::changes_terminal::ROLES)
         .chain(crate::jobs_owner::ROLES)
         .chain(crate::names::ROLES)
         .chain(crate::pidfiles_races::ROLES);
