@@ -14,8 +14,9 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Waker};
 use std::time::Duration;
+use steadfast::mock::{Kernel, Script, Simulated};
 use steadfast::tokio::AsyncProcess;
-use steadfast::{Change, Changed, Child, Command, ErrorKind, Next, Signal, Stdio, System, WaitSet};
+use steadfast::{Change, Changed, Child, Command, ErrorKind, Next, Process, Signal, Stdio, System, WaitSet};
 use steadfast_tests::filter::Call;
 
 const PROMISES: &[Promise] = &[
@@ -44,6 +45,10 @@ pub(crate) fn tests() -> Vec<Test> {
             Outcome::Passed
         })
     }));
+    tests.push(Test::new(
+        "changes: in 3,000 orders of threads no wait is for ever, and nothing is told that was not",
+        in_many_orders,
+    ));
     tests.push(Test::that_may_skip("changes: without waitid(2): Unsupported, and the exit is told", without_waitid));
     tests
 }
@@ -265,6 +270,65 @@ fn forked(system: &System) {
         assert_eq!(child.wait_change().unwrap_err().kind(), ErrorKind::NoChild);
     });
     assert_eq!(child.wait_change().unwrap(), STOPPED);
+}
+
+/// Three ways to wait at once, a thief, and who stops and continues the child at any moment; a lost wake-up is a deadlock here.
+fn in_many_orders() {
+    let kernel = Kernel::builder().program("worker", Script::new().sleep(Duration::from_secs(9)).exit(4)).build();
+    kernel.explore(1..=3_000, |sim| {
+        let child = Command::new("worker").spawn().unwrap();
+        let ways: [fn(&Process) -> Option<Change>; 3] = [
+            |process| Some(process.wait_change().unwrap()),
+            |process| process.wait_change_timeout(Duration::from_secs(2)).unwrap(),
+            |process| {
+                let set = WaitSet::new();
+                set.add_changes((), process.clone()).unwrap();
+                match set.wait_next(None).unwrap() {
+                    Next::Changed(changed) => Some(changed.change.unwrap()),
+                    other => panic!("{other:?}"),
+                }
+            },
+        ];
+        let waits: Vec<_> = ways
+            .into_iter()
+            .map(|wait| {
+                let process = child.process().clone();
+                sim.spawn(move || {
+                    let (mut stops, mut continuations) = (0, 0);
+                    loop {
+                        match wait(&process) {
+                            Some(Change::Stopped(signal)) => {
+                                assert_eq!(signal, Signal::STOP);
+                                stops += 1;
+                            }
+                            Some(Change::Continued) => continuations += 1,
+                            Some(Change::Exited(status)) => return (stops, continuations, status),
+                            None => {}
+                        }
+                    }
+                })
+            })
+            .collect();
+        let thief = (sim.random(0..2) == 1).then(|| {
+            let kernel = sim.clone();
+            sim.spawn(move || {
+                kernel.system().sleep(kernel.random_time(Duration::from_secs(5)));
+                u32::from(kernel.take_any_change().is_some())
+            })
+        });
+        for _ in 0..3 {
+            sim.system().sleep(sim.random_time(Duration::from_secs(1)));
+            // It may have ended meanwhile.
+            _ = child.signal(Signal::STOP);
+            sim.system().sleep(sim.random_time(Duration::from_secs(1)));
+            _ = child.signal(Signal::CONT);
+        }
+        let told: Vec<_> = waits.into_iter().map(|wait| wait.join()).collect();
+        let stolen = thief.map_or(0, |thief| thief.join());
+        assert!(told.iter().all(|(.., status)| Some(*status) == child.status() && status.code() == Some(4)));
+        let (stops, continuations) = told.iter().fold((0, 0), |sum, told| (sum.0 + told.0, sum.1 + told.1));
+        assert!(stops <= 3 && continuations <= 3 && stops + continuations + stolen <= 6, "{told:?}, {stolen} stolen");
+    });
 }
 
 fn without_waitid() -> Outcome {

@@ -1,7 +1,7 @@
 //! Stops and continuations of a child, and how they are told.
 
 use crate::contract::{can_reap_behind, done, has_foreigner, kind, released};
-use crate::promise::{Promise, Skip, promise_if};
+use crate::promise::{Promise, Skip, promise, promise_if};
 use crate::{Act, Subject};
 use std::os::unix::process::ExitStatusExt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,7 @@ pub(crate) const PROMISES: &[Promise] = &[
         each_change,
     ),
     promise_if("wait_change: by each signal that stops, of a process in a group of its own", tells, each_signal),
-    promise_if("wait_change: done: the exit again; released: Released", tells, over),
+    promise("wait_change: done: the exit again; released: Released", over),
     promise_if("wait_change: of many who wait one is told of a stop, and all are of the exit", tells, one_is_told),
     promise_if("wait_change: only the last change is told, and an exit before it", tells, last_alone),
     promise_if("wait_change: found by its PID: the same", tells, found),
@@ -124,6 +124,8 @@ fn one_is_told(subject: &Subject) {
                 let (process, sender) = (actor.process.clone(), sender.clone());
                 scope.spawn(move || sender.send(wait(&process)).unwrap());
             }
+            // If they fail, nobody is left who could send.
+            drop(sender);
             actor.signal(Signal::STOP).unwrap();
             assert_eq!(told.recv().unwrap(), STOPPED);
             actor.signal(Signal::CONT).unwrap();
@@ -171,6 +173,8 @@ fn found(subject: &Subject) {
 
 fn beside_wait(subject: &Subject) {
     let mut actor = subject.act(Act::UntilEof(5));
+    // Before another thread waits, for which a failure of this one would come too late.
+    assert_eq!(actor.try_wait_change().unwrap(), None);
     thread::scope(|scope| {
         let waits = scope.spawn(|| actor.process.clone().wait());
         for _ in 0..3 {

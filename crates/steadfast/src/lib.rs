@@ -54,6 +54,8 @@
 //! | [`Ended`] | that it has exited, or is gone; the status if that is known | [`wait_exited`](backend::Process::wait_exited), [`wait_gone`](backend::Process::wait_gone): of any process |
 //! | [`Exit`] | PID, status, and what it has used | [`Process::exit`](backend::Process::exit), of a child that was waited for |
 //! | [`Exited`] | which one of several, and its status | [`WaitSet`], [`wait_any`] |
+//! | [`Change`] | that it has stopped, goes on, or has exited with this status | [`wait_change`](backend::Process::wait_change), of a child |
+//! | [`Changed`] | which one of several, and what has changed | [`WaitSet::wait_next`], of [those](WaitSet::add_changes) |
 //! | [`Emptied`] | which one of several jobs | [`WaitSet::wait_next`] |
 //!
 //! Where std says `io::Error`, this crate says [`Error`] (but for [`mod@process`]), which names the call, the process or path, and the errno, and turns into

@@ -120,9 +120,13 @@ impl Command {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// Not covered: a child that stops (Ctrl-Z), since a wait does not hear of that; a wait by a [`Process`](crate::Process) or a
-    /// [`WaitSet`](crate::WaitSet) alone, until the `Child` is dropped; a `Child` that is dropped while the child runs, or whose time to start was up in
-    /// the very moment in which it took the terminal. What the program has set on the terminal (tcsetattr(3)) is not undone.
+    /// A child that stops (Ctrl-Z) gives it back as well, when [`wait_change`](crate::Child::wait_change) has seen that; the other waits do not hear of a
+    /// stop. [`continue_in_foreground`](crate::Child::continue_in_foreground) gives it again.
+    ///
+    /// Not covered: a wait by a [`Process`](crate::Process) or a
+    /// [`WaitSet`](crate::WaitSet) alone, until the `Child` is dropped; a `Child` that is dropped while the child runs, also if others wait for that
+    /// ([`reap_on_drop(false)`](Self::reap_on_drop)); or whose time to start was up in the very moment in which it took the terminal. Several children in
+    /// one group are better given it as a [job](crate::Job::continue_in_foreground). What the program has set on the terminal (tcsetattr(3)) is not undone.
     pub fn foreground(&mut self, terminal: impl Into<OwnedFd>) -> &mut Command {
         self.changed().foreground = Some(Arc::new(terminal.into()));
         self
