@@ -1,9 +1,9 @@
 //! Stops and continuations of a child that is held by its number.
 
 use super::{LegacyProcess, Waiting};
-use crate::os::{Blocking, Mutex, SystemClock, Target, look_for_change, spawn_quiet_thread, take_change};
-use crate::watch::{Watch, thread_errno};
-use std::sync::{Arc, PoisonError, Weak};
+use crate::os::{Blocking, SystemClock, Target, look_for_change, spawn_quiet_thread, take_change};
+use crate::watch::thread_errno;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use steadfast_core::{Change, Errno, Error, OnExit, Pauses, Result, contain};
 
@@ -50,7 +50,7 @@ impl LegacyProcess {
         }
         let failed = self.failed("start a thread that waits");
         match &self.waiting {
-            Waiting::Waitid(watches) if self.stays_a_child() => self.watch_change(&watches.change).map_err(failed)?.tell(tell),
+            Waiting::Waitid(watches) if self.stays_a_child() => watches.of_change(self.pid).map_err(failed)?.tell(tell),
             _ => {
                 let process = Arc::downgrade(&self);
                 let run = move || LegacyProcess::look_until_changed(&process, tell);
@@ -63,15 +63,6 @@ impl LegacyProcess {
     fn has_changed(&self) -> Result<bool> {
         let seen = look_for_change(Target::Pid(self.pid), Blocking::Now).map_err(self.failed("waitid"))?;
         Ok(seen.is_some())
-    }
-
-    /// The thread that waits for the next change; started, unless there is one that has not come back.
-    fn watch_change(&self, watch: &Mutex<Option<Arc<Watch>>>) -> Result<Arc<Watch>, Errno> {
-        let mut watch = watch.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(match &*watch {
-            Some(watch) if !watch.is_over() => Arc::clone(watch),
-            _ => Arc::clone(watch.insert(Watch::of_change(self.pid)?)),
-        })
     }
 
     fn look_until_changed(process: &Weak<LegacyProcess>, tell: OnExit) {

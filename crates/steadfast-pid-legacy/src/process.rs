@@ -11,14 +11,13 @@ use crate::life::Life;
 use crate::naming;
 use crate::orphans;
 use crate::os::{
-    Blocking, Mutex, Reaping, SystemClock, Target, generation, kill, kill_group, kill_with_value, may_signal, spawn_quiet_thread,
-    waitid,
+    Blocking, Reaping, SystemClock, Target, generation, kill, kill_group, kill_with_value, may_signal, spawn_quiet_thread, waitid,
 };
 use crate::siblings::{self, Sibling};
 use crate::start_time;
-use crate::watch::{Watch, thread_errno};
+use crate::watch::{Watches, thread_errno};
 use std::os::fd::BorrowedFd;
-use std::sync::{Arc, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 use steadfast_core::{
     BackendLook, BackendProcess, Change, Clock, Errno, Error, Exit, Identity, OnExit, Pauses, Pid, Result, Signal, Until, contain,
@@ -40,24 +39,10 @@ pub(crate) enum Mark {
     Child(Birth),
 }
 
+#[allow(clippy::large_enum_variant, reason = "with the locks of a model checker, in tests/model")]
 enum Waiting {
     Waitid(Watches),
     Wait4(Collector),
-}
-
-/// The threads that wait in the place of those who have a deadline, or are to be called; once there are any.
-#[derive(Debug, Default)]
-struct Watches {
-    exit: Mutex<Option<Arc<Watch>>>,
-    /// For a change; over with the first.
-    change: Mutex<Option<Arc<Watch>>>,
-}
-
-impl Watches {
-    /// Those that may be in the kernel with the number.
-    fn all(&self) -> [Option<Arc<Watch>>; 2] {
-        [&self.exit, &self.change].map(|watch| watch.lock().unwrap_or_else(PoisonError::into_inner).clone())
-    }
 }
 
 impl LegacyProcess {
@@ -154,12 +139,12 @@ impl LegacyProcess {
         }
     }
 
-    fn wait_until(&self, watch: &Mutex<Option<Arc<Watch>>>, deadline: Instant) -> Result<Option<Exit>, Errno> {
+    fn wait_until(&self, watches: &Watches, deadline: Instant) -> Result<Option<Exit>, Errno> {
         let seen = self.look()?;
         if seen.is_some() || deadline <= SystemClock.now() {
             return Ok(seen);
         }
-        match self.watch(watch) {
+        match watches.of_exit(self.pid) {
             Ok(watch) if watch.wait_until(deadline) => self.look(),
             Ok(_) => Ok(None),
             // No thread can be started now, and without one there is no event.
@@ -176,15 +161,6 @@ impl LegacyProcess {
             }
             pauses.sleep(&SystemClock, deadline);
         }
-    }
-
-    /// The thread that waits for our child; started, if it is the first time that one is needed.
-    fn watch(&self, watch: &Mutex<Option<Arc<Watch>>>) -> Result<Arc<Watch>, Errno> {
-        let mut watch = watch.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(match &*watch {
-            Some(watch) => Arc::clone(watch),
-            None => Arc::clone(watch.insert(Watch::start(self.pid)?)),
-        })
     }
 
     /// Calls when the process has come to this end, without an event that says so: looks from time to time, until nobody has the handle any
@@ -334,7 +310,7 @@ impl BackendProcess for LegacyProcess {
         match (&self.waiting, deadline) {
             (Waiting::Waitid(_), deadline) if !self.stays_a_child() => self.look_until(deadline),
             (Waiting::Waitid(_), None) => self.wait_for_ever(),
-            (Waiting::Waitid(watches), Some(deadline)) => self.wait_until(&watches.exit, deadline),
+            (Waiting::Waitid(watches), Some(deadline)) => self.wait_until(watches, deadline),
             (Waiting::Wait4(collector), deadline) => collector.wait_until(deadline, || self.found()),
         }
         .map_err(self.failed("waitid"))
@@ -371,7 +347,7 @@ impl BackendProcess for LegacyProcess {
             _ if !is_ours => contain(tell),
             _ if self.has_crossed() => self.tell_by_looking(end, tell).map_err(failed)?,
             Waiting::Waitid(watches) => match self.look() {
-                Ok(_) if self.stays_a_child() => self.watch(&watches.exit).map_err(failed)?.tell(tell),
+                Ok(_) if self.stays_a_child() => watches.of_exit(self.pid).map_err(failed)?.tell(tell),
                 Ok(_) => self.tell_by_looking(end, tell).map_err(failed)?,
                 // A child whose status is lost.
                 Err(Errno::CHILD) if self.is_child() => contain(tell),

@@ -31,14 +31,47 @@ impl fmt::Debug for State {
     }
 }
 
+/// The threads that wait in the place of those who have a deadline, or are to be called; once there are any.
+#[derive(Debug, Default)]
+pub(crate) struct Watches {
+    exit: Mutex<Option<Arc<Watch>>>,
+    /// For a change; over with the first.
+    change: Mutex<Option<Arc<Watch>>>,
+}
+
+impl Watches {
+    /// The thread that waits for the exit; started, if it is the first time that one is needed.
+    pub(crate) fn of_exit(&self, pid: Pid) -> Result<Arc<Watch>, Errno> {
+        let mut watch = self.exit.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(match &*watch {
+            Some(watch) => Arc::clone(watch),
+            None => Arc::clone(watch.insert(Watch::start(pid)?)),
+        })
+    }
+
+    /// The thread that waits for the next change; started, unless there is one that has not come back.
+    pub(crate) fn of_change(&self, pid: Pid) -> Result<Arc<Watch>, Errno> {
+        let mut watch = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(match &*watch {
+            Some(watch) if !watch.is_over() => Arc::clone(watch),
+            _ => Arc::clone(watch.insert(Watch::of_change(pid)?)),
+        })
+    }
+
+    /// Those that may be in the kernel with the number.
+    pub(crate) fn all(&self) -> [Option<Arc<Watch>>; 2] {
+        [&self.exit, &self.change].map(|watch| watch.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
 impl Watch {
     /// Starts the thread. It ends when the process does.
-    pub(crate) fn start(pid: Pid) -> Result<Arc<Watch>, Errno> {
+    fn start(pid: Pid) -> Result<Arc<Watch>, Errno> {
         Watch::begin("steadfast-watch", move || until_over(pid))
     }
 
     /// The same for a stop or a continuation; this one ends with the first, or with the process.
-    pub(crate) fn of_change(pid: Pid) -> Result<Arc<Watch>, Errno> {
+    fn of_change(pid: Pid) -> Result<Arc<Watch>, Errno> {
         Watch::begin("steadfast-change", move || until_changed(pid))
     }
 
@@ -61,7 +94,7 @@ impl Watch {
     }
 
     /// Whether the thread has come back.
-    pub(crate) fn is_over(&self) -> bool {
+    fn is_over(&self) -> bool {
         self.lock().over
     }
 

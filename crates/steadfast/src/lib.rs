@@ -80,6 +80,7 @@
 mod child;
 mod command;
 mod ending;
+mod foreground;
 mod handle;
 mod init;
 mod input;
@@ -131,6 +132,7 @@ pub mod tokio;
 
 pub use child::Child;
 pub use command::{Command, CommandArgs, CommandEnvs, Handle, spawn_many};
+pub use foreground::Foreground;
 pub use handle::{Process, Reopened};
 pub use init::run_under_init;
 pub use input::Input;
@@ -153,7 +155,6 @@ pub use steadfast_core::{
 pub use steadfast_linux::{Answer, Check, CommandExt, Door, Feature, Probe, SpawnWait, Stdio};
 pub use system::{Entered, System};
 pub use teardown::{Stopped, Teardown};
-pub use terminal::Foreground;
 pub use wait::{Changed, Emptied, Exited, Interrupter, Member, Next, Ready, WaitSet, wait_any};
 
 /// For authors of a backend: the traits, and the values that they exchange.
