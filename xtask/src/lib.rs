@@ -10,6 +10,7 @@ pub mod namespace;
 pub mod noop;
 pub mod probe;
 pub mod recycle;
+pub mod release;
 pub mod test;
 pub mod tidy;
 pub mod tree;

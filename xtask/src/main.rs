@@ -3,7 +3,7 @@
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use xtask::{compare, environments, mutants, probe, recycle, test, tidy, tree};
+use xtask::{compare, environments, mutants, probe, recycle, release, test, tidy, tree};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "What one does with steadfast's repository", arg_required_else_help = true)]
@@ -22,6 +22,7 @@ enum Task {
     Environments(environments::Args),
     Mutants(mutants::Args),
     Tidy(tidy::Args),
+    Release(release::Args),
     #[command(hide = true)]
     RecyclePids(recycle::Args),
     #[command(hide = true)]
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Task::Environments(args) => environments::run(&args),
         Task::Mutants(args) => mutants::run(&args),
         Task::Tidy(args) => tidy::run(&args),
+        Task::Release(args) => release::run(&args),
         Task::RecyclePids(args) => recycle::run(&args),
         Task::GrowTree(args) => tree::run(&args),
     }

@@ -11,7 +11,7 @@
 //! | `testimony.rs` | what it says, and whether that is as expected |
 //! | `report.rs` | tables, JSON, `docs/environments.md` |
 
-mod packages;
+pub(crate) mod packages;
 mod places;
 mod report;
 mod testimony;

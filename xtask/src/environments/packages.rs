@@ -16,6 +16,8 @@ const FRESH: Duration = Duration::from_secs(24 * 3600);
 
 pub(crate) struct Packages {
     cache: PathBuf,
+    /// The directory of the cache that apt has for itself: an index for each set of releases and architectures.
+    apt: &'static str,
 }
 
 /// Outside of the repository: `STEADFAST_CACHE`, or where the user's caches are.
@@ -51,30 +53,51 @@ impl Packages {
     /// # Errors
     /// Where there is no apt, no mirror of Debian, or no network.
     pub(crate) fn new() -> Result<Packages, String> {
-        let packages = Packages { cache: cache()? };
+        Packages::indexed("apt", &SUITES, "")
+    }
+
+    /// With an index of one release, for other architectures than this machine's.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub(crate) fn foreign(suite: &str, architectures: &[&str]) -> Result<Packages, String> {
+        Packages::indexed("apt-foreign", &[suite], &architectures.join(","))
+    }
+
+    fn indexed(apt: &'static str, suites: &[&str], architectures: &str) -> Result<Packages, String> {
+        let packages = Packages { cache: cache()?, apt };
         let dir =
             |name: &str| fs::create_dir_all(packages.cache.join(name)).map_err(|e| format!("{}: {e}", packages.cache.display()));
-        for name in ["apt/lists/partial", "apt/archives/partial", "packages", "unpacked"] {
+        for name in [&format!("{apt}/lists/partial"), &format!("{apt}/archives/partial"), "packages", "unpacked"] {
             dir(name)?;
         }
         let site = mirror()?;
-        let line = |suite: &str| format!("deb [signed-by={KEYRING}] {site} {suite} main\n");
-        let root = packages.cache.join("apt");
+        let (of, all) = match architectures {
+            "" => (String::new(), String::new()),
+            some => {
+                let list: String = some.split(',').map(|one| format!("\"{one}\"; ")).collect();
+                (format!("arch={some} "), format!("APT::Architectures {{ {list}}};\n"))
+            }
+        };
+        let line = |suite: &&str| format!("deb [{of}signed-by={KEYRING}] {site} {suite} main\n");
+        let root = packages.cache.join(apt);
         let config = format!(
-            "Dir::Etc::sourcelist \"{root}/sources.list\";\nDir::Etc::sourceparts \"-\";\nDir::State::lists \"{root}/lists\";\n\
+            "{all}Dir::Etc::sourcelist \"{root}/sources.list\";\nDir::Etc::sourceparts \"-\";\nDir::State::lists \"{root}/lists\";\n\
              Dir::State::status \"{root}/status\";\nDir::Cache \"{root}\";\nAcquire::Languages \"none\";\n\
              Acquire::IndexTargets::deb::DEP-11::DefaultEnabled \"false\";\n",
             root = root.display()
         );
         let write = |name: &str, text: &str| fs::write(root.join(name), text).map_err(|e| format!("{}: {e}", root.display()));
-        write("sources.list", &SUITES.map(line).concat())?;
+        let sources: String = suites.iter().map(line).collect();
+        let is_as_before = fs::read_to_string(root.join("sources.list")).is_ok_and(|before| before == sources);
+        write("sources.list", &sources)?;
         write("apt.conf", &config)?;
         write("status", "")?;
         let stamp = root.join("updated");
         let is_fresh = fs::metadata(&stamp)
             .and_then(|data| data.modified())
             .is_ok_and(|time| SystemTime::now().duration_since(time).is_ok_and(|age| age < FRESH));
-        if !is_fresh {
+        if !(is_fresh && is_as_before) {
             packages.apt("apt-get", &["-qq", "update"])?;
             write("updated", "")?;
         }
@@ -82,12 +105,12 @@ impl Packages {
     }
 
     fn apt(&self, program: &str, args: &[&str]) -> Result<String, String> {
-        self.apt_in("apt", program, args)
+        self.apt_in(self.apt, program, args)
     }
 
     /// In this directory of the cache.
     fn apt_in(&self, dir: &str, program: &str, args: &[&str]) -> Result<String, String> {
-        let config = self.cache.join("apt/apt.conf");
+        let config = self.cache.join(self.apt).join("apt.conf");
         output(program, args, |command| command.env("APT_CONFIG", config).current_dir(self.cache.join(dir)))
     }
 
@@ -110,7 +133,8 @@ impl Packages {
         find(&dir, &|name| name.as_encoded_bytes().starts_with(b"vmlinuz")).ok_or_else(|| format!("{name} holds no vmlinuz"))
     }
 
-    fn fetch(&self, what: &str) -> Result<PathBuf, String> {
+    /// Where a package is unpacked, by its name, `name/release` or `name:architecture`.
+    pub(crate) fn fetch(&self, what: &str) -> Result<PathBuf, String> {
         // 'URI' FILE SIZE SHA256:SUM; nothing, where the file is already.
         let uris = self.apt("apt-get", &["-qq", "download", "--print-uris", what])?;
         let words: Vec<&str> = uris.split_ascii_whitespace().collect();
