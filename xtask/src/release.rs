@@ -55,8 +55,9 @@ const LIBRARIES: [&str; 7] = [
 
 /// Of a Debian release: its compiler, and what that needs.
 const SUITE: &str = "trixie";
-const COMPILER: [&str; 16] = [
+const COMPILER: [&str; 17] = [
     "rustc",
+    "libstd-rust-dev",
     "libstd-rust-1.85",
     "libllvm19",
     "libc6",
@@ -156,13 +157,12 @@ fn oldest_compiler(architectures: &[&str]) -> Result<PathBuf, String> {
     }
     fs::create_dir_all(&root).map_err(|error| fail(&root, error))?;
     let foreign = Packages::foreign(SUITE, architectures)?;
-    let standard = |packages: &Packages, name: &str| packages.fetch(name).and_then(|dir| copied(&dir, &root));
     for package in COMPILER {
-        standard(&host, &format!("{package}/{SUITE}"))?;
+        copied(&host.fetch(&format!("{package}/{SUITE}"))?, &root)?;
     }
-    standard(&host, &format!("libstd-rust-dev/{SUITE}"))?;
     for architecture in architectures {
-        standard(&foreign, &format!("libstd-rust-dev:{architecture}"))?;
+        let dir = foreign.fetch(&format!("libstd-rust-dev:{architecture}"))?;
+        copied(&dir.join("usr/lib/rustlib"), &root.join("usr/lib/rustlib"))?;
     }
     // By the loader and the libraries of its own release; `lib` may be in `/` or in `/usr`.
     let root = root.display();
