@@ -87,7 +87,7 @@ fn cat(path: &str) -> Command {
 }
 
 /// A line of a file in `/proc/self`, such as `Uid:` of `status`, as the child sees it.
-fn field(system: &System, command: &mut Command, name: &str) -> String {
+pub(crate) fn field(system: &System, command: &mut Command, name: &str) -> String {
     let text = said(system, command);
     let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name} in {text}"));
     line.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
@@ -100,7 +100,7 @@ fn stat(system: &System, command: &mut Command) -> Vec<String> {
     behind.split_ascii_whitespace().map(str::to_owned).collect()
 }
 
-fn status() -> Command {
+pub(crate) fn status() -> Command {
     cat("/proc/self/status")
 }
 

@@ -12,6 +12,7 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::that_may_skip("examples: waitset waits for a thousand children", waitset),
         Test::that_may_skip("examples: supervise restarts, passes output on, and stops when asked", supervise),
         Test::that_may_skip("examples: hand_over: one program hands a process on to another", hand_over),
+        Test::that_may_skip("examples: sandbox: no network, one writable directory, limits; nothing is left", sandbox),
         Test::that_may_skip("examples: steps shows lines as they come, and answers Ctrl-C", steps),
     ]
 }
@@ -95,6 +96,36 @@ fn hand_over() -> Outcome {
         let end = if crate::contract::tells_lost_status() { "exit status: 7" } else { "ended, status unknown" };
         assert_eq!(lines.next().unwrap().unwrap(), end);
         assert!(give.wait().unwrap().success() && watch.wait().unwrap().success());
+        assert_eq!(children(), Vec::<String>::new());
+    })
+}
+
+fn sandbox() -> Outcome {
+    if !crate::walls::has_landlock() {
+        return Outcome::Skipped("this kernel has no Landlock".into());
+    }
+    with_example("sandbox", |sandbox| {
+        let dir = tempfile::tempdir().unwrap();
+        let (inside, outside) = (dir.path().join("inside"), dir.path().join("outside"));
+        std::fs::create_dir(&inside).unwrap();
+        let run_in = |script: &str, more: &[&str]| {
+            let fixed = ["--if-possible", "--writable", inside.to_str().unwrap()];
+            let line = format!("cd {}; {script}", inside.display());
+            let captured = run(sandbox, &[&fixed[..], more, &["--", "sh", "-c", &line]].concat());
+            (captured.status.unwrap().code(), captured.stdout.to_string(), captured.stderr.to_string())
+        };
+        let (code, said, told) = run_in(
+            "cut -s -d: -f1 /proc/net/dev | tr -d ' '; grep -E '^(CapBnd|CapEff|NoNewPrivs)' /proc/self/status; exit 5",
+            &[],
+        );
+        assert_eq!(code, Some(5), "{told}");
+        // The loopback device alone.
+        let expected = "lo\nCapEff:\t0000000000000000\nCapBnd:\t0000000000000000\nNoNewPrivs:\t1\n";
+        assert_eq!(said, expected);
+        let (code, ..) = run_in("echo x >file && { echo x >../outside; } 2>/dev/null || exit 7", &[]);
+        assert_eq!((code, inside.join("file").exists(), outside.exists()), (Some(7), true, false));
+        let (code, _, told) = run_in("(setsid sleep 1000 &); sleep 1000", &["--time", "0.3"]);
+        assert!(code == Some(124) && told.contains("its time was up"), "{told}");
         assert_eq!(children(), Vec::<String>::new());
     })
 }

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
-use steadfast::{Capability, Child, Command, Door, Errno, Probe, Stdio, System, WaitSet};
+use steadfast::{Capability, Child, Command, Door, Errno, Probe, SecureBits, Stdio, System, WaitSet};
 use steadfast_tests::robbery::Scene;
 
 const WITNESS: &str = env!("CARGO_BIN_EXE_witness");
@@ -286,6 +286,10 @@ fn files_capabilities() -> Outcome {
         let mut with_one = Command::new(&program);
         with_one.no_new_privileges(true).ambient_capabilities([Capability::NET_BIND_SERVICE]);
         assert_eq!(seen(system, &mut with_one) & !unused, 1 << 10);
+        // CAP_SETPCAP, which the new user has until its securebits are set, is none that the program has.
+        let mut secured = Command::new(&program);
+        secured.no_new_privileges(true).securebits(SecureBits::NO_CAP_AMBIENT_RAISE);
+        assert_eq!(seen(system, &mut secured) & !unused, 0);
     });
     // Without the one that nothing asks for there is none that the program could not come by.
     let mut own = rustix::thread::capabilities(None).unwrap();

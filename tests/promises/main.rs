@@ -68,6 +68,8 @@ mod twin_tasks;
 mod waiting;
 mod waiting_jobs;
 mod waiting_races;
+mod walls;
+mod walls_missing;
 
 use libtest_mimic::Arguments;
 use stage::Outcome;
@@ -173,6 +175,8 @@ fn main() {
         surroundings::tests(),
         tasks::tests(),
         traced::tests(),
+        walls::tests(),
+        walls_missing::tests(),
         waiting::tests(),
         waiting_jobs::tests(),
         waiting_races::tests(),

@@ -121,12 +121,17 @@ fn leaves_nothing() {
 fn printed() {
     let probe = Probe::once().unwrap();
     let text = probe.to_string();
-    let checks = probe.checks.iter().map(|check| (check.name, check.since, check.answer));
-    let features = Probe::features().unwrap().iter().map(|feature| (feature.name, feature.since, feature.answer));
-    for (name, since, answer) in checks.chain(features) {
+    let checks = probe.checks.iter().map(|check| (check.name, check.since, check.answer, None));
+    let features = Probe::features().unwrap().iter();
+    let features = features.map(|feature| (feature.name, feature.since, feature.answer, feature.version));
+    for (name, since, answer, version) in checks.chain(features) {
         let line = text.lines().find(|line| line.starts_with(&format!("{name} "))).expect(name);
         let mark = if answer.works() { "✓" } else { "–" };
-        assert!(line.contains(&format!(" {since} ")) && line.ends_with(&format!(" {mark} {answer}")), "{line}");
+        // Landlock's, and nobody else's.
+        assert_eq!(version.is_some(), name == "landlock" && answer.works(), "{name}");
+        let version = version.map(|version| format!(", version {version}")).unwrap_or_default();
+        let end = format!(" {mark} {answer}{version}");
+        assert!(line.contains(&format!(" {since} ")) && line.ends_with(&end), "{line}");
     }
     assert_eq!(text.lines().count(), 2 + probe.checks.len() + Probe::features().unwrap().len(), "{text}");
     let works = probe.obstacle().is_none();

@@ -48,9 +48,10 @@ pub(crate) enum Place {
 
 /// A test that takes longer hangs. The longest takes some ten seconds, unless more rounds are asked for.
 fn patience() -> Duration {
-    let asks_for_more = ["STEADFAST_JOBS", "STEADFAST_NAMES", "STEADFAST_RACES", "STEADFAST_RECYCLES", "STEADFAST_STORM"]
-        .iter()
-        .any(|name| std::env::var_os(name).is_some());
+    let asks_for_more =
+        ["STEADFAST_JOBS", "STEADFAST_NAMES", "STEADFAST_RACES", "STEADFAST_RECYCLES", "STEADFAST_STORM", "STEADFAST_WALLS"]
+            .iter()
+            .any(|name| std::env::var_os(name).is_some());
     Duration::from_secs(if asks_for_more { 2 * 3600 } else { 240 })
 }
 

@@ -25,6 +25,7 @@ fn main() {
         [verb, path] if verb == "connect" => connect(path),
         [verb, path, words @ ..] if verb == "send" => send(path, words),
         [verb, count] if verb == "values" => values(count),
+        [verb] if verb == "securebits" => securebits(),
         _ => {}
     }
     match Act::from_args(&args) {
@@ -232,6 +233,15 @@ fn values(count: &OsString) -> ! {
             Ok(Some(info)) => say(&format!("{} {} {} {}", info.ssi_signo, info.ssi_int, info.ssi_code, info.ssi_pid)),
             answer => fail(&format!("signalfd: {answer:?}")),
         }
+    }
+    exit(0);
+}
+
+/// Says its securebits, as the kernel numbers them.
+fn securebits() -> ! {
+    match rustix::thread::capabilities_secure_bits() {
+        Ok(bits) => say(&bits.bits().to_string()),
+        Err(errno) => fail(&format!("PR_GET_SECUREBITS: {errno}")),
     }
     exit(0);
 }

@@ -85,10 +85,22 @@ pub(crate) fn rule(argument: u8, operator: SeccompCmpOp, value: u64) -> SeccompR
     SeccompRule::new(vec![condition]).expect("a rule")
 }
 
+/// A filter in which `matching` is the answer to these calls, for a command.
+///
+/// # Panics
+/// If there are no filters for this architecture.
+pub fn refusing(calls: &[i64], matching: SeccompAction) -> steadfast::SeccompFilter {
+    let program = compile(calls.iter().map(|call| (*call, vec![])).collect(), SeccompAction::Allow, matching);
+    steadfast::SeccompFilter::new(program.iter().map(|i| (i.code, i.jt, i.jf, i.k)))
+}
+
 /// Under one more filter, in which `matching` is the answer to these calls, and `other` to all others.
 pub(crate) fn install(rules: BTreeMap<i64, Vec<SeccompRule>>, other: SeccompAction, matching: SeccompAction) {
+    seccompiler::apply_filter(&compile(rules, other, matching)).expect("a kernel that has filters");
+}
+
+fn compile(rules: BTreeMap<i64, Vec<SeccompRule>>, other: SeccompAction, matching: SeccompAction) -> BpfProgram {
     let arch = std::env::consts::ARCH.try_into().expect("an architecture that has filters");
     let filter = SeccompFilter::new(rules, other, matching, arch).expect("a filter");
-    let program: BpfProgram = filter.try_into().expect("a filter that fits");
-    seccompiler::apply_filter(&program).expect("a kernel that has filters");
+    filter.try_into().expect("a filter that fits")
 }

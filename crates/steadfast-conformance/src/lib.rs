@@ -28,6 +28,7 @@
 //! | `jobs.rs` | jobs: who is a member, what ends with it |
 //! | `through.rs` | what a handle is made from, and what is done through it |
 //! | `names.rs` | identities: what a stored name means later |
+//! | `walls.rs` | walls: had, refused by name, or reported |
 //! | `watching.rs` | being told of an exit |
 //! | `changes.rs` | stops and continuations |
 //! | `sequences.rs` | random sequences of operations, against a model and against another backend |
@@ -50,6 +51,7 @@ mod sequences;
 mod starts;
 mod subject;
 mod through;
+mod walls;
 mod watching;
 
 pub use act::{Act, Kin};

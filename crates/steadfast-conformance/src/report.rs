@@ -1,7 +1,7 @@
 //! Running the promises, and the [`Report`].
 
 use crate::promise::{Outcome, Promise};
-use crate::{Subject, changes, contract, jobs, limits, looks, names, races, sequences, starts, through, watching};
+use crate::{Subject, changes, contract, jobs, limits, looks, names, races, sequences, starts, through, walls, watching};
 use std::fmt;
 
 /// The whole list, in the order of the contract.
@@ -18,6 +18,7 @@ pub fn promises() -> Vec<Promise> {
         limits::PROMISES,
         looks::PROMISES,
         names::PROMISES,
+        walls::PROMISES,
     ]
     .concat()
 }

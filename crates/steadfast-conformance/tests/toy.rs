@@ -151,7 +151,7 @@ impl ProcessBackend for Toy {
             None,
         ];
         let process = Arc::new(ToyProcess { table: Arc::clone(&self.table), pid, bug: self.bug });
-        Ok(Spawned { pid, process, spawner_peak: 0, pipes, pidfd: None }.at_once())
+        Ok(Spawned { pid, process, spawner_peak: 0, pipes, pidfd: None, missing_walls: Vec::new() }.at_once())
     }
 
     fn list(&self) -> Result<Vec<Pid>> {

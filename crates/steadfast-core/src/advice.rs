@@ -24,6 +24,28 @@ pub(crate) fn advice_on(call: &str, errno: Errno) -> &'static str {
     }
 }
 
+/// What is needed for this step of a spawn, by its call, or as [`advice`].
+pub(crate) fn advice_at(call: &str, errno: Errno) -> &'static str {
+    match (call, errno) {
+        ("landlock_restrict_self", Errno::PERM) | ("seccomp", Errno::ACCES) => {
+            ": it takes no_new_privileges(true), or CAP_SYS_ADMIN in its user namespace"
+        }
+        ("landlock_restrict_self", Errno::BADFD) => {
+            ": the descriptor is none of a set of Landlock's rules: see landlock_create_ruleset(2)"
+        }
+        ("landlock_restrict_self", Errno::TOOBIG) => {
+            ": it would be shut in by more sets of rules than there may be, which are 16"
+        }
+        ("seccomp", Errno::INVAL) => {
+            ": the kernel does not take the program: see what has compiled it, and for which architecture"
+        }
+        ("seccomp", Errno::BUSY) => ": this process has a filter with a listener, and so have all that it starts: there is one",
+        ("PR_CAPBSET_DROP", Errno::PERM) => ": it takes CAP_SETPCAP",
+        ("PR_SET_SECUREBITS", Errno::PERM) => ": it takes CAP_SETPCAP, bits that are not locked, and a kernel that knows them",
+        _ => advice(errno, call == "clone"),
+    }
+}
+
 /// Which limit was reached, or what else to do.
 pub(crate) fn advice(errno: Errno, makes_a_task: bool) -> &'static str {
     match errno {

@@ -53,6 +53,7 @@
 use crate::sync::Scheduler;
 use crate::{
     Attributes, BackendLook, Change, Containment, Error, Exit, Identity, JobPlan, JobUsage, Pid, Plan, Reopened, Result, Signal,
+    Wall,
 };
 use std::any::Any;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -458,6 +459,8 @@ pub struct Spawned {
     pub pipes: [Option<PipeEnd>; 3],
     /// The pidfd that the plan asked for: close-on-exec, and the caller's own.
     pub pidfd: Option<OwnedFd>,
+    /// Each wall that it was to have if possible, and does not have, with [`Error::NoWall`](crate::Error::NoWall).
+    pub missing_walls: Vec<(Wall, Error)>,
 }
 
 impl Spawned {

@@ -2,8 +2,8 @@
 //!
 //! Longer than other files: one type, with the sentence of each of its variants.
 
-use crate::advice::{advice, advice_on};
-use crate::{Containment, Errno, JobLimit, Pid, PidfileIs};
+use crate::advice::{advice_at, advice_on};
+use crate::{Containment, Errno, JobLimit, Pid, PidfileIs, Wall};
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
@@ -144,12 +144,22 @@ pub enum Error {
         why: String,
     },
     /// A step of the spawn failed, before the first instruction of the program. No child is left.
-    #[error("spawn `{}`: {stage}: {source}{}", std::path::Path::new(.program).display(), advice(*.source, matches!(.stage, Stage::Clone)))]
+    #[error("spawn `{}`: {stage}: {source}{}", std::path::Path::new(.program).display(), advice_at(.stage.call(), *.source))]
     Spawn {
         /// The program as it was given.
         program: OsString,
         /// The step.
         stage: Stage,
+        /// The system's answer.
+        source: Errno,
+    },
+    /// A wall that was asked for is not there on this kernel: it is too old, or was built or started without. Nothing was started.
+    #[error("spawn `{}`: {wall} cannot be had here: {call}: {source}: it takes Linux {} or later, {}; or ask for it with walls_if_possible", std::path::Path::new(.program).display(), .wall.since(), .wall.switch(), call = .wall.call())]
+    NoWall {
+        /// The program as it was given.
+        program: OsString,
+        /// What is not there.
+        wall: Wall,
         /// The system's answer.
         source: Errno,
     },
@@ -275,6 +285,9 @@ impl fmt::Debug for Error {
             Error::Spawn { program, stage, source } => {
                 f.debug_struct("Spawn").field("program", program).field("stage", stage).field("source", source).finish()
             }
+            Error::NoWall { program, wall, source } => {
+                f.debug_struct("NoWall").field("program", program).field("wall", wall).field("source", source).finish()
+            }
             Error::SpawnTimedOut { program, limit } => {
                 f.debug_struct("SpawnTimedOut").field("program", program).field("limit", limit).finish()
             }
@@ -353,7 +366,7 @@ pub enum ErrorKind {
     SpawnTimedOut,
     /// [`Error::JobOver`]
     JobOver,
-    /// [`Error::Unsupported`], [`Error::Unavailable`], [`Error::NoContainment`], [`Error::JobLivesOn`] or [`Error::NoLimit`]
+    /// [`Error::Unsupported`], [`Error::Unavailable`], [`Error::NoContainment`], [`Error::JobLivesOn`], [`Error::NoLimit`] or [`Error::NoWall`]
     Unsupported,
     /// [`Error::Unsuccessful`]
     Unsuccessful,
@@ -423,7 +436,8 @@ impl Error {
             | Error::Unavailable { .. }
             | Error::NoContainment { .. }
             | Error::JobLivesOn { .. }
-            | Error::NoLimit { .. } => ErrorKind::Unsupported,
+            | Error::NoLimit { .. }
+            | Error::NoWall { .. } => ErrorKind::Unsupported,
             Error::Unsuccessful { .. } => ErrorKind::Unsuccessful,
             Error::System { .. } => ErrorKind::System,
             Error::InvalidPid { .. }
@@ -439,7 +453,7 @@ impl Error {
     pub fn errno(&self) -> Option<Errno> {
         match self {
             Error::NoChild { .. } => Some(Errno::CHILD),
-            Error::Spawn { source, .. } | Error::System { source, .. } => Some(*source),
+            Error::Spawn { source, .. } | Error::NoWall { source, .. } | Error::System { source, .. } => Some(*source),
             Error::Unavailable { errno, .. }
             | Error::NoContainment { errno, .. }
             | Error::JobLivesOn { errno, .. }
@@ -500,6 +514,7 @@ pub enum Stage {
         /// The call, or the file that is written: `setgid`, `setuid`, `setgroups`, `capset`, `setsid`, `setpgid`, `TIOCSCTTY`,
         /// `TIOCSPGRP`, `TIOCNOTTY`, `clone` (with namespaces), `unshare`, `mount`, `uid_map`, `gid_map`, `setgroups file`,
         /// `cgroup`, `setpriority`, `sched_setscheduler`, `sched_setaffinity`, `oom_score_adj`, `personality`, `setrlimit`,
+        /// `ioprio_set`, `sched_setattr`, `PR_CAPBSET_DROP`, `PR_SET_SECUREBITS`, `landlock_restrict_self`, `seccomp`, `sendmsg` (of its listener),
         /// `chroot`, `fchdir`, `fd`, `close_fds`, `no_new_privs`, `sigaction`, `parent_death_signal`, `ptrace` or
         /// `pre_exec`.
         call: &'static str,
@@ -543,6 +558,17 @@ impl fmt::Display for Missing {
                 write!(f, "its interpreter `{}`, named in its first line, does not exist{hint}", path.trim_end_matches('\r'))
             }
             Missing::Loader(path) => write!(f, "its loader `{}` does not exist: it was built for another system", path.display()),
+        }
+    }
+}
+
+impl Stage {
+    /// For advice: the call of an attribute (namespaces and cgroups have limits of their own), or the one that makes the process.
+    fn call(&self) -> &'static str {
+        match self {
+            Stage::Clone => "clone",
+            Stage::Attribute { call, .. } if *call != "clone" => call,
+            _ => "",
         }
     }
 }

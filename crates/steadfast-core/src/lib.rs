@@ -58,8 +58,9 @@ pub use pauses::Pauses;
 pub use pid::Pid;
 pub use pidfile::PidfileIs;
 pub use plan::{
-    Attributes, Capability, Disposition, EnterNamespaces, Hook, IdMap, Limit, Membership, MountPropagation, Namespaces, OnBirth,
-    Plan, PlanBuilder, PlanStdio, Resource, Scheduling, SignalSet,
+    Attributes, Capability, Disposition, EnterNamespaces, Hook, IdMap, IoPriority, Limit, Membership, MountPropagation,
+    Namespaces, OnBirth, Plan, PlanBuilder, PlanStdio, Resource, Scheduling, SeccompFilter, SeccompInstruction, SecureBits,
+    SignalSet, Wall,
 };
 pub use process::{ByNumber, Ended, Lent, Process, Started, Starting, Watcher};
 pub use signal::Signal;

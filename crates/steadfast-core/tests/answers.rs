@@ -141,7 +141,8 @@ impl ProcessBackend for Answering {
     }
     fn start(&self, _: &Plan) -> Result<Box<dyn BackendStart>> {
         let process = Arc::new(Answering(Arc::clone(&self.0)));
-        Ok(Spawned { pid: Pid::MAX, spawner_peak: 0, process, pipes: [None, None, None], pidfd: None }.at_once())
+        Ok(Spawned { pid: Pid::MAX, spawner_peak: 0, process, pipes: [None, None, None], pidfd: None, missing_walls: Vec::new() }
+            .at_once())
     }
     fn find(&self, _: Pid) -> Result<Arc<dyn BackendProcess>> {
         Ok(Arc::new(Answering(Arc::clone(&self.0))))

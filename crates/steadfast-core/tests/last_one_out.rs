@@ -172,7 +172,8 @@ impl ProcessBackend for Scripted {
 
     fn start(&self, _: &Plan) -> Result<Box<dyn BackendStart>> {
         let process = Arc::new(Scripted(Arc::clone(&self.0)));
-        Ok(Spawned { pid: Pid::MAX, spawner_peak: 0, process, pipes: [None, None, None], pidfd: None }.at_once())
+        Ok(Spawned { pid: Pid::MAX, spawner_peak: 0, process, pipes: [None, None, None], pidfd: None, missing_walls: Vec::new() }
+            .at_once())
     }
 
     fn find(&self, _: Pid) -> Result<Arc<dyn BackendProcess>> {

@@ -32,7 +32,8 @@ impl BackendStart for LegacyStart {
         let (child, Some(birth)) = (answer?, self.birth.take()) else { return Ok(None) };
         let process = LegacyProcess::held(child.pid, Mark::Child(birth), self.wait_call);
         let pipes = child.pipes.map(|end| end.map(PipeEnd::Fd));
-        Ok(Some(Spawned { pid: child.pid, process, spawner_peak: child.spawner_peak, pipes, pidfd: None }))
+        let (spawner_peak, missing_walls) = (child.spawner_peak, child.missing_walls);
+        Ok(Some(Spawned { pid: child.pid, process, spawner_peak, pipes, pidfd: None, missing_walls }))
     }
 
     fn on_ready(&mut self, tell: OnExit) -> Result<()> {

@@ -27,7 +27,8 @@ impl PidfdStart {
             self.failed(errno)
         })?;
         let pipes = child.pipes.map(|end| end.map(PipeEnd::Fd));
-        Ok(Spawned { pid: child.pid, process, spawner_peak: child.spawner_peak, pipes, pidfd: wish })
+        let (spawner_peak, missing_walls) = (child.spawner_peak, child.missing_walls);
+        Ok(Spawned { pid: child.pid, process, spawner_peak, pipes, pidfd: wish, missing_walls })
     }
 }
 

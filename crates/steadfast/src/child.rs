@@ -12,7 +12,7 @@ use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
-use steadfast_core::{Error, Pauses, PipeEnd, Result, Signal};
+use steadfast_core::{Error, Pauses, PipeEnd, Result, Signal, Wall};
 
 /// A process that was spawned: a [`Process`], which it derefs to, and the pipes.
 ///
@@ -46,6 +46,7 @@ pub struct Child {
     job: Option<Box<ChildJob>>,
     /// What it has of us, and we have again when it has ended.
     terminal: Option<Box<Lent>>,
+    missing_walls: Box<[(Wall, Error)]>,
 }
 
 /// What becomes of a child that is dropped before it was waited for.
@@ -91,6 +92,7 @@ impl Child {
             on_drop,
             job: job.map(Box::new),
             terminal: None,
+            missing_walls: Box::default(),
         }
     }
 
@@ -101,6 +103,17 @@ impl Child {
 
     pub(crate) fn set_terminal(&mut self, terminal: Lent) {
         self.terminal = Some(Box::new(terminal));
+    }
+
+    pub(crate) fn without_walls(mut self, missing: Vec<(Wall, Error)>) -> Child {
+        self.missing_walls = missing.into();
+        self
+    }
+
+    /// Each wall that it was to have [if possible](crate::Command::walls_if_possible), and does not have, with [`Error::NoWall`]. Of several filters or
+    /// rulesets, each that is missing.
+    pub fn missing_walls(&self) -> &[(Wall, Error)] {
+        &self.missing_walls
     }
 
     pub(crate) fn terminal(&self) -> Option<&Lent> {

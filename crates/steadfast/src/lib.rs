@@ -149,8 +149,9 @@ pub use std::process::{ExitStatus, Output};
 pub use steadfast_core::sync;
 pub use steadfast_core::{
     BackendInfo, BootId, ByNumber, Capability, Change, Containment, Disposition, Ended, Errno, Error, ErrorKind, Evidence, Exit,
-    Facts, FdIs, IdMap, Identity, JobLimit, JobLimits, JobUsage, Limit, MaxRss, Missing, MountPropagation, Namespaces, Pid,
-    PidfileIs, Resource, Result, RunState, Rusage, Scheduling, Signal, SignalSet, Stage, StartTime,
+    Facts, FdIs, IdMap, Identity, IoPriority, JobLimit, JobLimits, JobUsage, Limit, MaxRss, Missing, MountPropagation,
+    Namespaces, Pid, PidfileIs, Resource, Result, RunState, Rusage, Scheduling, SeccompFilter, SeccompInstruction, SecureBits,
+    Signal, SignalSet, Stage, StartTime, Wall,
 };
 pub use steadfast_linux::{Answer, Check, CommandExt, Door, Feature, Probe, SpawnWait, Stdio};
 pub use system::{Entered, System};

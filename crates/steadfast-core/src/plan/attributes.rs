@@ -1,6 +1,9 @@
 //! [`Attributes`]: what a new process is to be, beyond program, arguments, environment and streams.
 
-use crate::{Capability, Disposition, IdMap, Limit, MountPropagation, Namespaces, Resource, Scheduling, Signal, SignalSet};
+use crate::{
+    Capability, Disposition, IdMap, IoPriority, Limit, MountPropagation, Namespaces, Resource, Scheduling, SeccompFilter,
+    SecureBits, Signal, SignalSet, Wall,
+};
 use once_cell::race::OnceBox;
 use std::any::Any;
 use std::ffi::OsString;
@@ -25,10 +28,21 @@ pub struct Attributes {
     pub keep_groups: bool,
     /// Capabilities that survive the execution of a program without file capabilities (capabilities(7)); `ambient_capabilities`.
     pub ambient: Vec<Capability>,
+    /// Its inheritable capabilities; `None`: the caller's. `inheritable_capabilities`.
+    pub inheritable: Option<Vec<Capability>>,
+    /// The capabilities that stay in its bounding set (`PR_CAPBSET_DROP`); `None`: all that are; `bounding_capabilities`.
+    pub bounding: Option<Vec<Capability>>,
+    /// All capabilities that it is permitted survive the change of user and the execution of its program.
+    pub keep_capabilities: bool,
+    /// Securebits that it gets beside those that it has (`PR_SET_SECUREBITS`).
+    pub securebits: SecureBits,
 
     /// Gives it a copy of this process's memory until it executes the program, as fork(2) does, instead of sharing it.
     pub copy_memory: bool,
 
+    /// It is to live on by itself: nothing that ends with the caller may end it. (What makes it so, a session of its own and streams that
+    /// lead nowhere, is asked for beside.)
+    pub detached: bool,
     /// A session of its own (setsid(2)).
     pub setsid: bool,
     /// Process group; 0: one of its own (setpgid(2)).
@@ -79,6 +93,10 @@ pub struct Attributes {
     pub nice: Option<i32>,
     /// Scheduling policy (sched(7)).
     pub scheduling: Option<Scheduling>,
+    /// Its children do not inherit a real-time policy or a nice value below 0 (`SCHED_FLAG_RESET_ON_FORK`).
+    pub reset_on_fork: bool,
+    /// I/O priority (ioprio_set(2)).
+    pub io_priority: Option<IoPriority>,
     /// CPUs that it may run on (sched_setaffinity(2)); empty: the caller's; `cpu_affinity`.
     pub affinity: Vec<usize>,
     /// How the kernel likes to kill it when out of memory, -1000 to 1000 (proc_pid_oom_score_adj(5)).
@@ -88,6 +106,13 @@ pub struct Attributes {
 
     /// No program gives it more privileges than it has (`PR_SET_NO_NEW_PRIVS`).
     pub no_new_privileges: bool,
+    /// Sets of Landlock's rules, each by its descriptor (landlock_restrict_self(2)).
+    pub landlock: Vec<Arc<OwnedFd>>,
+    /// Filters of system calls, the first one first (seccomp(2)).
+    pub seccomp: Vec<SeccompFilter>,
+    /// A [`Wall`] that this kernel does not have is left out, and reported ([`Spawned::missing_walls`](crate::Spawned::missing_walls)), instead of
+    /// failing the spawn.
+    pub walls_if_possible: bool,
     /// Blocked signals. `None`: those of the calling thread.
     pub signal_mask: Option<SignalSet>,
     /// Signals to ignore, or to reset to their defaults; `signal_disposition`.
@@ -126,6 +151,12 @@ impl Attributes {
         NONE.get_or_init(Box::default)
     }
 
+    /// The walls that it asks for.
+    pub fn walls(&self) -> impl Iterator<Item = Wall> + use<> {
+        let asked = [!self.landlock.is_empty(), !self.seccomp.is_empty(), self.io_priority.is_some(), self.reset_on_fork];
+        Wall::ALL.into_iter().zip(asked).filter_map(|(wall, asked)| asked.then_some(wall))
+    }
+
     /// The signal that it gets when its parent dies, whichever setting asks for one.
     pub fn death_signal(&self) -> Option<Signal> {
         if self.dies_with_us { Some(Signal::KILL) } else { self.parent_death_signal }
@@ -155,7 +186,12 @@ impl Attributes {
             groups: None,
             keep_groups: false,
             ambient,
+            inheritable: None,
+            bounding: None,
+            keep_capabilities: false,
+            securebits,
             copy_memory: false,
+            detached: false,
             setsid: false,
             process_group: None,
             controlling_terminal: None,
@@ -179,10 +215,15 @@ impl Attributes {
             limits,
             nice: None,
             scheduling: None,
+            reset_on_fork: false,
+            io_priority: None,
             affinity,
             oom_score_adj: None,
             personality: None,
             no_new_privileges: false,
+            landlock,
+            seccomp,
+            walls_if_possible: false,
             signal_mask: None,
             dispositions,
             parent_death_signal: None,
@@ -196,6 +237,9 @@ impl Attributes {
             return false;
         };
         ambient.is_empty()
+            && securebits.is_empty()
+            && landlock.is_empty()
+            && seccomp.is_empty()
             && namespaces.is_empty()
             && unshare.is_empty()
             && uid_map.is_empty()

@@ -1,7 +1,7 @@
 //! What contradicts itself in a plan: found before anything is tried, with both sides named.
 
 use super::{PlanBuilder, PlanStdio};
-use crate::{Attributes, Disposition, Limit, MountPropagation, Namespaces, Scheduling, Signal};
+use crate::{Attributes, Disposition, IoPriority, Limit, MountPropagation, Namespaces, Scheduling, SeccompFilter, Signal};
 
 /// What is wrong, and what to do; `None`: nothing.
 pub(super) fn conflict(plan: &PlanBuilder) -> Option<String> {
@@ -54,6 +54,32 @@ fn pair(a: &Attributes) -> Option<String> {
             a.dies_with_us && a.trace_me,
             "dies_with_us and trace_me",
             "it is started by a thread of its own, which traces nobody: drop one",
+        ),
+        (
+            a.detached && a.death_signal().is_some(),
+            if a.dies_with_us { "detached and dies_with_us" } else { "detached and parent_death_signal" },
+            "either it lives on by itself or it ends with this process: drop one",
+        ),
+        (
+            a.detached && (a.foreground.is_some() || terminal),
+            if terminal { "detached and controlling_terminal" } else { "detached and foreground" },
+            "what is detached has no terminal: drop one",
+        ),
+        (a.detached && a.trace_me, "detached and trace_me", "it would wait for its tracer, which is this process: drop one"),
+        (
+            a.keep_capabilities && !a.ambient.is_empty(),
+            "keep_capabilities and ambient_capabilities",
+            "either all that it is permitted survive, or those of a list: drop one",
+        ),
+        (
+            a.keep_capabilities && a.inheritable.is_some(),
+            "keep_capabilities and inheritable_capabilities",
+            "what survives is inheritable: drop one",
+        ),
+        (
+            a.inheritable.as_ref().is_some_and(|list| a.ambient.iter().any(|one| !list.contains(one))),
+            "ambient_capabilities and inheritable_capabilities",
+            "what is ambient is inheritable too (capabilities(7)): name it in both",
         ),
         (
             a.current_dir_fd.is_some() && a.chroot.is_some(),
@@ -127,7 +153,9 @@ fn values(a: &Attributes) -> Option<String> {
         .or_else(|| range("process_group", a.process_group, 0, i32::MAX))
         .or_else(|| range("scheduling with priority", priority, 1, 99))
         .or_else(|| a.umask.filter(|mask| *mask > 0o777).map(|mask| format!("umask {mask:o}: must be between 0 and 777 (octal)")))
+        .or_else(|| range("io_priority", a.io_priority.map(IoPriority::level).map(Into::into), 0, 7))
         .or_else(|| limits(a))
+        .or_else(|| filters(a))
         .or_else(|| dispositions(a))
 }
 
@@ -139,6 +167,28 @@ fn limits(a: &Attributes) -> Option<String> {
         }
         let again = a.limits.iter().skip(index + 1).find(|(other, _)| other == resource);
         again.map(|(_, other)| format!("rlimit {resource} {limit} and rlimit {resource} {other}: drop one"))
+    })
+}
+
+/// So many walls can be reported as missing; and no process needs more.
+const MOST_WALLS: usize = 64;
+
+fn filters(a: &Attributes) -> Option<String> {
+    for (name, count) in [("seccomp", a.seccomp.len()), ("landlock", a.landlock.len())] {
+        if count > MOST_WALLS {
+            return Some(format!("{name}, {count} times: there are at most {MOST_WALLS}"));
+        }
+    }
+    if a.seccomp.iter().filter(|filter| filter.listener_socket().is_some()).count() > 1 {
+        return Some(
+            "seccomp with a listener and seccomp with another: the kernel has one for all filters of a process (EBUSY): drop one"
+                .into(),
+        );
+    }
+    a.seccomp.iter().map(|filter| filter.instructions().len()).find_map(|length| match length {
+        0 => Some("seccomp with no instructions: a filter returns something: see seccomp(2)".into()),
+        1..=SeccompFilter::MOST => None,
+        more => Some(format!("seccomp with {more} instructions: the kernel takes at most {}", SeccompFilter::MOST)),
     })
 }
 
@@ -158,8 +208,16 @@ mod tests {
     use std::os::fd::OwnedFd;
     use std::sync::Arc;
 
+    fn null_fd() -> OwnedFd {
+        std::fs::File::open("/dev/null").unwrap().into()
+    }
+
     fn null() -> Arc<OwnedFd> {
-        Arc::new(std::fs::File::open("/dev/null").unwrap().into())
+        Arc::new(null_fd())
+    }
+
+    fn filter(length: usize) -> SeccompFilter {
+        SeccompFilter::new(vec![(6, 0, 0, 0x7fff_0000); length])
     }
 
     #[test]
@@ -183,6 +241,38 @@ mod tests {
                 &["dies_with_us", "parent_death_signal"],
             ),
             (Attributes { dies_with_us: true, trace_me: true, ..base() }, &["dies_with_us", "trace_me"]),
+            (Attributes { detached: true, dies_with_us: true, ..base() }, &["detached", "dies_with_us"]),
+            (
+                Attributes { detached: true, parent_death_signal: Some(Signal::HUP), ..base() },
+                &["detached", "parent_death_signal"],
+            ),
+            (Attributes { detached: true, foreground: Some(null()), ..base() }, &["detached", "foreground"]),
+            (
+                Attributes { detached: true, setsid: true, controlling_terminal: Some(null()), ..base() },
+                &["detached", "controlling_terminal"],
+            ),
+            (Attributes { detached: true, trace_me: true, ..base() }, &["detached", "trace_me"]),
+            (
+                Attributes { keep_capabilities: true, ambient: vec![Capability::KILL], ..base() },
+                &["keep_capabilities", "ambient_capabilities"],
+            ),
+            (
+                Attributes { keep_capabilities: true, inheritable: Some(vec![]), ..base() },
+                &["keep_capabilities", "inheritable_capabilities"],
+            ),
+            (
+                Attributes { inheritable: Some(vec![Capability::BPF]), ambient: vec![Capability::KILL], ..base() },
+                &["ambient_capabilities", "inheritable_capabilities"],
+            ),
+            (Attributes { io_priority: Some(IoPriority::BestEffort(8)), ..base() }, &["io_priority 8"]),
+            (Attributes { seccomp: vec![filter(0)], ..base() }, &["seccomp with no instructions"]),
+            (Attributes { seccomp: vec![filter(4097)], ..base() }, &["seccomp with 4097", "4096"]),
+            (Attributes { seccomp: vec![filter(1); 65], ..base() }, &["seccomp, 65 times"]),
+            (
+                Attributes { seccomp: vec![filter(1).listener(null_fd()), filter(1).listener(null_fd())], ..base() },
+                &["seccomp with a listener", "EBUSY"],
+            ),
+            (Attributes { landlock: vec![null(); 65], ..base() }, &["landlock, 65 times"]),
             (Attributes { uid_map: vec![user], ..base() }, &["uid_map", "Namespaces::USER"]),
             (
                 Attributes { gid_map: vec![user], groups: Some(vec![]), namespaces: Namespaces::USER, ..base() },

@@ -4,10 +4,12 @@ mod attributes;
 mod conflicts;
 mod membership;
 mod values;
+mod walls;
 
 pub use attributes::{Attributes, EnterNamespaces, Hook};
 pub use membership::{Membership, OnBirth};
 pub use values::{Capability, Disposition, IdMap, Limit, MountPropagation, Namespaces, Resource, Scheduling, SignalSet};
+pub use walls::{IoPriority, SeccompFilter, SeccompInstruction, SecureBits, Wall};
 
 use crate::{Error, Result};
 use std::any::Any;

@@ -281,6 +281,13 @@ numbered! {
     CHECKPOINT_RESTORE = 40 "Checkpoint and restore."
 }
 
+impl Capability {
+    /// The capability of this number, known here or not.
+    pub const fn from_raw(number: u8) -> Capability {
+        Capability(number)
+    }
+}
+
 impl fmt::Display for Capability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match Self::NAMES.iter().find(|(_, number)| *number == self.0) {

@@ -2,7 +2,7 @@
 
 use super::Process;
 use super::state::Origin;
-use crate::{BackendStart, Pid, PipeEnd, ProcessBackend, Result, contain};
+use crate::{BackendStart, Error, Pid, PipeEnd, ProcessBackend, Result, Wall, contain};
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -16,11 +16,12 @@ pub type Started = (Process, [Option<PipeEnd>; 3], Option<OwnedFd>);
 pub struct Starting {
     backend: Arc<dyn ProcessBackend>,
     start: Box<dyn BackendStart>,
+    missing_walls: Vec<(Wall, Error)>,
 }
 
 impl Starting {
     pub(super) fn new(backend: &Arc<dyn ProcessBackend>, start: Box<dyn BackendStart>) -> Starting {
-        Starting { backend: Arc::clone(backend), start }
+        Starting { backend: Arc::clone(backend), start, missing_walls: Vec::new() }
     }
 
     /// The backend that makes it.
@@ -40,8 +41,15 @@ impl Starting {
     /// As [`BackendStart::wait`].
     pub fn wait(&mut self, deadline: Option<Instant>) -> Result<Option<Started>> {
         let Some(spawned) = self.start.wait(deadline)? else { return Ok(None) };
+        self.missing_walls = spawned.missing_walls;
         let process = Process::new(&self.backend, spawned.pid, spawned.process, Origin::Spawned, spawned.spawner_peak);
         Ok(Some((process, spawned.pipes, spawned.pidfd)))
+    }
+
+    /// Takes out what [`wait`](Self::wait) has found: each wall that it was to have if possible, and does not have, with
+    /// [`Error::NoWall`]. Empty before.
+    pub fn take_missing_walls(&mut self) -> Vec<(Wall, Error)> {
+        std::mem::take(&mut self.missing_walls)
     }
 
     /// Waits however long that takes.

@@ -21,7 +21,7 @@ use machine::Holds;
 use orders::{Act, run};
 use steadfast_core::{
     BackendLook, BackendProcess, BackendStart, Change, Errno, Error, ErrorKind, Exit, FoundByFd, Identity, OnBirth, Pauses, Pid,
-    PipeEnd, Plan, ProcessBackend, Reopened, Result, Signal, Until, contain, sync,
+    PipeEnd, Plan, ProcessBackend, Reopened, Result, Signal, Until, Wall, contain, sync,
 };
 
 fn main() {

@@ -54,7 +54,8 @@ impl<M: Machine> ProcessBackend for Backend<M> {
 
     fn start(&self, _: &Plan) -> Result<Box<dyn BackendStart>> {
         let process = self.0.process();
-        Ok(Spawned { pid: Pid::MAX, spawner_peak: 0, process, pipes: [None, None, None], pidfd: None }.at_once())
+        Ok(Spawned { pid: Pid::MAX, spawner_peak: 0, process, pipes: [None, None, None], pidfd: None, missing_walls: Vec::new() }
+            .at_once())
     }
 
     fn find(&self, pid: Pid) -> Result<Arc<dyn BackendProcess>> {

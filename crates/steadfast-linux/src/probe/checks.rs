@@ -52,6 +52,7 @@ pub(super) const OPTIONAL: &[Question] = &[
     }),
     question("clone3", "5.3", |s| clone3(s, 0, 0)),
     question("CLONE_CLEAR_SIGHAND", "5.5", |s| clone3(s, raw::CLONE_CLEAR_SIGHAND, 0)),
+    question("SECCOMP_FILTER_FLAG_NEW_LISTENER", "5.0", |_| knows_filters(libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as c_long)),
     question("pidfd_getfd", "5.6", |_| with_own_pidfd(|fd| call(libc::SYS_pidfd_getfd, [fd, fd, 0]).map(close))),
     // A pidfd is no cgroup: a kernel that looks says EBADF.
     question("CLONE_INTO_CGROUP", "5.7", |s| {
@@ -59,6 +60,7 @@ pub(super) const OPTIONAL: &[Question] = &[
     }),
     question("close_range", "5.9", |_| call(libc::SYS_close_range, [u32::MAX as c_long, u32::MAX as c_long, 0]).map(drop)),
     question("PIDFD_NONBLOCK", "5.10", |_| pidfd_open(libc::O_NONBLOCK).map(close)),
+    question(LANDLOCK, "5.13", |_| landlock_version().map(drop)),
     // We are not dying, so a kernel that has it says EINVAL.
     question("process_mrelease", "5.15", |_| {
         with_own_pidfd(|fd| expect(Errno::INVAL, call(libc::SYS_process_mrelease, [fd, 0, 0]).map(drop)))
@@ -73,6 +75,20 @@ pub(super) const OPTIONAL: &[Question] = &[
     question("PIDFD_SELF_THREAD_GROUP", "6.17", |_| send_signal(-10_001, 0)),
     question("CLONE_AUTOREAP", "7.1", |s| clone3(s, raw::CLONE_AUTOREAP, 0)),
 ];
+
+/// Whose version is told beside.
+pub(super) const LANDLOCK: &str = "landlock";
+
+/// The version of its interface, counted from 1 (landlock_create_ruleset(2)).
+pub(super) fn landlock_version() -> Result<c_long, Errno> {
+    const VERSION: c_long = 1;
+    call(libc::SYS_landlock_create_ruleset, [0, 0, VERSION])
+}
+
+/// Without a program, a kernel that knows the flags gets as far as looking for it (seccomp(2)).
+fn knows_filters(flags: c_long) -> Result<(), Errno> {
+    expect(Errno::FAULT, call(libc::SYS_seccomp, [libc::SECCOMP_SET_MODE_FILTER as c_long, flags, 0]).map(drop))
+}
 
 fn expect(errno: Errno, answer: Result<(), Errno>) -> Result<(), Errno> {
     match answer {

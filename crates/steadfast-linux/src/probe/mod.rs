@@ -49,6 +49,8 @@ pub struct Check {
 pub struct Feature {
     /// Its name as in the manual pages.
     pub name: &'static str,
+    /// The version of its interface, if it works and counts them: of Landlock the ABI (landlock(7)).
+    pub version: Option<u32>,
     /// The kernel that brought it.
     pub since: &'static str,
     /// Whether it works.
@@ -126,6 +128,12 @@ fn ask(questions: &'static [Question]) -> Result<Vec<(&'static Question, Answer)
     questions.iter().zip(verdicts).map(answer).collect()
 }
 
+/// Asked here, once it has worked in the child.
+fn version(name: &str, answer: Answer) -> Option<u32> {
+    let version = (name == checks::LANDLOCK && answer.works()).then(checks::landlock_version)?;
+    version.ok().and_then(|version| u32::try_from(version).ok())
+}
+
 /// After `unshare(CLONE_NEWPID)` or a `setns`, the next child is the new namespace's init; once that has exited, the namespace
 /// takes no more processes (`ENOMEM` for ever). The link to the namespace cannot be read as long as it has no init.
 fn children_would_be_init() -> bool {
@@ -195,9 +203,14 @@ impl Probe {
         let answers = ask(checks::OPTIONAL)?;
         let mut features: Vec<_> = answers
             .iter()
-            .map(|(question, answer)| Feature { name: question.name, since: question.since, answer: *answer })
+            .map(|(question, answer)| Feature {
+                name: question.name,
+                version: version(question.name, *answer),
+                since: question.since,
+                answer: *answer,
+            })
             .collect();
-        features.push(Feature { name: "cgroup.kill", since: "5.14", answer: checks::cgroup_kill() });
+        features.push(Feature { name: "cgroup.kill", version: None, since: "5.14", answer: checks::cgroup_kill() });
         Ok(KEPT.get_or_init(|| Box::new(features)))
     }
 
@@ -234,17 +247,19 @@ impl Probe {
 impl fmt::Display for Probe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let features = Probe::features().unwrap_or_default();
-        let checks: Vec<_> = self.checks.iter().map(|check| (check.name, check.since, check.answer)).collect();
-        let features: Vec<_> = features.iter().map(|feature| (feature.name, feature.since, feature.answer)).collect();
+        let checks: Vec<_> = self.checks.iter().map(|check| (check.name, check.since, check.answer, None)).collect();
+        let of = |feature: &Feature| (feature.name, feature.since, feature.answer, feature.version);
+        let features: Vec<_> = features.iter().map(of).collect();
         let width = checks.iter().chain(&features).map(|(name, ..)| name.len()).max().unwrap_or_default();
         writeln!(f, "{:width$}  since Linux", "")?;
         for (part, rows) in [checks, features].into_iter().enumerate() {
             if part > 0 && !rows.is_empty() {
                 writeln!(f)?;
             }
-            for (name, since, answer) in rows {
+            for (name, since, answer, version) in rows {
                 let mark = if answer.works() { '✓' } else { '–' };
-                writeln!(f, "{name:width$}  {since:11}  {mark} {answer}")?;
+                let version = version.map(|version| format!(", version {version}")).unwrap_or_default();
+                writeln!(f, "{name:width$}  {since:11}  {mark} {answer}{version}")?;
             }
         }
         Ok(())

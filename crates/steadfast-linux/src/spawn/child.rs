@@ -12,34 +12,39 @@
 //! | cgroup | what follows is accounted there; it takes the caller's privileges |
 //! | session, process group, terminal | while the caller's descriptors still have their numbers |
 //! | unshare | before the root, so that mounts are private before anything is looked up |
-//! | OOM score, policy, nice value, affinity, personality; hard limits upwards | they take the caller's privileges, and `/proc` |
+//! | OOM score, policy, nice value, affinity, personality; reset-on-fork, I/O priority; hard limits upwards | they take the caller's privileges, and `/proc` |
 //! | root directory | takes privileges too |
 //! | descriptors of ours that are not needed | before the new user can come by them |
 //! | groups, then gid, then uid, then capabilities | each takes privileges that the next one drops |
+//! | of those: inheritable, ambient, bounding set, securebits | each is bounded by the next one; the last two take `CAP_SETPCAP` |
 //! | parent-death signal | the kernel clears it when the IDs change (prctl(2)) |
 //! | directory, umask | inside the root, with the rights of the new user |
 //! | descriptors | nothing after this uses a caller's number |
-//! | no new privileges | an IDs change is not affected; a hook that installs a filter needs it |
+//! | no new privileges | an IDs change is not affected; Landlock, a filter, and a hook that installs one need it |
+//! | Landlock | nothing after this opens a file by its path but the program's |
 //! | dispositions, then the mask | a pending signal finds no handler of the caller's |
 //! | hooks | see the process as the program will |
 //! | limits | last, for each step before might break them |
 //! | tracing | only the program is to be traced |
+//! | filters of system calls | last: whatever they refuse, only the program can be refused it |
 
 mod capabilities;
 mod credentials;
 mod execute;
 mod place;
+mod walls;
 
 use super::descriptors;
 use super::dumpable::changes_credentials;
 use super::hook::Held;
 use super::prepare::Prepared;
 use super::step::{Step, What};
+use super::tale::Tale;
 use crate::raw::{self, KernelSigaction, call as syscall};
 use std::ffi::{c_int, c_long, c_void};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
-use steadfast_core::{Attributes, Disposition, Errno, Namespaces, Plan, Signal};
+use steadfast_core::{Attributes, Disposition, Errno, Error, Namespaces, Plan, Signal, Wall};
 
 /// What to do. The parent keeps it, as it is and where it is, until the child has left it.
 pub(super) struct Order {
@@ -62,9 +67,32 @@ pub(super) struct Order {
     /// Whether this is a child, so that what is done to this process is done to nobody else.
     pub(super) is_born: bool,
     pub(super) report: Report,
+    /// For what the report cannot carry, of a child with walls.
+    pub(super) tale: Option<Tale>,
 }
 
 impl Order {
+    /// What this failure of the child's is to whoever has asked for it.
+    pub(super) fn error(&self, (step, errno): Failure) -> Error {
+        step.error(&self.plan, &self.prepared.image, errno)
+    }
+
+    /// Each wall that the child goes without.
+    pub(super) fn missing_walls(&self) -> Vec<(Wall, Error)> {
+        let missing = self.tale.iter().flat_map(Tale::missing);
+        missing.filter_map(|(step, errno)| Some((step.lacks()?, self.error((step, errno))))).collect()
+    }
+
+    /// What a child with a copy of our memory has told beside its channel.
+    pub(super) fn told(&self) -> Option<Failure> {
+        self.tale.as_ref()?.failure()
+    }
+
+    /// A filter may keep the child from ending by itself.
+    pub(super) fn may_not_end(&self) -> bool {
+        walls::is_filtered(self.attributes())
+    }
+
     fn attributes(&self) -> &Attributes {
         self.plan.attributes()
     }
@@ -122,6 +150,9 @@ pub(super) extern "C" fn run(order: *mut c_void) -> c_int {
     let (step, errno) = become_program(order);
     order.report.errno.store(errno.as_raw(), Ordering::Release);
     order.report.step.store(step.as_raw(), Ordering::Release);
+    if let Some(tale) = &order.tale {
+        tale.fail((step, errno));
+    }
     send(order.prepared.descriptors.channel.number(), step, errno);
     if changes_credentials(order.attributes()) {
         descriptors::Descriptors::close_all();
@@ -163,6 +194,7 @@ fn prepare(order: &Order) -> Result<(), Failure> {
     place::session(a)?;
     place::namespaces(a, order.unshare)?;
     place::scheduling(a, &order.prepared)?;
+    walls::priorities(order)?;
     place::raise_limits(a, order.unshare)?;
     place::root(&order.prepared)?;
     let guard = if order.is_born { capabilities::guard(a) } else { None };
@@ -179,10 +211,11 @@ fn prepare(order: &Order) -> Result<(), Failure> {
     if a.no_new_privileges {
         prctl(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(at(What::NoNewPrivileges))?;
     }
+    walls::landlock(order)?;
     signals(order)?;
     if order.is_born && !hooks.is_empty() {
         if guard.is_some() {
-            capabilities::set(a, None)?;
+            capabilities::unguard(a)?;
         }
         super::hook::abort_on_panic();
     }
@@ -193,7 +226,13 @@ fn prepare(order: &Order) -> Result<(), Failure> {
     if a.trace_me {
         syscall(libc::SYS_ptrace, [libc::PTRACE_TRACEME as c_long, 0, 0]).map_err(at(What::Trace))?;
     }
-    Ok(())
+    name_itself(order);
+    walls::seccomp(order)
+}
+
+fn name_itself(order: &Order) {
+    // SAFETY: as in `become_program`.
+    unsafe { execute::name_itself(&order.prepared) }
 }
 
 fn await_maps(order: &Order) -> Result<(), Failure> {

@@ -17,7 +17,7 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use steadfast_core::{Clock, Errno, Pauses, Pid};
+use steadfast_core::{Clock, Errno, Pauses, Pid, Signal};
 
 /// How a child is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,17 @@ pub(super) struct Born {
 }
 
 impl Born {
+    /// Kills a child that has failed, and is not reaped by us. If other code may reap it, and there is no pidfd, it is looked at first.
+    pub(super) fn kill(&self) {
+        // If that fails, it has ended.
+        match &self.pidfd {
+            Some(pidfd) => _ = crate::pidfd::pidfd_send_signal(pidfd.as_fd(), Signal::KILL),
+            None if !self.is_quiet && self.in_proc() != Some(Seen::Nothing) => {}
+            // SAFETY: no pointer.
+            None => _ = unsafe { libc::kill(self.pid, libc::SIGKILL) },
+        }
+    }
+
     /// Reaps a child that has failed, and has exited or is about to; whether it is done, by whomever, and not refused.
     pub(super) fn reap(&self) -> bool {
         is_reaped(&match &self.pidfd {

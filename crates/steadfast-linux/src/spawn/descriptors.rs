@@ -19,9 +19,13 @@ pub(super) struct Descriptors {
     above: c_int,
     /// What is to be closed: from and to, both included. Empty: nothing is.
     closed: Vec<(c_uint, c_uint)>,
-    /// Needed by the child until it has executed the program: the channel for its error, the program itself; -1: neither.
+    /// Needed by the child until it has executed the program, each under whatever number it has by then; -1: there is none. The channel for its
+    /// error, and the program itself.
     pub(super) channel: Needed,
     pub(super) executable: Needed,
+    /// The sets of Landlock's rules, and where a filter's listener is sent.
+    pub(super) rulesets: Vec<Needed>,
+    pub(super) listener: Needed,
 }
 
 struct Move {
@@ -62,6 +66,8 @@ impl Descriptors {
         close_others: bool,
         channel: c_int,
         executable: c_int,
+        rulesets: &[Arc<OwnedFd>],
+        listener: c_int,
     ) -> Descriptors {
         let one = |index, to, from| Move { from: AtomicI32::new(from), to, aside: false, index };
         let streams = streams.into_iter().enumerate().filter(|(_, from)| *from >= 0);
@@ -84,13 +90,19 @@ impl Descriptors {
             closed: if close_others { gaps(&kept()) } else { Vec::new() },
             channel: needed(channel),
             executable: needed(executable),
+            rulesets: rulesets.iter().map(|ruleset| needed(ruleset.as_raw_fd())).collect(),
+            listener: needed(listener),
             moves,
         }
     }
 
+    fn needed(&self) -> impl Iterator<Item = &Needed> {
+        [&self.channel, &self.executable, &self.listener].into_iter().chain(&self.rulesets)
+    }
+
     /// In the child: puts everything in its place. On failure: the index of what could not be.
     pub(super) fn arrange(&self) -> Result<(), (usize, Errno)> {
-        for needed in [&self.channel, &self.executable].into_iter().filter(|needed| needed.aside) {
+        for needed in self.needed().filter(|needed| needed.aside) {
             let number = duplicate_above(needed.number(), self.above).map_err(|errno| (3, errno))?;
             needed.number.store(number, Ordering::Relaxed);
         }
@@ -135,7 +147,7 @@ impl Descriptors {
     pub(super) fn close_ours(&self, but: &[c_int]) {
         let is_kept = |number: c_int| {
             let sources = self.moves.iter().map(|one| one.from.load(Ordering::Relaxed));
-            let mut kept = sources.chain([self.channel.number(), self.executable.number()]).chain(but.iter().copied());
+            let mut kept = sources.chain(self.needed().map(Needed::number)).chain(but.iter().copied());
             kept.any(|kept| kept == number)
         };
         let close = |number: c_uint| {

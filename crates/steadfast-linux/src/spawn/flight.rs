@@ -1,5 +1,7 @@
 //! [`Flight`]: what a child that shares our memory uses of it, and how we hear that it uses it no more.
 //!
+//! Longer than other files: what is borrowed and how its end is heard of are one argument.
+//!
 //! # Why the child may borrow from a thread that runs
 //!
 //! With `CLONE_VFORK` the kernel suspends the thread that made the child, in a state that no signal ends but `SIGKILL`. A child that is
@@ -266,17 +268,27 @@ impl Hold {
     /// Why the child has failed, if it has. Of one that has left.
     pub(super) fn failure(&self) -> Option<Failure> {
         match &self.channel {
-            Some(_) if self.is_copy && !self.has_failed() => None,
-            Some(channel) if self.is_copy => read_failure(channel),
+            Some(channel) if self.is_copy && self.has_told() => read_failure(channel),
+            Some(_) if self.is_copy => self.order().told(),
             _ => self.order().report.failure(),
         }
     }
 
+    /// Whether it has failed, and may never end by itself.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.order().may_not_end() && self.has_failed()
+    }
+
     /// Whether it has told of a failure; what it told stays.
     fn has_failed(&self) -> bool {
-        if !self.is_copy {
-            return self.order().report.failure().is_some();
+        match self.is_copy {
+            false => self.order().report.failure().is_some(),
+            true => self.has_told() || self.order().told().is_some(),
         }
+    }
+
+    /// Whether it has told of a failure through the channel.
+    fn has_told(&self) -> bool {
         // Before anybody reads it, so that those who do not still know.
         if self.channel_events(Duration::ZERO) & libc::POLLIN != 0 {
             self.has_told.store(true, Ordering::Release);

@@ -56,6 +56,17 @@ pub(super) fn send_own_pidfd(line: &OwnedFd) -> Result<(), Errno> {
     }
 }
 
+/// In the child: sends a descriptor, and does not wait. By a raw call: the child may be in our memory.
+pub(super) fn send(socket: c_int, fd: c_int) -> Result<(), Errno> {
+    let mut message = Message { header: empty_header(), fd, rest: 0 };
+    let mut byte = 0_u8;
+    with_header(&mut message, &mut byte, |header| {
+        // SAFETY: a header whose pointers are to what lives in our caller.
+        unsafe { raw::syscall!(libc::SYS_sendmsg, socket, header, libc::MSG_NOSIGNAL) }
+    })
+    .map(drop)
+}
+
 /// In the parent: takes it, and lets the child go on. `Ok(None)`: the child is gone, or could not send it, and says why elsewhere.
 ///
 /// # Errors

@@ -20,6 +20,7 @@
 //! | `clone.rs` | the doors |
 //! | `image.rs`, `environ.rs`, `prepare.rs`, `stdio.rs`, `descriptors.rs` | what is laid out before the child is born |
 //! | `child.rs` | what the child does, step by step |
+//! | `tale.rs` | what a child with walls has to tell beside |
 //! | `step.rs` | which step failed, in one word and for people |
 //! | `maps.rs` | the ID maps of a user namespace |
 //! | `dumpable.rs`, `dump.rs` | what a child's change of user, or its core dump, must not do to us |
@@ -43,6 +44,7 @@ mod prepare;
 mod start;
 mod stdio;
 mod step;
+mod tale;
 
 pub use clone::{Door, WantPidfd};
 pub(crate) use descriptors::close_from;
@@ -64,6 +66,7 @@ use prepare::Prepared;
 use std::os::fd::AsRawFd;
 use stdio::Streams;
 use steadfast_core::{Attributes, Errno, Error, Namespaces, Pid, Plan, Stage};
+use tale::Tale;
 
 /// Starts the program of `plan`; returns once it runs, or a step before has failed.
 ///
@@ -136,6 +139,7 @@ fn start_here(plan: &Plan, want: WantPidfd, door: Door, mask: Option<raw::Signal
         hooks: hook::erased(&hooks),
         is_born: true,
         report: Report::default(),
+        tale: if Tale::is_wanted(a) { Some(Tale::map().map_err(clone_failed)?) } else { None },
     };
     // No handler of ours may run in the child, in our memory and on its stack. `clone3` gives it none. Elsewhere signals wait from
     // here on until the child has reset them: it begins with our mask, and we have it back as soon as it is born. (One that finds the child without
@@ -238,6 +242,9 @@ pub fn exec(plan: &Plan) -> Error {
     if a.dies_with_us {
         return refused("dies_with_us and exec: nobody is left with whom it could die: drop it");
     }
+    if a.walls_if_possible {
+        return refused("walls_if_possible and exec: nobody is left who could be told which are missing: drop it");
+    }
     if maps::wanted(a) {
         return refused("uid_map or gid_map and exec: nobody is left outside to write the maps: spawn it");
     }
@@ -263,11 +270,12 @@ pub fn exec(plan: &Plan) -> Error {
         hooks: hook::erased(&hooks),
         is_born: false,
         report: Report::default(),
+        tale: None,
     };
     order.mask = Some(raw::set_signal_mask(raw::ALL_BUT_SIGSYS));
-    let (step, errno) = child::become_program(&order);
+    let failure = child::become_program(&order);
     order.mask.map(raw::set_signal_mask);
-    failed(step.failed_stage(plan, &order.prepared.image, errno), errno)
+    order.error(failure)
 }
 
 /// A terminal must be one. (Asked for here, as core makes no call, and long before the child would find out.)

@@ -22,6 +22,7 @@ impl Prepared {
     pub(super) fn new(plan: &Plan, streams: [c_int; 3], channel: c_int) -> Prepared {
         let a = plan.attributes();
         let mut image = Image::new(plan);
+        let listener = a.seccomp.iter().find_map(|filter| filter.listener_socket()).map_or(-1, |socket| socket.as_raw_fd());
         let executable = a.executable.as_ref().map_or(-1, |file| file.as_raw_fd());
         Prepared {
             pointers: image.pointers(),
@@ -29,7 +30,7 @@ impl Prepared {
             current_dir: plan.current_dir().map(|dir| c_string(dir.as_os_str())),
             affinity: mask(&a.affinity),
             oom_score: a.oom_score_adj.map(|score| c_string(score.to_string().as_ref())),
-            descriptors: Descriptors::new(streams, &a.fds, a.close_fds, channel, executable),
+            descriptors: Descriptors::new(streams, &a.fds, a.close_fds, channel, executable, &a.landlock, listener),
             image,
         }
     }

@@ -7,7 +7,7 @@ use crate::fork::generation;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
-use steadfast_core::{Clock, Errno, Error, Pid, Stage};
+use steadfast_core::{Clock, Errno, Error, Pid, Stage, Wall};
 
 /// A child that runs its program.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct Child {
     /// The largest resident set that this process had had when the program was executed, in bytes: what the kernel tells of the child's peak
     /// is not below that, see [`MaxRss`](steadfast_core::MaxRss).
     pub spawner_peak: u64,
+    /// Each wall that it was to have if possible, and does not have.
+    pub missing_walls: Vec<(Wall, Error)>,
 }
 
 /// A child that was made, and may not have come to its program. Whoever does not wait for that gives it up ([`give_up`](Self::give_up)). Dropped,
@@ -103,7 +105,7 @@ impl Start {
         };
         let only_looks = deadline.is_some_and(|deadline| deadline <= SystemClock.now());
         if self.error.is_none() {
-            if !self.hold.wait(deadline, || born.seen()) {
+            if !self.hold.wait(deadline, || look(&self.hold, &born)) {
                 self.born = Some(born);
                 return None;
             }
@@ -117,6 +119,9 @@ impl Start {
             }
         }
         if self.error.is_some() {
+            if self.hold.is_stuck() {
+                born.kill();
+            }
             // Without the pidfd that was wanted it has not come beyond its first step, and nobody could be given it to reap.
             let can_be_given_up = born.pidfd.is_some() || self.want == WantPidfd::No;
             if only_looks && can_be_given_up && born.seen() == Seen::Nothing {
@@ -142,6 +147,7 @@ impl Start {
                 pidfd: born.pidfd,
                 pipes: std::mem::take(&mut self.pipes),
                 spawner_peak: crate::wait::own_peak(),
+                missing_walls: self.hold.order().missing_walls(),
             }),
         })
     }
@@ -150,9 +156,7 @@ impl Start {
         if let Some((stage, errno)) = &self.unmapped {
             return Some(failed(stage.clone(), *errno));
         }
-        let (step, errno) = self.hold.failure()?;
-        let order = self.hold.order();
-        Some(failed(step.failed_stage(&order.plan, &order.prepared.image, errno), errno))
+        self.hold.failure().map(|failure| self.hold.order().error(failure))
     }
 
     /// Calls once [`wait`](Self::wait) would not block, on a thread of ours; at once, if it would not now.
@@ -166,7 +170,8 @@ impl Start {
             source: errno,
         };
         let watched = self.born.as_ref().map(Born::watched).transpose().map_err(|errno| failed("dup", errno))?;
-        let seen = move || watched.as_ref().map_or(Seen::Ended, Born::seen);
+        let hold = Arc::clone(&self.hold);
+        let seen = move || watched.as_ref().map_or(Seen::Ended, |born| look(&hold, born));
         let told = flight::tell(&self.hold, seen, call);
         told.map_err(|error| failed("a thread for", Errno::of(&error).unwrap_or(Errno::AGAIN)))
     }
@@ -177,6 +182,14 @@ impl Start {
         let is_ours = self.generation == generation();
         self.born.take().filter(|_| is_ours).map(|born| GivenUp { pidfd: born.pidfd, loan: Loan::of(&self.hold) })
     }
+}
+
+/// How far it has come. One that has failed, and that a filter may keep from ending (exit_group(2)), is helped to.
+fn look(hold: &Hold, born: &Born) -> Seen {
+    if hold.is_stuck() {
+        born.kill();
+    }
+    born.seen()
 }
 
 /// Of a child that has left, by the channel.

@@ -3,7 +3,7 @@
 
 use super::image::Image;
 use super::missing;
-use steadfast_core::{Errno, Plan, Stage};
+use steadfast_core::{Capability, Errno, Error, Plan, Stage, Wall};
 
 macro_rules! steps {
     ($($(#[$doc:meta])* $step:ident,)*) => {
@@ -35,6 +35,8 @@ steps! {
     OomScore,
     Nice,
     Scheduling,
+    ResetOnFork,
+    IoPriority,
     Affinity,
     Chroot,
     ClearAmbient,
@@ -44,16 +46,22 @@ steps! {
     Setuid,
     Capset,
     AmbientCapability,
+    KeptCapability,
+    Bounding,
+    SecureBits,
     ParentDeathSignal,
     Fchdir,
     Chdir,
     Personality,
     Descriptor,
     NoNewPrivileges,
+    Landlock,
     Disposition,
     PreExec,
     Limit,
     Trace,
+    Seccomp,
+    Listener,
     Exec,
     /// None of the files to try exists.
     NotFound,
@@ -63,7 +71,7 @@ steps! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Step {
     pub(super) what: What,
-    /// Which descriptor, limit, disposition, capability or file to execute; below 2²⁴.
+    /// Which descriptor, limit, disposition, capability, wall or file to execute; below 2²³, but for [`LACKING`].
     pub(super) index: u32,
 }
 
@@ -73,9 +81,22 @@ impl From<What> for Step {
     }
 }
 
+/// In the index: this is a wall that the kernel does not have.
+const LACKING: u32 = 1 << 23;
+
 impl What {
     pub(super) fn number(self, index: usize) -> Step {
-        Step { what: self, index: index as u32 & 0xff_ffff }
+        Step { what: self, index: index as u32 & (LACKING - 1) }
+    }
+
+    fn wall(self) -> Option<Wall> {
+        match self {
+            What::Landlock => Some(Wall::Landlock),
+            What::Seccomp => Some(Wall::Seccomp),
+            What::IoPriority => Some(Wall::IoPriority),
+            What::ResetOnFork => Some(Wall::ResetOnFork),
+            _ => None,
+        }
     }
 }
 
@@ -90,8 +111,27 @@ impl Step {
         Some(Step { what, index: raw >> 8 })
     }
 
+    /// The same, not refused, but not there.
+    pub(super) fn lacking(self) -> Step {
+        Step { index: self.index | LACKING, ..self }
+    }
+
+    /// The wall that is not there, if it is that.
+    pub(super) fn lacks(self) -> Option<Wall> {
+        self.what.wall().filter(|_| self.index & LACKING != 0)
+    }
+
+    /// What has failed, for whoever has asked for it.
+    pub(super) fn error(self, plan: &Plan, image: &Image, errno: Errno) -> Error {
+        let program = plan.program().to_owned();
+        match self.lacks() {
+            Some(wall) => Error::NoWall { program, wall, source: errno },
+            None => Error::Spawn { program, stage: self.failed_stage(plan, image, errno), source: errno },
+        }
+    }
+
     /// The stage for people, with the value that the plan has for it, and what has been missing.
-    pub(super) fn failed_stage(self, plan: &Plan, image: &Image, errno: Errno) -> Stage {
+    fn failed_stage(self, plan: &Plan, image: &Image, errno: Errno) -> Stage {
         let stage = self.stage(plan, image);
         let is_search = matches!(self.what, What::Exec | What::NotFound) && errno == Errno::NOENT;
         match (is_search.then(|| missing::find(plan, image)).flatten(), stage) {
@@ -104,8 +144,11 @@ impl Step {
 
     fn stage(self, plan: &Plan, image: &Image) -> Stage {
         let a = plan.attributes();
-        let index = self.index as usize;
+        let index = (self.index & (LACKING - 1)) as usize;
         let attribute = |call, value: String| Stage::Attribute { call, value };
+        // Of several: which, counted from 1.
+        let one_of =
+            |count: usize, what: &str| if count > 1 { format!("{what} {} of {count}", index + 1) } else { String::new() };
         let number = |call, number: Option<i64>| attribute(call, number.map(|n| n.to_string()).unwrap_or_default());
         match self.what {
             What::Pidfd => Stage::Pidfd,
@@ -122,6 +165,8 @@ impl Step {
             What::OomScore => number("oom_score_adj", a.oom_score_adj.map(Into::into)),
             What::Nice => number("setpriority", a.nice.map(Into::into)),
             What::Scheduling => attribute("sched_setscheduler", a.scheduling.map(|s| format!("{s:?}")).unwrap_or_default()),
+            What::ResetOnFork => attribute("sched_setattr", "SCHED_FLAG_RESET_ON_FORK".into()),
+            What::IoPriority => attribute("ioprio_set", a.io_priority.map(|p| format!("{p:?}")).unwrap_or_default()),
             What::Affinity => attribute("sched_setaffinity", format!("{:?}", a.affinity)),
             What::Chroot => {
                 attribute("chroot", a.chroot.as_ref().map(|dir| format!("to `{}`", dir.display())).unwrap_or_default())
@@ -135,6 +180,9 @@ impl Step {
             What::AmbientCapability => {
                 attribute("PR_CAP_AMBIENT_RAISE", a.ambient.get(index).map(|c| c.to_string()).unwrap_or_default())
             }
+            What::KeptCapability => attribute("PR_CAP_AMBIENT_RAISE", "all that are permitted".into()),
+            What::Bounding => attribute("PR_CAPBSET_DROP", capability_name(index)),
+            What::SecureBits => attribute("PR_SET_SECUREBITS", a.securebits.to_string()),
             What::ParentDeathSignal => {
                 attribute("parent_death_signal", a.death_signal().map(|s| s.to_string()).unwrap_or_default())
             }
@@ -146,6 +194,9 @@ impl Step {
                 (None, to) => number("fd", to.map(|(to, _)| (*to).into())),
             },
             What::NoNewPrivileges => attribute("no_new_privs", String::new()),
+            What::Landlock => attribute("landlock_restrict_self", one_of(a.landlock.len(), "ruleset")),
+            What::Seccomp => attribute("seccomp", one_of(a.seccomp.len(), "filter")),
+            What::Listener => attribute("sendmsg", "the listener of seccomp".into()),
             What::Disposition => {
                 attribute("sigaction", a.dispositions.get(index).map(|(signal, _)| signal.to_string()).unwrap_or_default())
             }
@@ -170,6 +221,11 @@ impl Step {
             },
         }
     }
+}
+
+/// Of the capability of this number.
+fn capability_name(number: usize) -> String {
+    u8::try_from(number).map_or_else(|_| String::new(), |number| Capability::from_raw(number).to_string())
 }
 
 #[cfg(test)]

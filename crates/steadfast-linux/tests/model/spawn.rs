@@ -21,18 +21,13 @@ mod child {
     use super::step::Step;
     use crate::checker::share;
     use crate::kernel::{Life, WORLD};
-    use steadfast_core::{Errno, Plan};
+    use steadfast_core::{Errno, Error, Plan, Stage, Wall};
 
     pub(super) type Failure = (Step, Errno);
 
     pub(super) struct Order {
         pub(super) plan: Plan,
-        pub(super) prepared: Prepared,
         pub(super) report: Report,
-    }
-
-    pub(super) struct Prepared {
-        pub(super) image: (),
     }
 
     pub(super) struct Report;
@@ -40,6 +35,24 @@ mod child {
     impl Report {
         pub(super) fn failure(&self) -> Option<Failure> {
             share(&WORLD, |world| world.has_failed).then_some((Step, Errno::NOENT))
+        }
+    }
+
+    impl Order {
+        pub(super) fn error(&self, (Step, source): Failure) -> Error {
+            Error::Spawn { program: self.plan.program().to_owned(), stage: Stage::Clone, source }
+        }
+
+        pub(super) fn missing_walls(&self) -> Vec<(Wall, Error)> {
+            Vec::new()
+        }
+
+        pub(super) fn told(&self) -> Option<Failure> {
+            None
+        }
+
+        pub(super) fn may_not_end(&self) -> bool {
+            false
         }
     }
 
@@ -55,17 +68,11 @@ mod child {
 }
 
 mod step {
-    use steadfast_core::{Errno, Plan, Stage};
-
     pub(super) struct Step;
 
     impl Step {
         pub(super) fn from_raw(_: u32) -> Option<Step> {
             Some(Step)
-        }
-
-        pub(super) fn failed_stage(self, _: &Plan, (): &(), _: Errno) -> Stage {
-            Stage::Clone
         }
     }
 }
@@ -91,6 +98,10 @@ mod clone {
     }
 
     impl Born {
+        pub(super) fn kill(&self) {
+            unreachable!("no filter is on");
+        }
+
         pub(super) fn reap(&self) -> bool {
             kernel::reap(true)
         }
@@ -188,11 +199,7 @@ pub(crate) fn cases() -> Vec<Case> {
 
 pub(crate) fn in_one_order(case: Case) {
     kernel::begin();
-    let order = child::Order {
-        plan: Plan::builder("program").build().expect("it is in order"),
-        prepared: child::Prepared { image: () },
-        report: child::Report,
-    };
+    let order = child::Order { plan: Plan::builder("program").build().expect("it is in order"), report: child::Report };
     let flight = Flight::new(order, Stack);
     let (way, channel) = match case.kernel {
         Kernel::EndsPipe | Kernel::CopiesMemory => (Way::Channel, std::fs::File::open("/dev/null").ok().map(Into::into)),

@@ -20,7 +20,7 @@ use std::time::Instant;
 use steadfast_core::sync::Scheduler;
 use steadfast_core::{
     BackendInfo, BackendJob, BackendLook, BackendProcess, BackendStart, Change, Clock, Errno, Error, Exit, FoundByFd, Identity,
-    JobPlan, OnExit, Pid, PipeEnd, Plan, PlanStdio, ProcessBackend, Reopened, Result, Signal, Spawned,
+    JobPlan, OnExit, Pid, PipeEnd, Plan, PlanStdio, ProcessBackend, Reopened, Result, Signal, Spawned, Stage,
 };
 
 /// What a handle holds.
@@ -135,7 +135,14 @@ impl ProcessBackend for MockBackend {
             self.open_handle(world, born.id);
             Ok(born)
         });
-        let born = born.map_err(|(stage, source)| Error::Spawn { program: plan.program().to_owned(), stage, source })?;
+        let program = || plan.program().to_owned();
+        let no_wall = |wall| Error::NoWall { program: program(), wall, source: Errno::NOSYS };
+        let lacking = self.kernel.shared.setup.limits.lacking(plan.attributes().walls());
+        let born = born.map_err(|(stage, source)| match (&stage, lacking.first()) {
+            (Stage::Attribute { call, .. }, Some(wall)) if *call == wall.call() => no_wall(*wall),
+            _ => Error::Spawn { program: program(), stage, source },
+        })?;
+        let missing_walls = lacking.iter().map(|wall| (*wall, no_wall(*wall))).collect();
         let [stdin, stdout, stderr] = born.pipes;
         let read = |pipe| PipeEnd::Reader(Box::new(ReadEnd::new(&self.kernel, pipe, born.who)));
         let pipes = [
@@ -145,7 +152,7 @@ impl ProcessBackend for MockBackend {
         ];
         let pid = Pid::new(born.who.pid)?;
         let process = Arc::new(self.process(pid, born.id, born.who, None));
-        let spawned = Spawned { pid, spawner_peak: 0, process, pipes, pidfd: None };
+        let spawned = Spawned { pid, spawner_peak: 0, process, pipes, pidfd: None, missing_walls };
         if !born.is_starting {
             // No call of the program's: it has returned.
             return Ok(spawned.at_once());
@@ -218,6 +225,9 @@ fn lacking(plan: &Plan) -> Option<&'static str> {
     let given = [&a.controlling_terminal, &a.foreground, &a.current_dir_fd, &a.cgroup, &a.executable];
     if !a.fds.is_empty() || given.iter().any(|fd| fd.is_some()) {
         return Some("a simulated process cannot be given a descriptor");
+    }
+    if a.seccomp.iter().any(|filter| filter.listener_socket().is_some()) {
+        return Some("a simulated process makes no system calls of which a listener could be told");
     }
     (!a.hooks.is_empty()).then_some("a simulated process has no memory in which pre_exec could run")
 }

@@ -12,7 +12,7 @@ use crate::play::script::Script;
 use crate::play::setup::{Program, Setup};
 use std::ffi::OsString;
 use std::sync::Arc;
-use steadfast_core::{Containment, JobLimit, Signal};
+use steadfast_core::{Containment, JobLimit, Signal, Wall};
 
 /// Configures a [`Kernel`].
 pub struct Builder {
@@ -31,6 +31,7 @@ impl Kernel {
                     max_processes: u32::MAX,
                     max_open_files: u32::MAX,
                     core_dumps: true,
+                    lacks_walls: Default::default(),
                 },
                 ignored: 0,
                 blocked: 0,
@@ -138,6 +139,16 @@ impl Builder {
     /// [`Error::NoLimit`](steadfast_core::Error::NoLimit). By default jobs by cgroup can have each limit.
     pub fn without_limit(mut self, limit: JobLimit) -> Builder {
         self.setup.without_limits.push(limit);
+        self
+    }
+
+    /// The kernel has no such wall, as one that is too old, or was built without it: who insists on it fails with
+    /// [`Error::NoWall`](steadfast_core::Error::NoWall), and who [asks for it if possible](steadfast_core::Attributes::walls_if_possible) is told. By
+    /// default it has them all, and [`Run::attributes`] says which were asked for; they shut nothing in.
+    pub fn without_wall(mut self, wall: Wall) -> Builder {
+        for (_, lacks) in Wall::ALL.iter().zip(&mut self.setup.limits.lacks_walls).filter(|(one, _)| **one == wall) {
+            *lacks = true;
+        }
         self
     }
 

@@ -13,7 +13,7 @@ use super::table::Table;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
-use steadfast_core::{Exit, Pid, Rusage};
+use steadfast_core::{Exit, Pid, Rusage, Wall};
 
 pub(crate) struct Machine<H> {
     /// Virtual nanoseconds since it was made.
@@ -36,6 +36,16 @@ pub(crate) struct Limits {
     pub(crate) max_processes: u32,
     pub(crate) max_open_files: u32,
     pub(crate) core_dumps: bool,
+    /// Whether this kernel lacks a wall, in the order of [`Wall::ALL`].
+    pub(crate) lacks_walls: [bool; Wall::ALL.len()],
+}
+
+impl Limits {
+    /// Of the walls that are asked for, those that this kernel does not have.
+    pub(crate) fn lacking(&self, asked: impl Iterator<Item = Wall>) -> Vec<Wall> {
+        let is_lacking = |wall: &Wall| Wall::ALL.iter().zip(self.lacks_walls).any(|(one, lacks)| lacks && one == wall);
+        asked.filter(is_lacking).collect()
+    }
 }
 
 impl<H: Host> Machine<H> {

@@ -69,6 +69,10 @@ impl<H: Host> Machine<H> {
             Ok(place) => place,
             Err((call, value, errno)) => return failed(self, Stage::Attribute { call, value: value.to_string() }, errno),
         };
+        let lacking = self.limits.lacking(plan.attributes().walls());
+        if let (Some(wall), false) = (lacking.first(), plan.attributes().walls_if_possible) {
+            return failed(self, Stage::Attribute { call: wall.call(), value: String::new() }, Errno::NOSYS);
+        }
         let struck = self.host.fails(Call::Exec, name);
         let delay = struck.map(|struck| struck.delay).filter(|delay| !delay.is_zero());
         let refused = struck.filter(|_| delay.is_none()).map(|struck| struck.errno);

@@ -77,7 +77,14 @@ impl Host for Recorder {
     }
 }
 
-const LIMITS: Limits = Limits { pid_max: 5, pipe_capacity: 4096, max_processes: 9, max_open_files: u32::MAX, core_dumps: false };
+const LIMITS: Limits = Limits {
+    pid_max: 5,
+    pipe_capacity: 4096,
+    max_processes: 9,
+    max_open_files: u32::MAX,
+    core_dumps: false,
+    lacks_walls: [false; steadfast_core::Wall::ALL.len()],
+};
 const SECOND: u64 = 1_000_000_000;
 
 fn sleep(seconds: u64) -> Step {

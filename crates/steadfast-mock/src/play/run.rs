@@ -21,7 +21,7 @@ pub struct Run {
     /// The directory that it is started in, if it was given one.
     pub current_dir: Option<PathBuf>,
     /// What else it was to be: user, limits and the like. The simulation acts upon session, process group, signals, `RLIMIT_NPROC`,
-    /// `RLIMIT_CORE` and the parent-death signal, and notes the rest.
+    /// `RLIMIT_CORE` and the parent-death signal, and notes the rest, the walls among it.
     pub attributes: Attributes,
     random: Cell<u64>,
 }

@@ -10,7 +10,7 @@ use crate::model::step::Code;
 use std::ffi::OsString;
 use std::fmt;
 use std::sync::Arc;
-use steadfast_core::{Containment, JobLimit};
+use steadfast_core::{Containment, JobLimit, Wall};
 
 /// What a kernel is built with: the same for each run of a test.
 #[derive(Clone)]
@@ -45,7 +45,7 @@ impl fmt::Debug for Setup {
         write!(
             f,
             "programs {names:?}, expectations {:?}, faults {:?}, pid_max {}, pipe_capacity {}, max_processes {}, max_open_files {}, \
-             core_dumps {}, ignored {:#x}, blocked {:#x}, without {:?} {:?}",
+             core_dumps {}, ignored {:#x}, blocked {:#x}, without {:?} {:?} {:?}",
             self.expectations,
             self.faults,
             self.limits.pid_max,
@@ -57,6 +57,7 @@ impl fmt::Debug for Setup {
             self.blocked,
             self.refused,
             self.without_limits,
+            self.limits.lacking(Wall::ALL.into_iter()),
         )
     }
 }

@@ -38,7 +38,7 @@ use orders::{Act, run};
 use others::{birth, calls, collect, life, naming, orphans, siblings, start_time};
 use steadfast_core::{
     BackendLook, BackendProcess, BackendStart, Change, Errno, Error, ErrorKind, Exit, FoundByFd, Identity, OnBirth, Pauses, Pid,
-    PipeEnd, Plan, ProcessBackend, Reopened, Result, Signal, Until, contain, sync,
+    PipeEnd, Plan, ProcessBackend, Reopened, Result, Signal, Until, Wall, contain, sync,
 };
 
 fn main() {

@@ -16,7 +16,7 @@ use crate::{Capture, Captured, Change, Exit, ExitStatus, Job, Output, Pid, Proce
 use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
-use steadfast_core::{Ended, Error, Result, Until};
+use steadfast_core::{Ended, Error, Result, Until, Wall};
 
 /// A process that was spawned, and the pipes, for tasks: `spawn_async` makes one, or `Child::from` a
 /// [`steadfast::Child`](crate::Child).
@@ -135,6 +135,11 @@ impl<R: Runtime> Child<R> {
     /// As [`wait`](crate::backend::Process::wait).
     pub fn try_wait(&self) -> Result<Option<ExitStatus>> {
         self.child.try_wait()
+    }
+
+    /// Each wall that it was to have if possible, and does not have: as [`missing_walls`](crate::Child::missing_walls).
+    pub fn missing_walls(&self) -> &[(Wall, Error)] {
+        self.child.missing_walls()
     }
 
     /// Takes the pidfd that [`create_pidfd`](crate::Command::create_pidfd) asked for.

@@ -10,6 +10,7 @@ mod many;
 mod pty;
 mod shown;
 mod start;
+mod walls;
 
 pub(crate) use checked::{cause, last};
 pub use handle::Handle;
@@ -80,18 +81,21 @@ use steadfast_linux::CommandExt;
 ///    [`detach_terminal`](Self::detach_terminal), [`controlling_terminal`](Self::controlling_terminal)
 /// 3. [`unshare`](Self::unshare) ([`namespaces`](Self::namespaces) it is born into)
 /// 4. [`oom_score_adj`](Self::oom_score_adj), [`scheduling`](Self::scheduling), [`nice`](Self::nice),
-///    [`cpu_affinity`](Self::cpu_affinity), [`personality`](Self::personality); hard limits that are raised
+///    [`cpu_affinity`](Self::cpu_affinity), [`personality`](Self::personality), [`reset_on_fork`](Self::reset_on_fork),
+///    [`io_priority`](Self::io_priority); hard limits that are raised
 /// 5. [`chroot`](Self::chroot)
 /// 6. [`groups`](Self::groups), then [`gid`](Self::gid), then [`uid`](Self::uid), then
-///    [`ambient_capabilities`](Self::ambient_capabilities)
+///    [`inheritable_capabilities`](Self::inheritable_capabilities), [`ambient_capabilities`](Self::ambient_capabilities) or
+///    [`keep_capabilities`](Self::keep_capabilities), [`bounding_capabilities`](Self::bounding_capabilities), [`securebits`](Self::securebits)
 /// 7. [`parent_death_signal`](Self::parent_death_signal), [`dies_with_us`](Self::dies_with_us)
 /// 8. [`current_dir_fd`](Self::current_dir_fd), [`current_dir`](Self::current_dir), [`umask`](Self::umask)
 /// 9. the standard streams, [`fd`](Self::fd), [`listen_fds`](Self::listen_fds), [`close_fds`](Self::close_fds)
-/// 10. [`no_new_privileges`](Self::no_new_privileges)
+/// 10. [`no_new_privileges`](Self::no_new_privileges), [`landlock`](Self::landlock)
 /// 11. [`signal_disposition`](Self::signal_disposition), [`signal_mask`](Self::signal_mask)
 /// 12. [`pre_exec`](CommandExt::pre_exec)
 /// 13. [`rlimit`](Self::rlimit)
 /// 14. [`trace_me`](Self::trace_me)
+/// 15. [`seccomp`](Self::seccomp)
 #[derive(Clone)]
 pub struct Command {
     program: OsString,
@@ -344,6 +348,7 @@ impl Command {
     }
 
     fn plan(&self, system: &System, defaults: [PlanStdio; 3]) -> Result<Plan> {
+        let defaults = self.unless_detached(defaults)?;
         self.check_input(&defaults[0])?;
         let terminal = self.open_terminal(system)?;
         let [stdin, stdout, stderr] = defaults.map(|stdio| Command::or_terminal(stdio, terminal.as_ref()));
@@ -386,15 +391,5 @@ impl CommandExt for Command {
     fn add_hook(&mut self, hook: Hook) -> &mut Command {
         self.changed().hooks.push(hook);
         self
-    }
-}
-
-impl System {
-    /// Starts a process here, whatever is current.
-    ///
-    /// # Errors
-    /// As [`Command::spawn`].
-    pub fn spawn(&self, command: &Command) -> Result<Child> {
-        command.spawn_with(self, Default::default())
     }
 }

@@ -8,7 +8,7 @@ use crate::terminal::{Lent, LentAtStart};
 use crate::within::Within;
 use crate::{Child, Process, System};
 use std::time::{Duration, Instant};
-use steadfast_core::{Plan, PlanStdio, Result, Started};
+use steadfast_core::{Plan, PlanStdio, Result};
 
 /// A child that was made, and may not have come to its program. Dropped before that, it is killed, and reaped in the background.
 pub(crate) struct Starting {
@@ -22,8 +22,13 @@ pub(crate) struct Starting {
 impl Starting {
     /// The child, once it runs its program; `None` if the deadline passes first.
     pub(crate) fn wait(&mut self, deadline: Instant) -> Result<Option<Child>> {
-        let started = self.starting.wait(Some(deadline))?;
-        Ok(started.map(|started| child(started, self.on_drop, self.job.take()).with_terminal(self.terminal.take())))
+        self.wait_until(Some(deadline))
+    }
+
+    fn wait_until(&mut self, deadline: Option<Instant>) -> Result<Option<Child>> {
+        let Some((process, pipes, pidfd)) = self.starting.wait(deadline)? else { return Ok(None) };
+        let child = Child::new(Process::from(process), pipes, pidfd, self.on_drop, self.job.take());
+        Ok(Some(child.with_terminal(self.terminal.take()).without_walls(self.starting.take_missing_walls())))
     }
 
     /// The child, if it runs its program by now.
@@ -34,20 +39,18 @@ impl Starting {
     }
 
     /// Waits for it, however long that takes.
-    pub(crate) fn finish(self) -> Result<Child> {
-        let Starting { starting, on_drop, job, mut terminal } = self;
-        let started = starting.finish()?;
-        Ok(child(started, on_drop, job).with_terminal(terminal.take()))
+    pub(crate) fn finish(mut self) -> Result<Child> {
+        loop {
+            if let Some(child) = self.wait_until(None)? {
+                return Ok(child);
+            }
+        }
     }
 
     #[cfg(any(feature = "tokio", feature = "async-io"))]
     pub(crate) fn as_core(&mut self) -> &mut steadfast_core::Starting {
         &mut self.starting
     }
-}
-
-fn child((process, pipes, pidfd): Started, on_drop: OnDrop, job: Option<ChildJob>) -> Child {
-    Child::new(Process::from(process), pipes, pidfd, on_drop, job)
 }
 
 impl Command {
@@ -118,6 +121,16 @@ impl Command {
         };
         let terminal = LentAtStart::to(starting.pid(), lent);
         Ok(Starting { starting, on_drop: self.on_drop, job, terminal })
+    }
+}
+
+impl System {
+    /// Starts a process here, whatever is current.
+    ///
+    /// # Errors
+    /// As [`Command::spawn`].
+    pub fn spawn(&self, command: &Command) -> Result<Child> {
+        command.spawn_with(self, Default::default())
     }
 }
 

@@ -9,8 +9,8 @@ pub use error::cause_of;
 pub(crate) use error::{killed, std_error};
 
 use crate::{
-    Capability, CommandArgs, CommandEnvs, Disposition, Handle, IdMap, Limit, MountPropagation, Namespaces, Resource, Scheduling,
-    Signal, SignalSet, Stdio,
+    Capability, CommandArgs, CommandEnvs, Disposition, Handle, IdMap, IoPriority, Limit, MountPropagation, Namespaces, Resource,
+    Scheduling, SeccompFilter, SecureBits, Signal, SignalSet, Stdio,
 };
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -180,6 +180,16 @@ attributes! {
     copy_memory(copy: bool);
     ambient_capabilities(capabilities: impl IntoIterator<Item = Capability>);
     no_new_privileges(on: bool);
+    inheritable_capabilities(capabilities: impl IntoIterator<Item = Capability>);
+    bounding_capabilities(kept: impl IntoIterator<Item = Capability>);
+    keep_capabilities(keep: bool);
+    securebits(bits: SecureBits);
+    landlock(ruleset: impl Into<OwnedFd>);
+    seccomp(filter: SeccompFilter);
+    walls_if_possible(if_possible: bool);
+    io_priority(priority: IoPriority);
+    reset_on_fork(reset: bool);
+    detached(detached: bool);
     controlling_terminal(terminal: impl Into<OwnedFd>);
     foreground(terminal: impl Into<OwnedFd>);
     detach_terminal(detach: bool);

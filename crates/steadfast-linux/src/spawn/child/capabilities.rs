@@ -3,8 +3,8 @@
 use super::{Failure, at, prctl};
 use crate::raw::{self, call as syscall};
 use crate::spawn::step::What;
-use std::ffi::c_int;
-use steadfast_core::{Attributes, Capability, Errno};
+use std::ffi::{c_int, c_long};
+use steadfast_core::{Attributes, Capability, Errno, SecureBits};
 
 /// A capability that the child keeps, in its permitted set alone, from the change of user until the kernel has given it the
 /// memory of its program.
@@ -36,19 +36,107 @@ pub(super) fn guard(a: &Attributes) -> Option<Guard> {
     (is_free && now.permits(Capability::SETUID)).then_some(Guard(Capability::SETUID))
 }
 
-/// Leaves a new user with the guard and what is asked for, and makes that ambient, for which it must be permitted and inheritable first.
+/// Whether its sets, or what governs them, are to be others than the change of user makes them.
+pub(super) fn are_asked_for(a: &Attributes) -> bool {
+    !a.ambient.is_empty() || a.inheritable.is_some() || a.keep_capabilities || takes_setpcap(a)
+}
+
+fn takes_setpcap(a: &Attributes) -> bool {
+    a.bounding.is_some() || !a.securebits.is_empty()
+}
+
+/// Leaves a new user with the guard and what is asked for: inheritable, then ambient, for which it must be permitted and inheritable first; then the
+/// bounding set, outside of which nothing becomes inheritable; then the securebits, by which nothing may become ambient. Those two take
+/// `CAP_SETPCAP`, which a new user has until then.
 pub(super) fn set(a: &Attributes, guard: Option<Guard>) -> Result<(), Failure> {
     let mut sets = Sets::get().map_err(at(What::Capset))?;
-    if a.uid.is_some_and(|uid| uid != 0) {
-        sets.permit_none_but(a.ambient.iter().copied().chain(guard.map(|Guard(kept)| kept)));
+    let kept = a.ambient.iter().copied().chain(guard.map(|Guard(kept)| kept));
+    let loses = a.uid.is_some_and(|uid| uid != 0) && !a.keep_capabilities;
+    let setpcap = takes_setpcap(a).then_some(Capability::SETPCAP);
+    if loses {
+        sets.permit_none_but(kept.clone().chain(setpcap));
+    }
+    if let Some(inheritable) = &a.inheritable {
+        sets.inherit_none_but(inheritable);
     }
     a.ambient.iter().for_each(|capability| sets.inherit(*capability));
+    if a.keep_capabilities {
+        sets.inherit_all();
+    }
+    setpcap.into_iter().for_each(|capability| sets.make_effective(capability));
     sets.set().map_err(at(What::Capset))?;
     for (index, capability) in a.ambient.iter().enumerate() {
-        let raise = [libc::PR_CAP_AMBIENT.into(), libc::PR_CAP_AMBIENT_RAISE.into(), capability.as_raw().into()];
-        syscall(libc::SYS_prctl, raise).map_err(|errno| (What::AmbientCapability.number(index), errno))?;
+        raise(*capability).map_err(|errno| (What::AmbientCapability.number(index), errno))?;
+    }
+    if a.keep_capabilities {
+        all().filter(|capability| sets.permits(*capability)).try_for_each(raise).map_err(at(What::KeptCapability))?;
+    }
+    if let Some(bounding) = &a.bounding {
+        bound(bounding)?;
+    }
+    secure(a.securebits).map_err(at(What::SecureBits))?;
+    if loses && setpcap.is_some() {
+        sets.permit_none_but(kept);
+        sets.set().map_err(at(What::Capset))?;
     }
     Ok(())
+}
+
+/// Gives the guard up, for code of the caller's that comes before the program.
+pub(super) fn unguard(a: &Attributes) -> Result<(), Failure> {
+    if a.keep_capabilities {
+        return Ok(());
+    }
+    let mut sets = Sets::get().map_err(at(What::Capset))?;
+    sets.permit_none_but(a.ambient.iter().copied());
+    sets.set().map_err(at(What::Capset))
+}
+
+/// As many as there is room for in the sets, known here or not.
+fn all() -> impl Iterator<Item = Bit> {
+    (0..64).map(Bit)
+}
+
+/// Makes it ambient.
+fn raise(capability: impl Into<Bit>) -> Result<(), Errno> {
+    let Bit(number) = capability.into();
+    let raise = [libc::PR_CAP_AMBIENT.into(), libc::PR_CAP_AMBIENT_RAISE.into(), number.into()];
+    syscall(libc::SYS_prctl, raise).map(drop)
+}
+
+/// Drops all from the bounding set but these. What is not there need not be dropped, which takes a privilege.
+fn bound(kept: &[Capability]) -> Result<(), Failure> {
+    for Bit(number) in all().filter(|Bit(number)| kept.iter().all(|kept| kept.as_raw() != *number)) {
+        match prctl(libc::PR_CAPBSET_READ, number.into()) {
+            Ok(0) => {}
+            // Behind the kernel's last one.
+            Err(Errno::INVAL) => break,
+            _ => {
+                let dropped = prctl(libc::PR_CAPBSET_DROP, number.into());
+                dropped.map_err(|errno| (What::Bounding.number(number.into()), errno))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn secure(bits: SecureBits) -> Result<(), Errno> {
+    if bits.is_empty() {
+        return Ok(());
+    }
+    let now = prctl(libc::PR_GET_SECUREBITS, 0)?;
+    let then = now | bits.as_raw() as c_long;
+    if then == now { Ok(()) } else { prctl(libc::PR_SET_SECUREBITS, then).map(drop) }
+}
+
+/// A capability, of whatever number.
+#[derive(Clone, Copy)]
+struct Bit(u8);
+
+impl From<Capability> for Bit {
+    fn from(capability: Capability) -> Bit {
+        Bit(capability.as_raw())
+    }
 }
 
 /// The thread's own sets, 32 capabilities in each half.
@@ -89,7 +177,7 @@ impl Sets {
         unsafe { raw::syscall!(libc::SYS_capset, &raw mut header, self.0.as_ptr()) }.map(drop)
     }
 
-    fn permits(&self, capability: Capability) -> bool {
+    fn permits(&self, capability: impl Into<Bit>) -> bool {
         let (half, bit) = place(capability);
         self.0.get(half).is_some_and(|half| half.permitted & bit != 0)
     }
@@ -107,6 +195,31 @@ impl Sets {
         }
     }
 
+    fn inherit_none_but(&mut self, kept: &[Capability]) {
+        self.0.iter_mut().for_each(|half| half.inheritable = 0);
+        for (half, bit) in kept.iter().map(|kept| place(*kept)) {
+            if let Some(half) = self.0.get_mut(half) {
+                half.inheritable |= bit;
+            }
+        }
+    }
+
+    /// All that is permitted.
+    fn inherit_all(&mut self) {
+        for half in &mut self.0 {
+            half.inheritable |= half.permitted;
+            half.effective = half.permitted;
+        }
+    }
+
+    /// If it is permitted.
+    fn make_effective(&mut self, capability: Capability) {
+        let (half, bit) = place(capability);
+        if let Some(half) = self.0.get_mut(half) {
+            half.effective |= half.permitted & bit;
+        }
+    }
+
     fn inherit(&mut self, capability: Capability) {
         let (half, bit) = place(capability);
         if let Some(half) = self.0.get_mut(half) {
@@ -116,6 +229,7 @@ impl Sets {
     }
 }
 
-fn place(capability: Capability) -> (usize, u32) {
-    (usize::from(capability.as_raw() / 32), 1 << (capability.as_raw() % 32))
+fn place(capability: impl Into<Bit>) -> (usize, u32) {
+    let Bit(number) = capability.into();
+    (usize::from(number / 32), 1 << (number % 32))
 }

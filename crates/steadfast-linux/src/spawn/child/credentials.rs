@@ -10,7 +10,7 @@ use std::ffi::c_long;
 use steadfast_core::{Attributes, Errno};
 
 pub(super) fn change(a: &Attributes, guard: Option<Guard>) -> Result<(), Failure> {
-    if a.uid.is_some() || !a.ambient.is_empty() {
+    if a.uid.is_some() || !a.ambient.is_empty() || a.keep_capabilities {
         // The caller's would stay with the new user, where they survive the change (from one that is not root), and beside those of
         // the list. Before Linux 4.3 there are none.
         let clear = [libc::PR_CAP_AMBIENT.into(), libc::PR_CAP_AMBIENT_CLEAR_ALL.into(), 0];
@@ -19,8 +19,8 @@ pub(super) fn change(a: &Attributes, guard: Option<Guard>) -> Result<(), Failure
             Err(errno) => return Err((What::ClearAmbient.into(), errno)),
         }
     }
-    let keeps = guard.is_some() || !a.ambient.is_empty();
-    if keeps {
+    let sets = guard.is_some() || capabilities::are_asked_for(a);
+    if sets && a.uid.is_some() {
         // Or else the change of user takes them all (capabilities(7)).
         prctl(libc::PR_SET_KEEPCAPS, 1).map_err(at(What::KeepCapabilities))?;
     }
@@ -41,7 +41,7 @@ pub(super) fn change(a: &Attributes, guard: Option<Guard>) -> Result<(), Failure
         }
         syscall(SYS_SETRESUID, [uid as c_long; 3]).map_err(at(What::Setuid))?;
     }
-    if keeps { capabilities::set(a, guard) } else { Ok(()) }
+    if sets { capabilities::set(a, guard) } else { Ok(()) }
 }
 
 fn setgroups(groups: &[u32]) -> Result<(), Errno> {

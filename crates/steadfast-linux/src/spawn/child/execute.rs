@@ -16,10 +16,6 @@ use steadfast_core::Errno;
 /// room for a PID. Nobody else uses them.
 pub(super) unsafe fn execute(prepared: &Prepared) -> Failure {
     let image = &prepared.pointers;
-    if !image.pid.is_null() {
-        // SAFETY: as the caller promises.
-        unsafe { write_pid(image.pid) };
-    }
     let executable = prepared.descriptors.executable.number();
     if executable >= 0 {
         return (What::Exec.into(), execute_file(executable, image));
@@ -47,6 +43,17 @@ pub(super) unsafe fn execute(prepared: &Prepared) -> Failure {
         }
         index += 1;
         candidate = candidate.wrapping_add(1);
+    }
+}
+
+/// Puts the child's PID into its environment, if it is to be there: before a filter may refuse to tell it.
+///
+/// # Safety
+/// As [`execute`].
+pub(super) unsafe fn name_itself(prepared: &Prepared) {
+    if !prepared.pointers.pid.is_null() {
+        // SAFETY: as the caller promises.
+        unsafe { write_pid(prepared.pointers.pid) };
     }
 }
 

@@ -1,5 +1,6 @@
 //! Where the child is to live: cgroup, session and terminal, namespaces, scheduling, limits, root and directory.
 
+use super::walls::SchedAttr;
 use super::{Failure, at};
 use crate::raw::{self, call as syscall};
 use crate::spawn::prepare::Prepared;
@@ -96,20 +97,6 @@ pub(super) fn scheduling(a: &Attributes, prepared: &Prepared) -> Result<(), Fail
         syscall(libc::SYS_personality, [personality as c_long, 0, 0]).map_err(at(What::Personality))?;
     }
     Ok(())
-}
-
-/// `struct sched_attr`, first version (sched_setattr(2)).
-#[derive(Default)]
-#[repr(C)]
-struct SchedAttr {
-    size: u32,
-    policy: u32,
-    flags: u64,
-    nice: i32,
-    priority: u32,
-    runtime: u64,
-    deadline: u64,
-    period: u64,
 }
 
 fn schedule(scheduling: Scheduling) -> Result<(), Errno> {
