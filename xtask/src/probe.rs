@@ -136,7 +136,13 @@ fn as_json(findings: &Findings) -> Value {
         })
     };
     let checks: Vec<_> = findings.probe.checks.iter().map(|c| row(c.name, c.since, c.answer)).collect();
-    let features: Vec<_> = findings.features.iter().map(|f| row(f.name, f.since, f.answer)).collect();
+    let feature = |feature: &Feature| {
+        let mut row = row(feature.name, feature.since, feature.answer);
+        // Null of those that count none.
+        row["version"] = json!(feature.version);
+        row
+    };
+    let features: Vec<_> = findings.features.iter().map(feature).collect();
     let proof = match &findings.recycling {
         Ok(counts) => json!({
             "recycled": counts.recycled,
