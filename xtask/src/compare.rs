@@ -1,4 +1,5 @@
-//! `cargo xtask bench`, `cargo xtask hazards` and `cargo xtask twins`: build the comparisons with optimisation and run one. They are crates of their own, so that
+//! `cargo xtask bench`, `cargo xtask hazards` and `cargo xtask twins`: build the comparisons with optimisation (or by the profile that
+//! `STEADFAST_PROFILE` names) and run one. They are crates of their own, so that
 //! nobody who does not compare builds the libraries that we compare with.
 
 use std::process::{Command, ExitCode};
@@ -47,7 +48,11 @@ pub fn run_twins(args: &TwinArgs) -> ExitCode {
 
 fn run_package(package: &str, words: &[String]) -> ExitCode {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    match Command::new(cargo).args(["run", "--quiet", "--release", "--package", package, "--"]).args(words).status() {
+    // Who only wants to see that each cell runs takes a profile that is built sooner.
+    let profile = std::env::var_os("STEADFAST_PROFILE").unwrap_or_else(|| "release".into());
+    let mut command = Command::new(cargo);
+    command.args(["run", "--quiet", "--profile"]).arg(profile).args(["--package", package, "--"]).args(words);
+    match command.status() {
         Ok(status) if status.success() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
