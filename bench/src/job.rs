@@ -101,7 +101,7 @@ fn lives<'a>() -> Result<Vec<Subject<'a>>> {
     let mut subjects = Vec::new();
     for containment in containments()? {
         let run = move || {
-            Job::builder().containment(containment).build()?;
+            drop(Job::builder().containment(containment).build()?);
             Ok(())
         };
         subjects.push(Subject { name: name(containment), run: Box::new(run) });

@@ -6,7 +6,8 @@ use std::fmt;
 /// [`Errno::name`] the constant's name.
 ///
 /// ```
-/// use steadfast_core::Errno;
+/// # use steadfast_core as steadfast;
+/// use steadfast::Errno;
 /// assert_eq!(Errno::SRCH.name(), Some("ESRCH"));
 /// assert_eq!(Errno::SRCH.to_string(), "No such process (os error 3)");
 /// ```

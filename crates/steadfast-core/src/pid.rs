@@ -12,11 +12,12 @@ use std::num::NonZero;
 /// on a process, hold a [`Process`](crate::Process).
 ///
 /// ```
-/// use steadfast_core::Pid;
+/// # use steadfast_core as steadfast;
+/// use steadfast::Pid;
 /// assert_eq!(Pid::new(1)?.as_raw(), 1);
 /// assert_eq!("42".parse::<Pid>()?, Pid::try_from(42_u32)?);
 /// assert!(Pid::new(0).is_err() && Pid::new(-1).is_err() && Pid::try_from(u32::MAX).is_err());
-/// # Ok::<(), steadfast_core::Error>(())
+/// # Ok::<(), steadfast::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pid(NonZero<i32>);

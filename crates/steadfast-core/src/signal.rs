@@ -13,10 +13,11 @@ use std::str::FromStr;
 /// `SIGRTMAX-1`; [`Display`](fmt::Display) prints `SIGTERM` and `SIGRTMIN+3`.
 ///
 /// ```
-/// use steadfast_core::Signal;
+/// # use steadfast_core as steadfast;
+/// use steadfast::Signal;
 /// assert_eq!("term".parse::<Signal>()?, Signal::TERM);
 /// assert_eq!(Signal::new(37)?.to_string(), "SIGRTMIN+3");
-/// # Ok::<(), steadfast_core::Error>(())
+/// # Ok::<(), steadfast::Error>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Signal(u8);
@@ -29,46 +30,46 @@ impl fmt::Debug for Signal {
 }
 
 macro_rules! signals {
-    ($($name:ident = $number:literal, $meaning:literal;)*) => {
+    ($($name:ident = $number:literal, $alias:literal, $meaning:literal;)*) => {
         impl Signal {
-            $(#[doc = $meaning] pub const $name: Signal = Signal($number);)*
+            $(#[doc = $meaning] #[doc(alias = $alias)] pub const $name: Signal = Signal($number);)*
         }
         const NAMES: &[(&str, u8)] = &[$((stringify!($name), $number)),*];
     };
 }
 
 signals! {
-    HUP = 1, "The terminal hung up; to a daemon: read your configuration again.";
-    INT = 2, "Interrupted from the keyboard (Ctrl-C).";
-    QUIT = 3, "Quit from the keyboard, with a core dump.";
-    ILL = 4, "Illegal instruction.";
-    TRAP = 5, "Trace trap.";
-    ABRT = 6, "`abort(3)`.";
-    BUS = 7, "Bad memory access.";
-    FPE = 8, "Arithmetic exception.";
-    KILL = 9, "Ends the process; cannot be handled, blocked or ignored.";
-    USR1 = 10, "For the user's own purposes.";
-    SEGV = 11, "Invalid memory reference.";
-    USR2 = 12, "For the user's own purposes.";
-    PIPE = 13, "Wrote to a pipe that nobody reads.";
-    ALRM = 14, "The timer of `alarm(2)`.";
-    TERM = 15, "Asks the process to end.";
-    STKFLT = 16, "Unused.";
-    CHLD = 17, "A child has stopped or ended.";
-    CONT = 18, "Goes on if stopped.";
-    STOP = 19, "Stops the process; cannot be handled, blocked or ignored.";
-    TSTP = 20, "Stop from the keyboard (Ctrl-Z).";
-    TTIN = 21, "A background process read from its terminal.";
-    TTOU = 22, "A background process wrote to its terminal.";
-    URG = 23, "Urgent data on a socket.";
-    XCPU = 24, "CPU time limit exceeded.";
-    XFSZ = 25, "File size limit exceeded.";
-    VTALRM = 26, "Virtual timer.";
-    PROF = 27, "Profiling timer.";
-    WINCH = 28, "The terminal's size changed.";
-    IO = 29, "I/O is now possible.";
-    PWR = 30, "Power failure.";
-    SYS = 31, "Bad system call; what a seccomp filter raises.";
+    HUP = 1, "SIGHUP", "The terminal hung up; to a daemon: read your configuration again.";
+    INT = 2, "SIGINT", "Interrupted from the keyboard (Ctrl-C).";
+    QUIT = 3, "SIGQUIT", "Quit from the keyboard, with a core dump.";
+    ILL = 4, "SIGILL", "Illegal instruction.";
+    TRAP = 5, "SIGTRAP", "Trace trap.";
+    ABRT = 6, "SIGABRT", "`abort(3)`.";
+    BUS = 7, "SIGBUS", "Bad memory access.";
+    FPE = 8, "SIGFPE", "Arithmetic exception.";
+    KILL = 9, "SIGKILL", "Ends the process; cannot be handled, blocked or ignored.";
+    USR1 = 10, "SIGUSR1", "For the user's own purposes.";
+    SEGV = 11, "SIGSEGV", "Invalid memory reference.";
+    USR2 = 12, "SIGUSR2", "For the user's own purposes.";
+    PIPE = 13, "SIGPIPE", "Wrote to a pipe that nobody reads.";
+    ALRM = 14, "SIGALRM", "The timer of `alarm(2)`.";
+    TERM = 15, "SIGTERM", "Asks the process to end.";
+    STKFLT = 16, "SIGSTKFLT", "Unused.";
+    CHLD = 17, "SIGCHLD", "A child has stopped or ended.";
+    CONT = 18, "SIGCONT", "Goes on if stopped.";
+    STOP = 19, "SIGSTOP", "Stops the process; cannot be handled, blocked or ignored.";
+    TSTP = 20, "SIGTSTP", "Stop from the keyboard (Ctrl-Z).";
+    TTIN = 21, "SIGTTIN", "A background process read from its terminal.";
+    TTOU = 22, "SIGTTOU", "A background process wrote to its terminal.";
+    URG = 23, "SIGURG", "Urgent data on a socket.";
+    XCPU = 24, "SIGXCPU", "CPU time limit exceeded.";
+    XFSZ = 25, "SIGXFSZ", "File size limit exceeded.";
+    VTALRM = 26, "SIGVTALRM", "Virtual timer.";
+    PROF = 27, "SIGPROF", "Profiling timer.";
+    WINCH = 28, "SIGWINCH", "The terminal's size changed.";
+    IO = 29, "SIGIO", "I/O is now possible.";
+    PWR = 30, "SIGPWR", "Power failure.";
+    SYS = 31, "SIGSYS", "Bad system call; what a seccomp filter raises.";
 }
 
 impl Signal {

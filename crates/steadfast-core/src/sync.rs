@@ -7,7 +7,8 @@
 //! types in both cases. A thread that std has started does not belong to the simulation: start threads that spawn, signal or wait with [`spawn`].
 //!
 //! ```
-//! use steadfast_core::sync::{Condvar, Mutex};
+//! # use steadfast_core as steadfast;
+//! use steadfast::sync::{Condvar, Mutex};
 //! use std::time::Duration;
 //! let (stopping, changed) = (Mutex::new(false), Condvar::new());
 //! let mut guard = stopping.lock();
@@ -142,7 +143,8 @@ pub struct JoinHandle<T> {
 /// waited for at the end of a simulated run.
 ///
 /// ```
-/// use steadfast_core::sync;
+/// # use steadfast_core as steadfast;
+/// use steadfast::sync;
 /// let thread = sync::spawn(|| 6 * 7);
 /// assert_eq!(thread.join().unwrap(), 42);
 /// ```

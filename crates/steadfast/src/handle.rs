@@ -38,6 +38,8 @@ impl Process {
     ///
     /// # Errors
     /// As [`System::find`].
+    #[doc(alias = "from_pid")]
+    #[doc(alias = "pidfd_open")]
     pub fn find(pid: Pid) -> Result<Process> {
         System::current()?.find(pid)
     }
@@ -99,6 +101,8 @@ impl System {
     /// # Errors
     /// [`Error::ProcessDone`] when there is no such process, [`Error::ThreadId`] when the number is a thread's,
     /// [`Error::System`] for the rest (`EMFILE`, a filtered call, no `/proc` on `pid-legacy`).
+    #[doc(alias = "from_pid")]
+    #[doc(alias = "pidfd_open")]
     pub fn find(&self, pid: Pid) -> Result<Process> {
         steadfast_core::Process::find(self.backend(), pid).map(Process::from)
     }

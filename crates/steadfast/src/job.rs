@@ -47,6 +47,10 @@ use steadfast_core::{Containment, Error, JobLimit, JobLimits, JobLink, JobPlan, 
 /// ([`dies_with_us`](JobBuilder::dies_with_us)) gets that as an error. What is to live on is [detached](Job::detach).
 ///
 /// The cgroup that is left empty is removed by the next program that makes a job beside it.
+#[doc(alias = "cgroup")]
+#[doc(alias = "process_group")]
+#[doc(alias = "tree")]
+#[must_use = "a job that is dropped is killed"]
 pub struct Job {
     job: steadfast_core::Job,
     why_not_more: Vec<(Containment, Error)>,
@@ -154,6 +158,8 @@ impl Job {
     ///
     /// # Errors
     /// [`Error::System`] if the kernel refuses it; this can be called again.
+    #[doc(alias = "kill_tree")]
+    #[doc(alias = "killpg")]
     pub fn kill(&self) -> Result<()> {
         self.job.kill()
     }

@@ -66,6 +66,7 @@ use text::{identity_in, text_of};
 /// # Drop
 /// removes the file, if it still is this one: when the value is dropped in the process that has taken it, and not in a fork of that. A process that is killed, or exits
 /// without destructors, leaves the file behind, and the next one replaces it.
+#[must_use = "a pidfile that is dropped is removed"]
 pub struct Pidfile {
     place: Place,
     found: Found,

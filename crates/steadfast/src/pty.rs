@@ -49,6 +49,9 @@ use steadfast_linux::SystemClock;
 ///
 /// A simulated process has no terminal: there, a start is refused. For tasks, the descriptor can be registered with a runtime ([`AsFd`]).
 #[derive(Clone)]
+#[doc(alias = "openpty")]
+#[doc(alias = "pseudoterminal")]
+#[doc(alias = "forkpty")]
 pub struct Pty {
     shared: Arc<Shared>,
 }

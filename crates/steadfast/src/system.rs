@@ -211,6 +211,7 @@ fn forced() -> Option<OsString> {
 
 /// While it lives, a [`System`] is current on this thread.
 #[derive(Debug)]
+#[must_use = "the system is current until this is dropped"]
 pub struct Entered {
     /// What the locks go by; and it belongs to the thread that entered.
     locks: sync::Entered,

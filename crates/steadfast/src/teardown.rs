@@ -23,6 +23,7 @@ use steadfast_core::{Result, Signal};
 /// # Ok::<(), steadfast::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[must_use = "it says how to stop, and stops nothing"]
 pub struct Teardown {
     steps: Vec<(Signal, Duration)>,
 }

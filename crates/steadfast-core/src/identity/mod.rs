@@ -15,12 +15,13 @@ use std::fmt;
 /// the number from all others.
 ///
 /// ```
-/// use steadfast_core::Identity;
+/// # use steadfast_core as steadfast;
+/// use steadfast::Identity;
 /// let text = "life1.705fcf3c983447c9a67801b7c2c496dd.n4026531836.p4711.f38788465.t771043";
 /// let identity: Identity = text.parse()?;
 /// assert_eq!(identity.pid().as_raw(), 4711);
 /// assert_eq!(identity.to_string(), text);
-/// # Ok::<(), steadfast_core::Error>(())
+/// # Ok::<(), steadfast::Error>(())
 /// ```
 ///
 /// # The text
@@ -34,6 +35,8 @@ use std::fmt;
 ///
 /// With the feature `serde` it is serialized as its text.
 #[derive(Clone, PartialEq, Eq, Hash)]
+#[doc(alias = "start_time")]
+#[doc(alias = "pidfs")]
 pub struct Identity {
     boot: BootId,
     namespace: u64,

@@ -62,7 +62,8 @@ impl fmt::Debug for Resource {
 /// A soft and a hard limit: the process may move the soft one up to the hard one, and the hard one down.
 ///
 /// ```
-/// use steadfast_core::Limit;
+/// # use steadfast_core as steadfast;
+/// use steadfast::Limit;
 /// assert_eq!(Limit::from(1024), Limit::new(1024, 1024));
 /// assert_eq!(Limit::new(0, Limit::INFINITY).to_string(), "0, at most unlimited");
 /// ```
@@ -306,7 +307,8 @@ impl fmt::Debug for Capability {
 /// A set of signals.
 ///
 /// ```
-/// use steadfast_core::{Signal, SignalSet};
+/// # use steadfast_core as steadfast;
+/// use steadfast::{Signal, SignalSet};
 /// let set = SignalSet::from_iter([Signal::TERM, Signal::HUP]);
 /// assert!(set.contains(Signal::HUP) && !set.contains(Signal::INT));
 /// assert_eq!(set.to_string(), "SIGHUP SIGTERM");

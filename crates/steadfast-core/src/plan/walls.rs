@@ -96,7 +96,8 @@ impl From<(u16, u8, u8, u32)> for SeccompInstruction {
 /// `SeccompFilter::new(program.iter().map(|i| (i.code, i.jt, i.jf, i.k)))`.
 ///
 /// ```
-/// use steadfast_core::SeccompFilter;
+/// # use steadfast_core as steadfast;
+/// use steadfast::SeccompFilter;
 /// let allow_all = SeccompFilter::new([(0x06, 0, 0, 0x7fff_0000)]);
 /// assert_eq!(allow_all.instructions().len(), 1);
 /// ```

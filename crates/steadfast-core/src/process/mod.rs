@@ -278,6 +278,9 @@ impl Process {
     }
 
     /// PID, status and resource usage, if they have been collected. Makes no system call.
+    #[doc(alias = "rusage")]
+    #[doc(alias = "getrusage")]
+    #[doc(alias = "wait4")]
     pub fn exit(&self) -> Option<Exit> {
         match &self.here().lock().phase {
             Phase::Done(exit) => exit.as_deref().copied(),

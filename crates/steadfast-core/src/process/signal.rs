@@ -11,6 +11,9 @@ impl Process {
     /// # Errors
     /// [`Error::ProcessDone`] if it was waited for or is gone (`ESRCH`), [`Error::Released`] after
     /// [`release`](Process::release), [`Error::System`] with `EPERM` if it lives and may not be signalled.
+    #[doc(alias = "terminate")]
+    #[doc(alias = "pidfd_send_signal")]
+    #[doc(alias = "send_signal")]
     pub fn signal(&self, signal: Signal) -> Result<()> {
         self.send(|process| process.signal(signal))
     }
@@ -85,6 +88,7 @@ impl Process {
     ///
     /// # Errors
     /// As [`signal`](Process::signal).
+    #[doc(alias = "SIGKILL")]
     pub fn kill(&self) -> Result<()> {
         self.signal(Signal::KILL)
     }

@@ -71,7 +71,8 @@ pub(crate) enum Target {
 /// What a simulated process executes: a program by its name, with arguments, or a script of its own.
 ///
 /// ```
-/// use steadfast_mock::{Image, Script};
+/// # mod steadfast { pub use steadfast_core::*; pub mod mock { pub use steadfast_mock::*; } }
+/// use steadfast::mock::{Image, Script};
 /// let by_name = Image::from("worker");
 /// let with_arguments = Image::from(["worker", "--quiet"]);
 /// let inline = Image::from(Script::new().exit(3));

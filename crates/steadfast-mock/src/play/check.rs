@@ -25,7 +25,8 @@ impl Script {
     /// Whether it can mean what it says.
     ///
     /// ```
-    /// use steadfast_mock::Script;
+    /// # mod steadfast { pub use steadfast_core::*; pub mod mock { pub use steadfast_mock::*; } }
+    /// use steadfast::mock::Script;
     /// let wrong = Script::new().run_forever().exit(3).check().unwrap_err();
     /// assert_eq!(wrong.to_string(), "step 2, exit(3): is never reached: step 1, run_forever, never ends");
     /// ```

@@ -13,7 +13,8 @@ use std::sync::Arc;
 /// list of what was expected. If several match, the first one that may still be run gets the command.
 ///
 /// ```
-/// use steadfast_mock::{Expect, Kernel, Script};
+/// # mod steadfast { pub use steadfast_core::*; pub mod mock { pub use steadfast_mock::*; } }
+/// use steadfast::mock::{Expect, Kernel, Script};
 /// let kernel = Kernel::builder()
 ///     .expect(Expect::exact(["git", "status", "--short"]).times(1).does(Script::new().write_stdout(" M a.rs\n")))
 ///     .expect(Expect::prefix(["git", "push"]).at_most(3).does(Script::new().exit(1)))

@@ -9,8 +9,9 @@ use steadfast_core::Errno;
 ///
 /// ```
 /// use std::time::Duration;
-/// use steadfast_core::Errno;
-/// use steadfast_mock::{Call, Fault};
+/// # mod steadfast { pub use steadfast_core::*; pub mod mock { pub use steadfast_mock::*; } }
+/// use steadfast::Errno;
+/// use steadfast::mock::{Call, Fault};
 /// let fault = Fault::on(Call::Spawn).nth(2).program("server").errno(Errno::AGAIN);
 /// let slow_to_die = Fault::on(Call::Exit).probability(0.1).delay(Duration::from_secs(30));
 /// ```

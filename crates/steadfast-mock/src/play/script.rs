@@ -9,8 +9,9 @@ use steadfast_core::Signal;
 /// returns.
 ///
 /// ```
-/// use steadfast_mock::Script;
-/// use steadfast_core::Signal;
+/// # mod steadfast { pub use steadfast_core::*; pub mod mock { pub use steadfast_mock::*; } }
+/// use steadfast::mock::Script;
+/// use steadfast::Signal;
 /// use std::time::Duration;
 /// let seconds = Duration::from_secs;
 /// let server = Script::new()
@@ -96,7 +97,8 @@ impl Script {
     /// Reads one line of stdin, and performs the script that `then` returns for it (without the newline; `None` at the end of the input).
     ///
     /// ```
-    /// use steadfast_mock::Script;
+    /// # mod steadfast { pub use steadfast_core::*; pub mod mock { pub use steadfast_mock::*; } }
+    /// use steadfast::mock::Script;
     /// let shell = Script::new().loop_forever(Script::new().on_stdin_line(|line| match line {
     ///     None | Some("exit") => Script::new().exit(0),
     ///     Some(other) => Script::new().write_stdout(format!("{other}: not found\n")),

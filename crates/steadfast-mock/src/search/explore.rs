@@ -21,6 +21,7 @@ use std::time::Duration;
 
 /// How to explore; begin with [`Kernel::exploration`].
 #[derive(Clone)]
+#[must_use = "nothing is explored before `run`"]
 pub struct Exploration {
     kernel: Arc<Setup>,
     jobs: Option<usize>,
@@ -47,8 +48,9 @@ impl Kernel {
     /// [`Sim::spawn`] starts take turns; the seed decides the order.
     ///
     /// ```
+    /// # mod steadfast { pub use steadfast_core::*; pub mod mock { pub use steadfast_mock::*; } }
     /// use steadfast_core::{Plan, Process, Signal};
-    /// use steadfast_mock::{Kernel, Script};
+    /// use steadfast::mock::{Kernel, Script};
     /// let kernel = Kernel::builder().program("server", Script::new().run_forever()).build();
     /// kernel.explore(1..=100, |sim| {
     ///     let (server, ..) = Process::spawn(&sim.backend(), &Plan::builder("server").build().unwrap()).unwrap();
@@ -132,7 +134,8 @@ impl Exploration {
     /// itself.
     ///
     /// ```
-    /// use steadfast_mock::{Kernel, Script};
+    /// # mod steadfast { pub use steadfast_core::*; pub mod mock { pub use steadfast_mock::*; } }
+    /// use steadfast::mock::{Kernel, Script};
     /// let kernel = Kernel::builder().program("server", Script::new().exit(0)).build();
     /// let explored = kernel.exploration().on_progress(|done, of| print!("\r{done} of {of}")).run(1..=100, |_| ());
     /// assert_eq!(explored?.seeds, 100);

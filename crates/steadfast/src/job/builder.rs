@@ -7,6 +7,7 @@ use steadfast_core::{Containment, Error, JobLimits, JobPlan, Result};
 
 /// A job to be made, see [`Job::builder`].
 #[derive(Clone, Debug, Default)]
+#[must_use = "it makes no job before `build`"]
 pub struct JobBuilder {
     containment: Option<Containment>,
     parent: Option<PathBuf>,

@@ -19,6 +19,7 @@ use std::time::Duration;
 /// # Ok::<(), steadfast::Error>(())
 /// ```
 #[derive(Clone, Debug)]
+#[must_use = "it says how to read, and reads nothing"]
 pub struct Capture {
     pub(crate) timeout: Option<Duration>,
     pub(crate) kill_on_timeout: bool,
