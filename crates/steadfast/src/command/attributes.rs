@@ -240,11 +240,12 @@ impl Command {
     ///
     /// ```
     /// use std::io::Write;
+    /// use std::os::unix::net::UnixStream;
     /// use steadfast::Command;
-    /// let (reader, mut writer) = std::io::pipe()?;
-    /// writer.write_all(b"through 7\n")?;
-    /// drop(writer);
-    /// let output = Command::new("sh").args(["-c", "cat <&7"]).fd(7, reader).output()?;
+    /// let (mut ours, theirs) = UnixStream::pair()?;
+    /// ours.write_all(b"through 7\n")?;
+    /// drop(ours);
+    /// let output = Command::new("sh").args(["-c", "cat <&7"]).fd(7, theirs).output()?;
     /// assert_eq!(output.stdout, b"through 7\n");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
