@@ -10,7 +10,7 @@ use nix::mount::{MntFlags, umount2};
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
-use steadfast::{Capture, Containment, Error, Job, JobBuilder, JobLimit, JobLimits, Stdio, System};
+use steadfast::{Capture, Command, Containment, Error, Job, JobBuilder, JobLimit, JobLimits, Stdio, System};
 use xtask::cgroups;
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -19,6 +19,10 @@ pub(crate) fn tests() -> Vec<Test> {
         Test::that_may_skip("limits of jobs: what cannot be had is an error, or is said where that was wished", if_possible),
         Test::that_may_skip("limits of jobs: a fork bomb fills its job, and nothing else", bomb),
         Test::that_may_skip("limits of jobs: at want of memory a captured command is killed, and its job says so", captured),
+        Test::that_may_skip(
+            "limits of jobs: at want of memory during a start the child is killed, and not this program",
+            starting,
+        ),
         Test::that_may_skip("limits of jobs: detached, they hold on, and are removed with the last member", detached),
         Test::that_may_skip("limits of jobs: of an owner that was killed: removed by the next", killed_owner),
     ]
@@ -26,6 +30,23 @@ pub(crate) fn tests() -> Vec<Test> {
 
 /// What this program does when it is started again.
 pub(crate) const ROLES: &[(&str, fn())] = &[("(owns a limited job)", owns)];
+
+/// Whoever shares the memory of who is killed is killed as well, and this test would be.
+fn starting() -> Outcome {
+    given!(can());
+    each_system(|system| {
+        let job = system.job(&Job::builder().memory_limit(0)).unwrap();
+        for _ in 0..10 {
+            match system.spawn(Command::new("true").in_job(&job)) {
+                Ok(child) => assert_eq!(child.wait().unwrap().signal(), Some(9)),
+                // There was no memory for its birth.
+                Err(error) => assert!(error.to_string().contains("clone"), "{error}"),
+            }
+        }
+        assert!(job.usage().unwrap().killed_for_memory > Some(0));
+    });
+    Outcome::Passed
+}
 
 fn limited() -> JobBuilder {
     Job::builder().memory_limit(64 << 20).processes_limit(40).cpu_limit(1.5)

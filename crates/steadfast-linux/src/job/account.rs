@@ -153,6 +153,11 @@ impl Account {
         }
     }
 
+    /// Whether the kernel may kill in it for want of memory.
+    pub(super) fn limits_memory(&self) -> bool {
+        self.limits.get(JobLimit::Memory).is_some()
+    }
+
     /// What a process has to join.
     pub(super) fn tasks(&self) -> Vec<Arc<OwnedFd>> {
         self.elder.iter().map(|elder| Arc::clone(&elder.tasks)).collect()

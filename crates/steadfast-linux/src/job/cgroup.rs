@@ -10,7 +10,7 @@ use super::watch;
 use crate::clock::{SystemClock, timespec};
 use crate::file::{errno, open_at, read_at, write_at};
 use crate::fork::generation;
-use crate::spawn::WantPidfd;
+use crate::spawn::{WantPidfd, may_run_out};
 use rustix::event::{PollFd, PollFlags, poll};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
@@ -36,13 +36,18 @@ pub(super) struct CgroupJob {
     next: OnceLock<Leaf>,
     /// Whether there is `cgroup.kill`, since Linux 5.14.
     kills: bool,
+    /// Whether members may be killed for want of memory while we are not.
+    may_run_out: bool,
     generation: u32,
 }
 
 impl CgroupJob {
     pub(super) fn new(plan: &JobPlan, want: WantPidfd) -> Result<CgroupJob> {
         let leaf = Leaf::new(plan.parent.as_deref(), plan.dies_with_us.then_some(want), plan.limits)?;
-        Ok(CgroupJob { kills: leaf.has("cgroup.kill"), leaf: Some(leaf), next: OnceLock::new(), generation: generation() })
+        // What limits our own cgroup is ours to suffer. What limits one that was named need not be.
+        let may_run_out = leaf.account.limits_memory() || (plan.parent.is_some() && may_run_out(leaf.dir.as_fd()));
+        let kills = leaf.has("cgroup.kill");
+        Ok(CgroupJob { kills, leaf: Some(leaf), next: OnceLock::new(), may_run_out, generation: generation() })
     }
 
     fn leaf(&self) -> &Leaf {
@@ -171,6 +176,7 @@ impl BackendJob for CgroupJob {
         }
         attributes.cgroup = Some(Arc::clone(&self.leaf().dir));
         attributes.tasks = self.leaf().account.tasks();
+        attributes.copy_memory |= self.may_run_out;
         Ok(())
     }
 

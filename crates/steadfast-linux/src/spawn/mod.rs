@@ -23,7 +23,7 @@
 //! | `tale.rs` | what a child with walls has to tell beside |
 //! | `step.rs` | which step failed, in one word and for people |
 //! | `maps.rs` | the ID maps of a user namespace |
-//! | `dumpable.rs`, `dump.rs` | what a child's change of user, or its core dump, must not do to us |
+//! | `dumpable.rs`, `dump.rs`, `oom.rs` | what a child's change of user, its core dump, or its want of memory must not do to us |
 //! | `hook.rs`, `handover.rs` | `pre_exec`; the pidfd of a child that fork(3) made |
 
 mod child;
@@ -39,6 +39,7 @@ mod hook;
 mod image;
 mod maps;
 mod missing;
+mod oom;
 mod parent;
 mod prepare;
 mod start;
@@ -52,6 +53,7 @@ pub(crate) use enter::in_namespaces;
 pub(crate) use flight::learnt;
 pub use flight::{Loan, SpawnWait, spawn_wait};
 pub use hook::{CommandExt, StdCommandExt};
+pub(crate) use oom::may_run_out;
 pub(crate) use prepare::mask as cpu_mask;
 pub use start::{Child, GivenUp, Start};
 
@@ -63,7 +65,7 @@ use child::{Order, Parent, Report};
 use clone::Pace;
 use flight::{Flight, Hold, Way};
 use prepare::Prepared;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use stdio::Streams;
 use steadfast_core::{Attributes, Errno, Error, Namespaces, Pid, Plan, Stage};
 use tale::Tale;
@@ -97,7 +99,10 @@ fn start_here(plan: &Plan, want: WantPidfd, door: Door, mask: Option<raw::Signal
     let failed = |stage, source| Error::Spawn { program: plan.program().to_owned(), stage, source };
     let clone_failed = |errno| failed(Stage::Clone, errno);
     check_terminals(plan)?;
-    let door = if can_share_memory(a) { door } else { Door::Fork };
+    // Of a job it is known since it was made.
+    let cgroup = a.cgroup.as_ref().filter(|_| plan.job().is_none());
+    let may_run_out = cgroup.is_some_and(|cgroup| oom::may_run_out(cgroup.as_fd()));
+    let door = if can_share_memory(a) && !may_run_out { door } else { Door::Fork };
     let shares = door != Door::Fork;
     let known = spawn_wait();
     let streams = Streams::open(plan.stdio()).map_err(|(stage, errno)| failed(stage, errno))?;
