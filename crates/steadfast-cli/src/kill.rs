@@ -23,7 +23,7 @@ pub(crate) struct Args {
     /// Waits for so long, sends SIGKILL to whom has not ended, and waits for the end
     #[arg(short, long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     grace: Option<Duration>,
-    /// Its children, and theirs, as well; each is stopped before its own children are read
+    /// Its children, and theirs, as well, but for this program; each is stopped before its own children are read
     #[arg(long)]
     tree: bool,
 }
@@ -55,7 +55,7 @@ pub(crate) fn kill(args: &Args, format: Format) -> Outcome {
 fn one(process: &Process, text: &str, args: &Args) -> Outcome<(usize, usize, String)> {
     let signal = args.signal;
     let (members, hit) = if args.tree {
-        let tree = Tree::stopped(process)?;
+        let mut tree = Tree::stopped(process)?;
         let hit = tree.signal(signal)?;
         (tree.members().to_vec(), hit)
     } else {

@@ -109,10 +109,11 @@ fn descend<'a>(line: &'a Line, depth: usize, lines: &'a BTreeMap<Pid, Line>, int
 }
 
 fn command_of(line: &Line) -> String {
-    match line.command.is_empty() {
+    let text = match line.command.is_empty() {
         true => format!("[{}]", line.facts.name.to_string_lossy()),
         false => line.command.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" "),
-    }
+    };
+    say::harmless(&text)
 }
 
 fn show(groups: &BTreeMap<Option<PathBuf>, Vec<(usize, &Line)>>, args: &Args, format: Format) -> Outcome<()> {

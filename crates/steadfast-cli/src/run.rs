@@ -3,7 +3,7 @@
 use crate::say::{self, CANNOT_INVOKE, FAILED, Format, NOT_FOUND, Outcome, TIMED_OUT};
 use clap::ValueEnum;
 use serde_json::{Value, json};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::error::Error as StdError;
 use std::ffi::OsString;
@@ -14,14 +14,15 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 use steadfast::{
-    Child, Command, Containment, Errno, Error, Job, JobUsage, Pidfile, Signal, Stage, Stdio, Stopped, System, Teardown,
+    Child, Command, Containment, Errno, Error, ErrorKind, Job, JobUsage, Pidfile, Signal, Stage, Stdio, Stopped, System, Teardown,
 };
 
 /// Runs a command, and ends it and all that it has started: when it ends, or when its time is up
 ///
 /// The exit code is the command's own, or 128 and the number of the signal that has ended it; 124 if the time was up, and 137 if it took SIGKILL then;
 /// 125 if this program has failed, 126 if the command cannot be executed, 127 if there is none: as timeout(1) has it. SIGINT, SIGTERM, SIGHUP and
-/// SIGQUIT to this program end the command as the end of its time does; the exit code is 128 and the signal's number then.
+/// SIGQUIT to this program end the command as the end of its time does; the exit code is 128 and the signal's number then. Those of them that are
+/// ignored, as by nohup(1), stay ignored.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// How long it may take: `90s`, `5m`, `1h 30m`
@@ -40,7 +41,7 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "N")]
     processes: Option<u64>,
     /// How many CPUs it may use, `0.5` is half of one
-    #[arg(short, long, value_name = "CPUS")]
+    #[arg(short, long, value_name = "CPUS", value_parser = cpus)]
     cpus: Option<f64>,
     /// Goes without a limit that cannot be had here, and says so, in place of failing
     #[arg(long)]
@@ -79,6 +80,11 @@ fn size(text: &str) -> Result<u64, parse_size::Error> {
     parse_size::Config::new().with_binary().parse_size(text)
 }
 
+fn cpus(text: &str) -> Result<f64, String> {
+    let cpus: f64 = text.parse().map_err(|error| format!("{error}"))?;
+    if cpus.is_finite() && cpus > 0.0 { Ok(cpus) } else { Err("it must be more than 0".into()) }
+}
+
 /// What came of it.
 struct Ran {
     code: u8,
@@ -86,6 +92,9 @@ struct Ran {
     stopped: Option<Stopped>,
     took: Duration,
 }
+
+/// A command that gets no time is started all the same, and then its time is up.
+const AT_LEAST: Duration = Duration::from_millis(100);
 
 /// The exit code.
 pub(crate) fn run(args: &Args, format: Format) -> u8 {
@@ -107,47 +116,90 @@ fn code_of_failure(error: &(dyn StdError + 'static)) -> u8 {
 }
 
 fn start_and_wait(args: &Args, format: Format) -> Outcome {
+    // A file may be a FIFO that nobody reads: while it is opened, a signal ends this program as any other.
+    let mut command = command(args)?;
     let job = job(args)?;
     for (limit, why) in job.missing_limits() {
         say::complain(format_args!("without a limit of {limit}: {why}"));
     }
-    // Before the command is started: a signal that comes now ends it as soon as it is there.
-    let mut signals = Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM])?;
+    let mut signals = signals()?;
     let handle = signals.handle();
-    let began = System::current()?.now();
-    let child = command(args)?.in_job(&job).spawn()?;
-    let pidfile = args.pidfile.as_ref().map(|path| Pidfile::create(path, &child)).transpose();
     let how = Teardown::signal(args.signal, args.grace).kill_within(args.grace.max(Duration::from_secs(5)));
-    let pidfile = match pidfile {
+    let caught = AtomicI32::new(0);
+    thread::scope(|scope| {
+        let (job, how, caught) = (&job, &how, &caught);
+        // Before the command is started: its exec may take for ever.
+        let listener = thread::Builder::new().spawn_scoped(scope, move || {
+            for signal in &mut signals {
+                caught.store(signal, Ordering::SeqCst);
+                // What it comes to is seen by whoever waits.
+                job.stop(how).ok();
+            }
+        });
+        let code = listener.map_err(Into::into).and_then(|_| start(args, format, command.in_job(job), job, how, caught));
+        handle.close();
+        code
+    })
+}
+
+/// Of those that end the command, each that is not ignored.
+fn signals() -> Outcome<Signals> {
+    let ignored = ignored();
+    let is_ignored = |signal: i32| ignored >> (signal - 1) & 1 == 1;
+    if is_ignored(SIGCHLD) {
+        // With a handler it is not, and then there is an exit status. The command has it as by default, as of timeout(1).
+        signal_hook::flag::register(SIGCHLD, Arc::default())?;
+    }
+    Ok(Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM].into_iter().filter(|signal| !is_ignored(*signal)))?)
+}
+
+/// The signals that this process ignores: bit 0 is signal 1 (proc_pid_status(5)). Without `/proc`, none.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+fn start(args: &Args, format: Format, command: &Command, job: &Job, how: &Teardown, caught: &AtomicI32) -> Outcome {
+    let by_signal = || match caught.load(Ordering::SeqCst) {
+        0 => None,
+        signal => Some(say::BY_SIGNAL + signal as u8),
+    };
+    let began = System::current()?.now();
+    let started = args.time_limit.map_or_else(|| command.spawn(), |limit| command.spawn_timeout(limit.max(AT_LEAST)));
+    let child = match started {
+        Ok(child) => child,
+        Err(error) => {
+            return match (by_signal(), error.kind()) {
+                (Some(code), _) => Ok(code),
+                (None, ErrorKind::SpawnTimedOut) => {
+                    say::complain(error);
+                    Ok(TIMED_OUT)
+                }
+                _ => Err(error.into()),
+            };
+        }
+    };
+    if by_signal().is_some() {
+        // It may have come when there was nobody to be stopped.
+        job.stop(how)?;
+    }
+    let pidfile = match args.pidfile.as_ref().map(|path| Pidfile::create(path, &child)).transpose() {
         Ok(pidfile) => pidfile,
         Err(error) => {
             job.stop(&Teardown::killing())?;
             return Err(error.into());
         }
     };
-    let caught = Arc::new(AtomicI32::new(0));
-    let ran = thread::scope(|scope| {
-        let (job, how, heard) = (&job, &how, Arc::clone(&caught));
-        scope.spawn(move || {
-            for signal in &mut signals {
-                heard.store(signal, Ordering::SeqCst);
-                // What it comes to is seen by whoever waits.
-                job.stop(how).ok();
-            }
-        });
-        let ran = wait(args, job, &child, how, began);
-        handle.close();
-        ran
-    });
+    let ran = wait(args, job, &child, how, began);
     if let Some(pidfile) = pidfile {
         pidfile.remove()?;
     }
     let mut ran = ran?;
-    let signal = caught.load(Ordering::SeqCst);
-    if signal != 0 && !ran.timed_out {
-        ran.code = say::BY_SIGNAL + signal as u8;
+    if let (Some(code), false) = (by_signal(), ran.timed_out) {
+        ran.code = code;
     }
-    report(args, &job, &child, &ran, format)?;
+    report(args, job, &child, &ran, format)?;
     Ok(ran.code)
 }
 
@@ -217,10 +269,10 @@ fn wait(args: &Args, job: &Job, child: &Child, how: &Teardown, began: Instant) -
 fn report(args: &Args, job: &Job, child: &Child, ran: &Ran, format: Format) -> Outcome<()> {
     let lives = ran.stopped.is_some_and(|stopped| !stopped.is_over());
     if format == Format::Json {
-        anstream::eprintln!("{}", as_json(args, job, child, ran));
+        say::tell(&as_json(args, job, child, ran).to_string());
     } else if ran.timed_out {
         let limit = args.time_limit.unwrap_or_default();
-        anstream::eprintln!("steadfast: the time was up after {}", humantime::format_duration(limit));
+        say::complain(format_args!("the time was up after {}", humantime::format_duration(limit)));
     }
     if lives {
         return Err(format!("something that the command has started cannot be ended yet: {}", words(ran)).into());

@@ -39,7 +39,24 @@ pub(crate) fn refuse(error: &clap::Error) -> ! {
 }
 
 pub(crate) fn complain(what: impl Display) {
-    anstream::eprintln!("steadfast: {what}");
+    tell(&format!("steadfast: {what}"));
+}
+
+/// A line to stderr. If that is full, or nobody reads it, the exit code still tells; eprintln! would panic, and that have a code of its own.
+pub(crate) fn tell(line: &str) {
+    _ = anstream::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+/// What other programs have written, in one line, and with nothing that a terminal would obey.
+pub(crate) fn harmless(text: &str) -> String {
+    let mut shown = String::new();
+    for character in text.chars() {
+        match character.is_control() {
+            true => shown.extend(character.escape_default()),
+            false => shown.push(character),
+        }
+    }
+    shown
 }
 
 /// To stdout. A reader that has seen enough is no error.

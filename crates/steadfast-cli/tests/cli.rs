@@ -278,3 +278,87 @@ fn bad_input_is_refused_by_name() {
         assert!(text(&output.stderr).contains(word), "{args:?}: {}", text(&output.stderr));
     }
 }
+
+/// What `sh` says of this script, in which `$0` is the program.
+fn script(text: &str) -> Output {
+    let child = Command::new("timeout").args(["-k", "1", "60", "sh", "-c", text, STEADFAST]).output();
+    child.expect("sh starts")
+}
+
+#[test]
+fn a_stderr_that_is_full_changes_no_exit_code() {
+    for format in ["text", "json"] {
+        let run = script(&format!("\"$0\" --format {format} run --time-limit 50ms sleep 1000 2>/dev/full"));
+        assert_eq!(code(&run), 124, "{format}");
+    }
+    assert_eq!(code(&script("\"$0\" run /no/such/program 2>/dev/full")), 127);
+    assert_eq!(code(&script("\"$0\" kill 0 2>/dev/full")), 125);
+}
+
+#[test]
+fn what_is_ignored_stays_ignored_and_ends_nothing() {
+    // SIGINT is ignored by whatever a shell starts with `&`.
+    let run = script("trap '' HUP; \"$0\" run sh -c 'kill -HUP $PPID; kill -INT $PPID; kill -HUP $$; exit 3' & wait $!");
+    assert_eq!((code(&run), text(&run.stderr)), (3, String::new()));
+}
+
+/// dash(1) does not ignore SIGCHLD, env(1) does.
+#[test]
+fn the_exit_code_is_there_where_sigchld_is_ignored() {
+    for backend in ["", "STEADFAST_BACKEND=pid-legacy "] {
+        let run = script(&format!("{backend}exec env --ignore-signal=CHLD \"$0\" run sh -c 'exit 3'"));
+        assert_eq!((code(&run), text(&run.stderr)), (3, String::new()), "{backend}");
+    }
+}
+
+#[test]
+fn a_signal_ends_a_run_that_waits_for_the_reader_of_its_output() {
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let run = Command::new(STEADFAST).arg("run").arg("--stdout").arg(&fifo).arg("true").kill_on_drop(true).spawn().unwrap();
+    // It sleeps in the open.
+    while run.inspect().unwrap().first_facts().state != steadfast::RunState::Sleeping {
+        std::thread::yield_now();
+    }
+    run.signal(steadfast::Signal::TERM).unwrap();
+    let status = run.wait_timeout(Duration::from_secs(60)).unwrap();
+    assert_eq!(status.map(|status| status.signal()), Some(Some(15)));
+}
+
+#[test]
+fn a_tree_that_is_told_to_stop_stays_stopped() {
+    let child = forever();
+    let kill = steadfast(&["kill", "--tree", "--signal", "STOP", &child.pid().to_string()]);
+    assert_eq!(code(&kill), 0, "{}", text(&kill.stderr));
+    assert_eq!(child.inspect().unwrap().first_facts().state, steadfast::RunState::Stopped);
+    let kill = steadfast(&["kill", "--tree", "--grace", "10s", &child.pid().to_string()]);
+    assert_eq!(code(&kill), 0, "{}", text(&kill.stderr));
+    assert_eq!(child.wait().unwrap().signal(), Some(15));
+}
+
+#[test]
+fn a_tree_that_this_program_is_in_is_ended_without_it() {
+    let child = Command::new("sh").args(["-c", "\"$0\" kill --tree $$ >/dev/null; exit 5", STEADFAST]).kill_on_drop(true).spawn();
+    let status = child.unwrap().wait_timeout(Duration::from_secs(60)).unwrap();
+    assert_eq!(status.map(|status| status.signal()), Some(Some(15)));
+}
+
+#[test]
+fn ps_shows_each_in_one_line_and_nothing_that_a_terminal_obeys() {
+    let mut odd = Command::new("sh");
+    odd.args(["-c", "read line", "an\u{1b}[31m\nodd\u{7}name"]).stdin(Stdio::piped()).kill_on_drop(true);
+    let odd = odd.spawn().unwrap();
+    let ps = text(&steadfast(&["ps", &odd.pid().to_string()]).stdout);
+    assert_eq!(ps.lines().count(), 2, "{ps}");
+    assert!(ps.contains("an\\u{1b}[31m\\nodd\\u{7}name"), "{ps}");
+}
+
+#[test]
+fn cpus_that_are_none_are_refused() {
+    for cpus in ["0", "-1", "nan", "inf", "x"] {
+        let run = steadfast(&["run", &format!("--cpus={cpus}"), "true"]);
+        assert_eq!(code(&run), 125, "{cpus}");
+        assert!(text(&run.stderr).contains("--cpus"), "{}", text(&run.stderr));
+    }
+}
