@@ -4,7 +4,7 @@ use crate::say::{self, CANNOT_INVOKE, FAILED, Format, NOT_FOUND, Outcome, TIMED_
 use clap::ValueEnum;
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
-use signal_hook::iterator::Signals;
+use signal_hook::iterator::{Handle, Signals};
 use std::error::Error as StdError;
 use std::ffi::OsString;
 use std::fs::File;
@@ -136,10 +136,18 @@ fn start_and_wait(args: &Args, format: Format) -> Outcome {
                 job.stop(how).ok();
             }
         });
-        let code = listener.map_err(Into::into).and_then(|_| start(args, format, command.in_job(job), job, how, caught));
-        handle.close();
-        code
+        let _closed_at_the_end = Closing(handle);
+        listener.map_err(Into::into).and_then(|_| start(args, format, command.in_job(job), job, how, caught))
     })
+}
+
+/// Sends the listener away, after a panic too: the scope waits for it.
+struct Closing(Handle);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 /// Of those that end the command, each that is not ignored.
