@@ -287,6 +287,11 @@ fn detached(system: &System) {
     let mut child = system.spawn(&command).unwrap();
     assert!(child.stdout.take().is_none());
     assert_eq!(child.wait().unwrap().code(), Some(0));
+    // And if it is not wished any more, nothing of it is left.
+    let own =
+        format!("test $(cut -d' ' -f6 /proc/$$/stat) = {} || exit 1; test -e /proc/$$/fd/{}", own_session(), kept.as_raw_fd());
+    let status = system.spawn(sh(&own).detached(true).detached(false)).unwrap().wait().unwrap();
+    assert_eq!(status.code(), Some(0));
     // What is asked for is had: of the call that pipes it, and by its own setting.
     assert_eq!(said(system, Command::new("echo").arg("seen").detached(true)), "seen\n");
     for (set, name) in [
@@ -299,6 +304,10 @@ fn detached(system: &System) {
         assert!(matches!(&error, Error::InvalidPlan { why, .. } if why.contains(name)), "{error}");
     }
     drop(kept);
+}
+
+fn own_session() -> i32 {
+    nix::unistd::getsid(None).unwrap().as_raw()
 }
 
 fn privileged(system: &System) {

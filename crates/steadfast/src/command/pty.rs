@@ -80,12 +80,13 @@ impl Command {
         }
     }
 
-    /// What it is to be, with its terminal.
+    /// What it is to be, with its terminal, or detached.
     pub(super) fn attributes_with(&self, terminal: Option<Arc<OwnedFd>>) -> Option<Arc<Attributes>> {
-        if terminal.is_none() {
+        if terminal.is_none() && !self.is_detached() {
             return self.attributes.clone();
         }
         let own = self.attributes.as_deref().cloned().unwrap_or_default();
-        Some(Arc::new(Attributes { setsid: true, controlling_terminal: terminal, ..own }))
+        let controlling_terminal = terminal.or_else(|| own.controlling_terminal.clone());
+        Some(Arc::new(Attributes { setsid: true, close_fds: own.close_fds || own.detached, controlling_terminal, ..own }))
     }
 }

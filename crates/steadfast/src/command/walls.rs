@@ -135,12 +135,17 @@ impl Command {
     /// Started in a [`Job`](crate::Job), it ends with that: do not, or [detach](crate::Job::detach) the job.
     pub fn detached(&mut self, detached: bool) -> &mut Command {
         self.changed().detached = detached;
-        if detached { self.setsid(true).close_fds(true) } else { self }
+        self
+    }
+
+    /// What it comes to, when nothing is set any more.
+    pub(super) fn is_detached(&self) -> bool {
+        self.attributes.as_ref().is_some_and(|a| a.detached)
     }
 
     /// Where the streams go that are not set.
     pub(super) fn unless_detached(&self, defaults: [PlanStdio; 3]) -> Result<[PlanStdio; 3]> {
-        if !self.attributes.as_ref().is_some_and(|a| a.detached) {
+        if !self.is_detached() {
             return Ok(defaults);
         }
         if self.on_drop.kill {
