@@ -224,9 +224,7 @@ impl Command {
     /// Starts it in the cgroup of this directory (`CLONE_INTO_CGROUP`, Linux 5.7). Where the kernel cannot do that (before 5.7, or a
     /// cgroup of version 1), the child joins it before all other steps. `EACCES` without the right to write its `cgroup.procs`.
     ///
-    /// If that cgroup or one above it has a limit of memory, the child gets a [copy of this process's memory](Self::copy_memory): for want of memory the
-    /// kernel kills all who share it, which would be this process too.
-    ///
+    /// With a limit of memory there or above, it gets a [copy](Self::copy_memory) of ours: at want of memory the kernel kills all who share one.
     /// Do not start anything in a cgroup after its `cgroup.kill`: before Linux 7.3 whoever is born there later is killed too. For processes that are to
     /// end together, there is [`Job`](crate::Job).
     pub fn cgroup(&mut self, dir: impl Into<OwnedFd>) -> &mut Command {
