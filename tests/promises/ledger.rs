@@ -122,7 +122,9 @@ impl Book {
                 .iter()
                 .any(|kind| seen.contains(kind))
         };
-        let follows = |seen: &String| ["a scoped thread panicked", "Err` value: Any"].iter().any(|text| seen.contains(text));
+        let follows = |seen: &String| {
+            ["a scoped thread panicked", "Err` value: Any", "Err` value: RecvError"].iter().any(|text| seen.contains(text))
+        };
         let was_taken = self.lives.iter().any(|life| life.is_reaped);
         let (lost, others): (Vec<_>, Vec<_>) = self.panics.iter().partition(|seen| is_of_a_lost_child(seen));
         was_taken && !lost.is_empty() && others.into_iter().all(follows)

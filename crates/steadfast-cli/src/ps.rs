@@ -103,6 +103,10 @@ fn job_of(line: &Line) -> Option<PathBuf> {
 
 fn descend<'a>(line: &'a Line, depth: usize, lines: &'a BTreeMap<Pid, Line>, into: &mut Vec<(usize, &'a Line)>) {
     into.push((depth, line));
+    if depth > lines.len() {
+        // Lines are read one after the other: if numbers were given away meanwhile, parents can form a circle.
+        return;
+    }
     for child in lines.values().filter(|child| child.facts.parent == Some(line.pid) && child.pid != line.pid) {
         descend(child, depth + 1, lines, into);
     }

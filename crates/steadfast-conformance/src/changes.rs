@@ -214,7 +214,11 @@ fn reaped_behind(subject: &Subject) {
         // As a backend's object: it looks, and does not reap.
         let waiting = subject.backend.find(actor.pid()).unwrap();
         thread::scope(|scope| {
-            let waits = scope.spawn(move || waiting.wait_change());
+            // It may say that a signal came in between, and has to be asked again.
+            let waits = scope.spawn(move || {
+                let answers = std::iter::repeat_with(|| waiting.wait_change());
+                answers.filter_map(|answer| (errno(&answer) != Some(Errno::INTR)).then_some(answer)).next().expect("endless")
+            });
             actor.kill().unwrap();
             subject.reap_behind.as_ref().expect("asked for")(actor.pid());
             match waits.join().unwrap() {
@@ -224,6 +228,10 @@ fn reaped_behind(subject: &Subject) {
         });
         each(&actor).into_iter().for_each(is_right);
     }
+}
+
+fn errno<T>(answer: &Result<T>) -> Option<Errno> {
+    answer.as_ref().err().and_then(|error| error.errno())
 }
 
 fn storm(subject: &Subject) {
