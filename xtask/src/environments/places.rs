@@ -117,16 +117,20 @@ pub(crate) fn all() -> Vec<Place> {
     // It clears no word at an exec, and says nothing of that.
     let gvisor = || legacy(["ENOSYS", "EINVAL", "ENOSYS", "EINVAL"]).waits("pipe");
     places.extend([
-        place("gvisor 2022, ptrace".into(), Way::Gvisor(package("runsc", "bookworm"), "ptrace"), gvisor().features_only(&[])),
+        place(
+            "gvisor 2022, ptrace".into(),
+            Way::Gvisor(package("runsc", "bookworm"), "ptrace"),
+            gvisor().features_only(&["WCONTINUED"]),
+        ),
         place(
             "gvisor 2024, ptrace".into(),
             Way::Gvisor(package("runsc", "trixie"), "ptrace"),
-            gvisor().features_only(&["clone3"]),
+            gvisor().features_only(&["clone3", "WCONTINUED"]),
         ),
         place(
             "gvisor 2024, systrap".into(),
             Way::Gvisor(package("runsc", "trixie"), "systrap"),
-            gvisor().features_only(&["clone3"]),
+            gvisor().features_only(&["clone3", "WCONTINUED"]),
         ),
         place(
             "valgrind 3.19".into(),
